@@ -1,0 +1,27 @@
+# Both commands do everything from nothing: a virtual environment, the install, then the work.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check-style clean
+
+run: $(VENV)/installed-all
+	$(BIN)/rnnparity run
+
+test: $(VENV)/installed-dev
+	$(BIN)/pytest -n auto
+
+check-style: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed-%: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist

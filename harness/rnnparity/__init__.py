@@ -1,0 +1,34 @@
+"""rnnparity: is it the same recurrence, who is right if not, and how fast is each?
+
+Importing this package imports no framework; not even NumPy, until something is asked of it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnparity.api import check as check
+    from rnnparity.cases import Case as Case
+    from rnnparity.config import RNNConfig as RNNConfig
+    from rnnparity.errors import UsageError as UsageError
+    from rnnparity.settings import Settings as Settings
+
+_HOME = {
+    "check": "rnnparity.api",
+    "Case": "rnnparity.cases",
+    "RNNConfig": "rnnparity.config",
+    "Settings": "rnnparity.settings",
+    "UsageError": "rnnparity.errors",
+}
+
+__all__ = ["Case", "RNNConfig", "Settings", "UsageError", "check"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'rnnparity' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

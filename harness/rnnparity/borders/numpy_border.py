@@ -1,0 +1,64 @@
+"""The border to NumPy."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity import dtypes
+from rnnparity.borders import Function
+from rnnparity.errors import ContractViolation
+from rnnparity.settings import Settings
+
+
+class NumpyBorder:
+    """NumPy on the CPU; threads come from the environment, set before the import."""
+
+    framework = "numpy"
+
+    def __init__(self, settings: Settings) -> None:
+        """NumPy has nothing to set after its import."""
+
+    def devices(self) -> list[str]:
+        """Return the CPU."""
+        return ["cpu"]
+
+    def dtypes(self, device: str) -> tuple[str, ...]:
+        """Return all dtypes; bfloat16 is ml_dtypes'."""
+        return dtypes.NAMES
+
+    def from_numpy(self, array: NDArray[Any], device: str) -> NDArray[Any]:
+        """Copy."""
+        return array.copy()
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        """Copy."""
+        if not isinstance(array, np.ndarray):
+            raise ContractViolation(f"expected a numpy.ndarray, got a {type(array).__name__}")
+        return array.copy()
+
+    def device_of(self, array: Any) -> str:
+        """Return the CPU."""
+        return "cpu"
+
+    def synchronize(self, value: Any) -> None:
+        """NumPy returns when it is done."""
+
+    def forward(self, function: Function) -> Function:
+        """NumPy runs a function as it is."""
+        return function
+
+    def versions(self) -> dict[str, str]:
+        """Return NumPy's version and its BLAS, as threadpoolctl finds it."""
+        from threadpoolctl import threadpool_info
+
+        found = {"numpy": np.__version__}
+        for library in threadpool_info():
+            if library["user_api"] == "blas":
+                details = (library["internal_api"], library["version"], library.get("architecture"))
+                found["blas"] = " ".join(str(part) for part in details if part)
+                found["blas_threads"] = str(library["num_threads"])
+        return found
+
+
+border = NumpyBorder

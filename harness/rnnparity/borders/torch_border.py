@@ -1,0 +1,86 @@
+"""The border to PyTorch."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnparity import dtypes
+from rnnparity.borders import Function
+from rnnparity.errors import ContractViolation
+from rnnparity.settings import Settings
+
+
+class TorchBorder:
+    """PyTorch on the CPU, on CUDA devices, and on Apple's MPS."""
+
+    framework = "torch"
+
+    def __init__(self, settings: Settings) -> None:
+        """Set threads, and the precision of matrix products."""
+        torch.set_num_threads(settings.threads)
+        tf32 = settings.matmul_precision == "tf32"
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
+
+    def devices(self) -> list[str]:
+        """Return the CPU, then every CUDA device, then MPS."""
+        found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        return [*found, "mps"] if torch.backends.mps.is_available() else found
+
+    def dtypes(self, device: str) -> tuple[str, ...]:
+        """Return all dtypes, less float64 on MPS, which has none."""
+        return tuple(name for name in dtypes.NAMES if device != "mps" or name != "float64")
+
+    def from_numpy(self, array: NDArray[Any], device: str) -> torch.Tensor:
+        """Copy; bfloat16 crosses as its bits, since PyTorch takes none from NumPy."""
+        if array.dtype.name == "bfloat16":
+            bits = torch.from_numpy(array.view(np.int16).copy())
+            return bits.view(torch.bfloat16).to(device)
+        return torch.from_numpy(array.copy()).to(device)
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        """Copy; bfloat16 crosses as its bits."""
+        if not isinstance(array, torch.Tensor):
+            raise ContractViolation(f"expected a torch.Tensor, got a {type(array).__name__}")
+        array = array.detach().cpu().clone()
+        if array.dtype == torch.bfloat16:
+            bits: NDArray[Any] = array.view(torch.int16).numpy()
+            return bits.view(dtypes.numpy_dtype("bfloat16"))
+        values: NDArray[Any] = array.numpy()
+        return values
+
+    def device_of(self, array: torch.Tensor) -> str:
+        """Return PyTorch's own name of the device."""
+        return str(array.device)
+
+    def synchronize(self, value: Any) -> None:
+        """Wait for the device of the first array."""
+        array = value[0] if isinstance(value, tuple) else value
+        if array.device.type == "cuda":
+            torch.cuda.synchronize(array.device)
+        elif array.device.type == "mps":
+            torch.mps.synchronize()
+
+    def forward(self, function: Function) -> Function:
+        """Run without recording for gradients."""
+        return torch.no_grad()(function)
+
+    def versions(self) -> dict[str, str]:
+        """Return PyTorch's version, and those of CUDA and cuDNN where it has them."""
+        found = {
+            "torch": str(torch.__version__),
+            "torch_threads": str(torch.get_num_threads()),
+            "torch_mkldnn": str(torch.backends.mkldnn.is_available()),
+            "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        }
+        if torch.cuda.is_available():
+            found["cuda"] = str(torch.version.cuda)
+            found["cudnn"] = str(torch.backends.cudnn.version())
+            found["gpu"] = torch.cuda.get_device_name()
+        return found
+
+
+border = TorchBorder

@@ -1,0 +1,197 @@
+"""The command line. Starts fast: what a command needs is imported when it runs."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rnnparity.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rnnparity.runs import Run
+
+app = typer.Typer(
+    name="rnnparity",
+    help="Compare implementations of torch.nn.RNN's recurrence: parity, per framework and device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Nonlinearity(StrEnum):
+    """What names and shapes of weights do not tell."""
+
+    tanh = "tanh"
+    relu = "relu"
+
+
+Implementations = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMPL]...",
+        help="Registered names (numpy-loop), files (my_rnn.py) or modules (pkg.mod). All if none.",
+        show_default=False,
+    ),
+]
+Preset = Annotated[str, typer.Option(help="Which cases: quick or full.")]
+Device = Annotated[
+    list[str] | None,
+    typer.Option(help="cpu, cuda, cuda:1, mps; repeatable. All found if none.", show_default=False),
+]
+Dtype = Annotated[
+    list[str] | None,
+    typer.Option(help="float32, float64, bfloat16, float16; repeatable.", show_default=False),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Check on the weights in a .safetensors or .pt file.", show_default=False),
+]
+OfWeights = Annotated[Nonlinearity, typer.Option(help="Nonlinearity of --weights.")]
+BatchFirst = Annotated[bool, typer.Option("--batch-first", help="--weights are batch-first.")]
+Threads = Annotated[int, typer.Option(help="Threads per implementation.")]
+Precision = Annotated[str, typer.Option(help="Of matrix products: float32 or tf32.")]
+Timeout = Annotated[float, typer.Option(help="Seconds for one case, compilation included.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the records [default: results/<time>].", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+
+
+@app.command("list")
+def list_command(json: Json = False) -> None:
+    """List implementations, their devices, the presets, and why something is absent."""
+    from rnnparity import listing
+
+    console = _console()
+    with console.status("asking each implementation") if not json else _quiet():
+        found = listing.collect()
+    if json:
+        sys.stdout.write(listing.document(found))
+    else:
+        listing.show(found, console)
+
+
+@app.command()
+def check(
+    implementations: Implementations = None,
+    preset: Preset = "quick",
+    device: Device = None,
+    dtype: Dtype = None,
+    weights: Weights = None,
+    nonlinearity: OfWeights = Nonlinearity.tanh,
+    batch_first: BatchFirst = False,
+    threads: Threads = 1,
+    matmul_precision: Precision = "float32",
+    timeout: Timeout = 120.0,
+    out: Out = None,
+    json: Json = False,
+    resume: Resume = False,
+) -> None:
+    """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
+    _check(
+        json,
+        implementations or [],
+        preset=preset,
+        device=device,
+        dtype=dtype,
+        weights=weights,
+        nonlinearity=str(nonlinearity),
+        batch_first=batch_first,
+        settings=_settings(threads, matmul_precision),
+        out=out,
+        resume=resume,
+        timeout=timeout,
+    )
+
+
+@app.command()
+def run(
+    implementations: Implementations = None,
+    preset: Preset = "quick",
+    device: Device = None,
+    threads: Threads = 1,
+    out: Out = None,
+    json: Json = False,
+    resume: Resume = False,
+) -> None:
+    """Do the main job: check every implementation that is here and show the result."""
+    _check(
+        json,
+        implementations or [],
+        preset=preset,
+        device=device,
+        settings=_settings(threads, "float32"),
+        out=out,
+        resume=resume,
+    )
+
+
+def main() -> None:
+    """Run the command line; a usage error is one line and exit code 2."""
+    try:
+        app()
+    except UsageError as error:
+        sys.stderr.write(f"rnnparity: {error}\n")
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # whoever read our output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _check(json: bool, implementations: list[str], **arguments: Any) -> None:
+    from rnnparity import api, terminal
+    from rnnparity.records import document
+    from rnnparity.registry import resolve_all
+
+    names = [spec.name for spec in resolve_all(implementations)]
+    with terminal.Display(_console(stderr=True)) as display:
+        display.announce(names)
+        result = api.check(*implementations, progress=display, **arguments)
+    if json:
+        sys.stdout.buffer.write(document(result.environment, result.records) + b"\n")
+    else:
+        terminal.show(result, _console())
+    raise SystemExit(_exit_code(result, implementations))
+
+
+def _exit_code(result: "Run", asked_for: list[str]) -> int:
+    if result.interrupted:
+        return 130
+    verdicts = {record.verdict for record in result.records}
+    if verdicts & {"fail", "error"}:
+        return 1
+    missing = [r for r in result.records if asked_for and r.verdict == "absent"]
+    if missing:
+        raise UsageError(
+            f"{missing[0].implementation} was asked for and is absent: {missing[0].reason}"
+        )
+    if not result.passed:
+        raise UsageError("nothing was checked: see the reasons above")
+    return 0
+
+
+def _settings(threads: int, matmul_precision: str) -> Any:
+    from rnnparity.settings import Settings
+
+    return Settings(threads=threads, matmul_precision=matmul_precision)
+
+
+def _console(stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _quiet() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()

@@ -1,0 +1,122 @@
+"""Layers, directions and layouts composed around one `layer`, for all frameworks at once.
+
+Written on the array API: the arrays may be of any framework that `array-api-compat` knows. What
+it does is what `torch.nn.RNN` does around its cell: stack layers, run the reverse direction from
+each sequence's own end, pad outputs with zeros, take each final state at its own last step.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from array_api_compat import array_namespace, device, is_array_api_obj
+
+from rnnparity.config import RNNConfig
+from rnnparity.errors import ContractViolation
+
+Layer = Callable[[Any, Any, Any, str], tuple[Any, Any]]
+
+
+def run(
+    layer: Layer,
+    x: Any,
+    h0: Any | None,
+    cells: Sequence[Any],
+    config: RNNConfig,
+    lengths: Any | None = None,
+) -> tuple[Any, Any]:
+    """Run a whole RNN, given what runs one layer in one direction.
+
+    Args:
+        layer: `(x [T, B, I], h0 [B, H], cell, nonlinearity) -> (output [T, B, H], h_n [B, H])`.
+        x: `[T, B, I]`, or `[B, T, I]` with `config.batch_first`, or unbatched `[T, I]`.
+        h0: `[L * D, B, H]`, or `[L * D, H]` for unbatched x, or None for zeros.
+        cells: one per layer and direction, forward before reverse.
+        config: the arguments of `torch.nn.RNN`.
+        lengths: steps that count in each sequence, integers `[B]` from 1 to T; None for all.
+
+    Returns:
+        The output, laid out as x with `D * H` features, and h_n, shaped as h0.
+
+    Raises:
+        ContractViolation: `layer` returned a wrong shape or dtype.
+    """
+    xp = array_namespace(x)
+    batched = x.ndim == 3
+    if not batched:
+        x = x[:, None, :]
+        h0 = None if h0 is None else h0[:, None, :]
+    elif config.batch_first:
+        x = xp.permute_dims(x, (1, 0, 2))
+    if h0 is None:
+        shape = (config.num_cells, x.shape[1], config.hidden_size)
+        h0 = xp.zeros(shape, dtype=x.dtype, device=device(x))
+    span = None if lengths is None else _span(xp, lengths, x.shape[0])
+
+    h_n = []
+    for k in range(config.num_layers):
+        x = x if span is None else _masked(xp, x, span)
+        outputs = []
+        for reverse in range(config.num_directions):
+            row = k * config.num_directions + reverse
+            source = _reversed(xp, x, span) if reverse else x
+            output, last = layer(source, h0[row, ...], cells[row], config.nonlinearity)
+            _check(output, last, source, config.hidden_size)
+            if span is not None:
+                last = xp.take(xp.reshape(output, (-1, output.shape[2])), span.last, axis=0)
+            outputs.append(_reversed(xp, output, span) if reverse else output)
+            h_n.append(last)
+        x = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=2)
+    output = x if span is None else _masked(xp, x, span)
+
+    final = xp.stack(h_n, axis=0)
+    if not batched:
+        return output[:, 0, :], final[:, 0, :]
+    return (xp.permute_dims(output, (1, 0, 2)) if config.batch_first else output), final
+
+
+class _Span(NamedTuple):
+    """Where the sequences of a padded batch lie in `[T * B, features]`."""
+
+    inside: Any  # [T, B], whether the step counts
+    last: Any  # [B], row of each sequence's last step
+    reversal: Any  # [T * B], rows in the order of the reversed sequences, padding left in place
+
+
+def _span(xp: Any, lengths: Any, T: int) -> _Span:
+    B = lengths.shape[0]
+    steps = xp.arange(T, dtype=lengths.dtype, device=device(lengths))[:, None]
+    sequence = xp.arange(B, dtype=lengths.dtype, device=device(lengths))
+    inside = steps < lengths[None, :]
+    mirrored = xp.where(inside, lengths[None, :] - 1 - steps, steps)
+    return _Span(
+        inside, (lengths - 1) * B + sequence, xp.reshape(mirrored * B + sequence, (T * B,))
+    )
+
+
+def _masked(xp: Any, a: Any, span: _Span) -> Any:
+    return xp.where(span.inside[:, :, None], a, xp.zeros_like(a))
+
+
+def _reversed(xp: Any, a: Any, span: _Span | None) -> Any:
+    if span is None:
+        return xp.flip(a, axis=0)
+    rows = xp.take(xp.reshape(a, (-1, a.shape[2])), span.reversal, axis=0)
+    return xp.reshape(rows, a.shape)
+
+
+def _check(output: Any, last: Any, x: Any, H: int) -> None:
+    T, B, _ = x.shape
+    for name, value, shape in (("output", output, (T, B, H)), ("h_n", last, (B, H))):
+        if not is_array_api_obj(value) or array_namespace(value) is not array_namespace(x):
+            raise ContractViolation(
+                f"layer returned {name} as a {type(value).__name__}, expected an array like x"
+            )
+        if tuple(value.shape) != shape:
+            raise ContractViolation(
+                f"layer returned {name} of shape {tuple(value.shape)}, expected {shape}"
+            )
+        if value.dtype != x.dtype:
+            raise ContractViolation(
+                f"layer returned {name} in {value.dtype}, expected {x.dtype}: "
+                "compute in the dtype of x"
+            )

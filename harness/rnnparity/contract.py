@@ -1,0 +1,169 @@
+"""The contract of an implementation: loading one, and saying in one line what it lacks."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnparity import composition
+from rnnparity.borders import FRAMEWORKS, install_hint
+from rnnparity.cases import Case
+from rnnparity.config import NONLINEARITIES, Cell, RNNConfig, cells
+from rnnparity.dtypes import NAMES
+from rnnparity.registry import Spec
+
+
+class Absent(Exception):
+    """What an implementation needs is not installed here."""
+
+
+class BrokenImplementation(Exception):
+    """The module does not load, or is no implementation."""
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A loaded implementation: what it declares, and how to run a whole RNN with it.
+
+    Exactly one of `layer` and `rnn` is there. `prepare` is done once per set of weights; what it
+    returns takes the place of the cell (for `layer`) or of the weights (for `rnn`).
+    """
+
+    name: str
+    framework: str
+    layer: Callable[..., Any] | None
+    rnn: Callable[..., Any] | None
+    prepare: Callable[..., Any] | None
+    nonlinearities: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    devices: tuple[str, ...] | None  # kinds ("cpu", "cuda", "mps"); None: all of the framework
+
+    def lacks(self, case: Case, device: str) -> str | None:
+        """Return why a case is outside what is declared, or None if it is inside."""
+        if case.dtype not in self.dtypes:
+            return f"declares dtypes {', '.join(self.dtypes)}"
+        if case.config.nonlinearity not in self.nonlinearities:
+            return f"declares nonlinearities {', '.join(self.nonlinearities)}"
+        if self.devices is not None and device.partition(":")[0] not in self.devices:
+            return f"declares devices {', '.join(self.devices)}"
+        return None
+
+    def prepared(self, weights: dict[str, Any], config: RNNConfig) -> Any:
+        """Do what is done once per set of weights."""
+        if self.rnn is not None:
+            return weights if self.prepare is None else self.prepare(weights, config)
+        grouped: list[Cell] = cells(weights, config)
+        if self.prepare is None:
+            return grouped
+        return [self.prepare(cell, config.nonlinearity) for cell in grouped]
+
+    def run(
+        self, prepared: Any, x: Any, h0: Any, lengths: Any, config: RNNConfig
+    ) -> tuple[Any, Any]:
+        """Run the whole RNN: arguments and results laid out as `torch.nn.RNN`'s."""
+        if self.rnn is not None:
+            output, h_n = self.rnn(x, h0, prepared, config, lengths)
+            return output, h_n
+        assert self.layer is not None
+        return composition.run(self.layer, x, h0, prepared, config, lengths)
+
+
+def load(spec: Spec) -> Implementation:
+    """Import an implementation and check it against the contract.
+
+    Raises:
+        Absent: a package that it imports is not installed.
+        BrokenImplementation: it does not import, or lacks what the contract asks for.
+    """
+    try:
+        module = _import(spec.target)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing and _findable(missing):  # installed, but broken: not absent
+            raise BrokenImplementation(f"does not import: {error}") from error
+        raise Absent(f"{missing} is not installed: {install_hint(missing)}") from error
+    except (Exception, SystemExit) as error:
+        raise BrokenImplementation(f"does not import: {type(error).__name__}: {error}") from error
+    return _check(spec.name, module)
+
+
+def _check(name: str, module: Any) -> Implementation:
+    framework = getattr(module, "framework", None)
+    if framework not in FRAMEWORKS:
+        raise BrokenImplementation(
+            f"framework is {framework!r}, expected one of {', '.join(FRAMEWORKS)}"
+        )
+    layer, rnn = getattr(module, "layer", None), getattr(module, "rnn", None)
+    if (layer is None) == (rnn is None):
+        raise BrokenImplementation(
+            "defines both layer and rnn: expected one of them"
+            if layer is not None
+            else "defines neither layer(x, h0, cell, nonlinearity) nor "
+            "rnn(x, h0, weights, config, lengths)"
+        )
+    _check_takes(layer or rnn, 4 if layer is not None else 5)
+    return Implementation(
+        name=name,
+        framework=framework,
+        layer=layer,
+        rnn=rnn,
+        prepare=getattr(module, "prepare", None),
+        nonlinearities=_declared(module, "nonlinearities", NONLINEARITIES, NONLINEARITIES),
+        dtypes=_declared(module, "dtypes", ("float64", "float32"), NAMES),
+        devices=_declared(module, "devices", None, ("cpu", "cuda", "mps")),
+    )
+
+
+def _check_takes(function: Any, count: int) -> None:
+    name = "layer" if count == 4 else "rnn"
+    if not callable(function):
+        raise BrokenImplementation(f"{name} is a {type(function).__name__}, expected a function")
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        expected = "x, h0, cell, nonlinearity" if count == 4 else "x, h0, weights, config, lengths"
+        raise BrokenImplementation(
+            f"{name}{inspect.signature(function)} does not take ({expected})"
+        ) from None
+    except ValueError:  # a function without a signature: found out when it is called
+        return
+
+
+def _declared(module: Any, name: str, default: Any, known: tuple[str, ...]) -> Any:
+    declared = getattr(module, name, default)
+    if declared is None:
+        return None
+    if isinstance(declared, str) or not set(declared) <= set(known) or not declared:
+        raise BrokenImplementation(
+            f"{name} is {declared!r}, expected a tuple of names out of {', '.join(known)}"
+        )
+    return tuple(declared)
+
+
+def _import(target: str) -> Any:
+    if target.endswith(".py"):
+        path = Path(target)
+        sys.path.insert(0, str(path.parent))
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+        return module
+    name, _, attribute = target.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    module = importlib.import_module(name)
+    return getattr(module, attribute) if attribute else module
+
+
+def _findable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return True

@@ -1,0 +1,36 @@
+"""The floating-point formats that cases can ask for, and their spacing."""
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+NAMES = ("float32", "float64", "bfloat16", "float16")
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return the NumPy dtype called `name`; bfloat16 comes from ml_dtypes."""
+    return np.dtype(getattr(ml_dtypes, name) if name == "bfloat16" else name)
+
+
+def unit_roundoff(name: str) -> float:
+    """Return u = 2^-p, half the distance from 1 to the next number."""
+    return float(ml_dtypes.finfo(numpy_dtype(name)).eps) / 2
+
+
+def spacing(values: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Return one unit in the last place (ULP) of the format `name` at each of `values`.
+
+    Args:
+        values: any shape, in the same or a higher precision.
+        name: the format.
+
+    Returns:
+        `2^(floor(log2 |v|) - p + 1)`, never less than the smallest subnormal; same shape.
+    """
+    info = ml_dtypes.finfo(numpy_dtype(name))
+    magnitude = np.maximum(np.abs(np.asarray(values, np.float64)), float(info.smallest_normal))
+    _, exponent = np.frexp(magnitude)
+    steps: NDArray[np.float64] = np.ldexp(float(info.eps), exponent - 1)
+    return steps

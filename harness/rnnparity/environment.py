@@ -1,0 +1,66 @@
+"""What machine and which versions a run was made on, read off, never typed in."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rnnparity.settings import Settings
+
+
+def environment(settings: Settings) -> dict[str, Any]:
+    """Describe this machine and this process; workers add what their frameworks say."""
+    import cpuinfo
+    import psutil
+
+    return {
+        "rnnparity": version("rnnparity"),
+        "commit": _commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_model": cpuinfo.get_cpu_info().get("brand_raw", "unknown"),
+        "cpu_cores_physical": psutil.cpu_count(logical=False),
+        "cpu_cores_logical": psutil.cpu_count(),
+        "cpu_cores_usable": usable_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "settings": msgspec.to_builtins(settings),
+        "variables": settings.environment_variables(),
+        "packages": {name: version(name) for name in ("numpy", "ml-dtypes", "array-api-compat")},
+        "frameworks": {},
+    }
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _commit() -> str | None:
+    """Return the commit of the source tree this was imported from, with "+" if it was changed."""
+    folder = Path(__file__).parent
+    try:
+        _git(
+            folder, "ls-files", "--error-unmatch", Path(__file__).name
+        )  # else: someone else's tree
+        commit = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--", ".", "../../impls")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit[:12] + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

@@ -1,0 +1,74 @@
+"""`rnnparity list`: what is here, found out without importing a framework into this process."""
+
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rnnparity import registry, workers
+from rnnparity.presets import PRESETS, preset
+from rnnparity.problems import REGIMES
+from rnnparity.runs import TIMEOUT
+from rnnparity.settings import Settings
+from rnnparity.workers import Description, Worker, WorkerLost
+
+
+def collect() -> dict[str, Description]:
+    """Ask every registered implementation, in a worker, what it is and where it runs."""
+    settings, found = Settings(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        worker = Worker(settings, Path(folder) / "worker.log")
+        try:
+            for name, spec in registry.registered().items():
+                try:
+                    found[name] = worker.call(TIMEOUT, workers.describe, spec, settings)
+                except WorkerLost as lost:
+                    found[name] = Description(verdict="error", reason=f"on import: {lost}")
+        finally:
+            worker.stop()
+    return found
+
+
+def document(found: dict[str, Description]) -> str:
+    """Return the list as one JSON document."""
+    listed: dict[str, Any] = {
+        "implementations": found,
+        "presets": {name: len(preset(name)) for name in PRESETS},
+        "regimes": {name: regime.meaning for name, regime in REGIMES.items()},
+    }
+    return msgspec.json.format(msgspec.json.encode(listed), indent=2).decode() + "\n"
+
+
+def show(found: dict[str, Description], console: Console) -> None:
+    """Print the list."""
+    table = Table(pad_edge=False)
+    for column in ("implementation", "framework", "devices", "dtypes"):
+        table.add_column(column)
+    for name, description in found.items():
+        if description.verdict:
+            colour = "yellow" if description.verdict == "absent" else "red"
+            why = Text(f"{description.verdict}: {description.reason}", style=colour)
+            table.add_row(name, description.framework or "-", "-", why)
+        else:
+            version = description.versions.get(description.framework, "")
+            table.add_row(
+                name,
+                f"{description.framework} {version}",
+                " ".join(description.devices),
+                " ".join(description.dtypes),
+            )
+    console.print(table)
+    by_framework: dict[str, dict[str, str]] = defaultdict(dict)
+    for description in found.values():
+        by_framework[description.framework] |= description.versions
+    console.print(
+        "presets: " + ", ".join(f"{name} ({len(preset(name))} cases)" for name in PRESETS)
+    )
+    console.print("regimes:")
+    for name, regime in REGIMES.items():
+        console.print(f"  {name:12} {regime.meaning}")

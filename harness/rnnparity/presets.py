@@ -1,0 +1,103 @@
+"""The presets: which cases are checked under a name."""
+
+from collections.abc import Iterator
+
+from rnnparity import digits
+from rnnparity.cases import Case
+from rnnparity.config import RNNConfig
+from rnnparity.dtypes import NAMES
+from rnnparity.errors import UsageError
+from rnnparity.problems import REGIMES
+
+PRESETS = ("quick", "full")
+
+
+def preset(name: str) -> list[Case]:
+    """Return the cases of a preset.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"no preset {name!r}: there are {', '.join(PRESETS)}")
+    return list(dict.fromkeys(quick() if name == "quick" else full()))
+
+
+def features(T: int = 12, B: int = 4, I: int = 8, H: int = 16) -> Iterator[Case]:
+    """Yield one case per feature of `torch.nn.RNN`, and some where features meet."""
+
+    def case(T: int = T, B: int | None = B, H: int = H, **arguments: object) -> Case:
+        of_case = {"ragged", "h0", "one_more_step", "seed"}
+        inner = {k: v for k, v in arguments.items() if k not in of_case}
+        outer = {k: v for k, v in arguments.items() if k in of_case}
+        return Case(config=_config(I, H, **inner), T=T, B=B, **outer)  # type: ignore[arg-type]
+
+    yield case()
+    yield case(num_layers=2)
+    yield case(nonlinearity="relu")
+    yield case(bias=False)
+    yield case(batch_first=True)
+    yield case(bidirectional=True)
+    yield case(B=None)
+    yield case(h0=False)
+    yield case(one_more_step=True)
+    yield case(ragged=True)
+    yield case(num_layers=3, dropout=0.5)
+    yield case(T=1)
+    yield case(B=1)
+    yield case(H=1)
+    yield case(num_layers=2, bidirectional=True, batch_first=True, ragged=True)
+    yield case(num_layers=2, bidirectional=True, B=None, bias=False, h0=False)
+    yield case(
+        num_layers=2, bidirectional=True, ragged=True, nonlinearity="relu", one_more_step=True
+    )
+    yield case(T=1, B=1, H=1, one_more_step=True)
+
+
+def trained(dtype: str) -> Case:
+    """Return the trained digits model on all of its test images."""
+    model = digits.load()
+    config = RNNConfig(input_size=8, hidden_size=model.weights["weight_hh_l0"].shape[0])
+    return Case(
+        config=config,
+        T=8,
+        B=len(model.images),
+        dtype=dtype,
+        regime="trained",
+        h0=False,
+        weights="digits",
+    )
+
+
+def quick() -> Iterator[Case]:
+    """Yield what a newcomer should see: every feature, every regime, every dtype, a real model."""
+    yield trained("float32")
+    yield trained("float64")
+    plain, *others = features()
+    yield from (plain, *others)
+    for regime in REGIMES:
+        yield plain.replace(regime=regime)
+    for dtype in NAMES:
+        yield plain.replace(dtype=dtype)
+    meeting = others[-2]
+    yield meeting.replace(dtype="float64")
+    yield Case(config=RNNConfig(input_size=64, hidden_size=128), T=100, B=32)
+
+
+def full() -> Iterator[Case]:
+    """Yield every feature in every regime and dtype, then larger sizes and other draws."""
+    yield from quick()
+    for case in features():
+        for regime in REGIMES:
+            for dtype in NAMES:
+                yield case.replace(regime=regime, dtype=dtype)
+    for regime in REGIMES:
+        for seed in (1, 2):
+            config = RNNConfig(input_size=64, hidden_size=128)
+            yield Case(config=config, T=50, B=8, regime=regime, seed=seed)
+    for H in (256, 1024):
+        yield Case(config=RNNConfig(input_size=H, hidden_size=H), T=30, B=4)
+
+
+def _config(input_size: int, hidden_size: int, **arguments: object) -> RNNConfig:
+    return RNNConfig(input_size=input_size, hidden_size=hidden_size, **arguments)  # type: ignore[arg-type]

@@ -1,0 +1,139 @@
+"""From a case to its arrays: weights, inputs and lengths, the same bits on every machine.
+
+Only the raw 64-bit output of PCG64 is used (NumPy keeps that stream fixed; its distributions may
+change between versions), turned into numbers by operations that IEEE 754 rounds exactly. Spectral
+radii come from the circular law (independent entries of standard deviation r / sqrt(H) give a
+spectral radius near r), not from an eigensolver, whose last bits differ from machine to machine.
+"""
+
+import hashlib
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity import digits, weights
+from rnnparity.cases import Case
+from rnnparity.config import parameter_shapes
+from rnnparity.dtypes import numpy_dtype
+from rnnparity.errors import UsageError
+
+Array = NDArray[Any]
+
+
+class Problem(NamedTuple):
+    """The arrays of a case, in its dtype and laid out as `torch.nn.RNN` takes them."""
+
+    weights: dict[str, Array]  # torch's parameter names
+    x: Array  # [T, B, I], [B, T, I] or [T, I]
+    h0: Array | None  # [L * D, B, H] or [L * D, H]
+    lengths: Array | None  # [B], int64
+    x_next: Array | None  # one more step, laid out as x with T = 1
+
+
+class Regime(NamedTuple):
+    """Standard deviations from which weights and inputs are drawn (uniformly).
+
+    `gain_ih` and `gain_hh` are per product: an entry has `gain / sqrt(terms)`, so that `gain_hh`
+    is the spectral radius of the recurrent weight. None stands for torch's own 1 / sqrt(3 H).
+    """
+
+    meaning: str
+    gain_ih: float | None
+    gain_hh: float | None
+    bias: float | None
+    x: float = 1.0
+    h0: float = 0.5
+    one_weight_per_row: bool = False
+
+
+REGIMES = {
+    "torch-init": Regime("weights as torch.nn.RNN draws them", None, None, None),
+    "contractive": Regime("spectral radius 0.5: the state forgets", 0.5, 0.5, 0.1),
+    "critical": Regime("spectral radius 1: the edge of stability", 0.3, 1.0, 0.1, x=0.5),
+    "expansive": Regime("spectral radius 2: rounding grows with time", 0.3, 2.0, 0.1, x=0.5),
+    "saturated": Regime("activations far out on tanh's flat ends", 8.0, 1.0, 2.0),
+    "tiny": Regime(
+        "inputs near 2^-10, where tanh is the identity", 1.0, 0.9, 2**-10, 2**-10, 2**-10
+    ),
+    "wiring": Regime(
+        "one weight per row: no sum, so no order of summation", 1.0, 1.0, 0.1, 1.0, 0.5, True
+    ),
+}
+
+
+def build(case: Case) -> Problem:
+    """Draw the arrays of a case.
+
+    Raises:
+        UsageError: an unknown regime, or a weights file that cannot be used.
+    """
+    config, dtype = case.config, numpy_dtype(case.dtype)
+    if case.weights == "digits":
+        model = digits.load()
+        parameters, x = model.weights, digits.as_sequences(model.images[: case.B])
+        regime = REGIMES["torch-init"]
+    else:
+        if case.regime not in REGIMES:
+            raise UsageError(f"no regime {case.regime!r}: there are {', '.join(REGIMES)}")
+        regime = REGIMES[case.regime]
+        x = _uniform(case, "x", (case.T, case.B or 1, config.input_size), regime.x)
+        if case.weights is not None:
+            parameters = weights.read(case.weights)
+        else:
+            parameters = {
+                name: _parameter(case, regime, name, shape)
+                for name, shape in parameter_shapes(config).items()
+            }
+    B = x.shape[1]
+    h0 = _uniform(case, "h0", (config.num_cells, B, config.hidden_size), regime.h0)
+    x_next = _uniform(case, "x_next", (1, B, config.input_size), regime.x)
+
+    def layout(a: Array) -> Array:
+        a = a.astype(dtype)
+        if case.B is None:
+            return np.ascontiguousarray(a[:, 0])
+        return np.ascontiguousarray(a.swapaxes(0, 1)) if config.batch_first else a
+
+    return Problem(
+        {name: value.astype(dtype) for name, value in parameters.items()},
+        layout(x),
+        (h0.astype(dtype) if case.B is not None else h0[:, 0].astype(dtype)) if case.h0 else None,
+        _lengths(case) if case.ragged else None,
+        layout(x_next) if case.one_more_step else None,
+    )
+
+
+def _parameter(case: Case, regime: Regime, name: str, shape: tuple[int, ...]) -> Array:
+    torch_std = 1 / math.sqrt(3 * case.config.hidden_size)
+    if name.startswith("bias"):
+        return _uniform(case, name, shape, torch_std if regime.bias is None else regime.bias)
+    rows, terms = shape
+    gain = regime.gain_ih if name.startswith("weight_ih") else regime.gain_hh
+    if not regime.one_weight_per_row:
+        std = torch_std if gain is None else gain / math.sqrt(terms)
+        return _uniform(case, name, shape, std)
+    # The columns are a random permutation, repeated: recurrent weights then lose no state.
+    order = np.argsort(_uniform(case, name + " order", (terms,), 1.0), kind="stable")
+    column = order[np.arange(rows) % terms]
+    sparse = np.zeros(shape)
+    sparse[np.arange(rows), column] = _uniform(case, name, (rows,), gain or 1.0)
+    return sparse
+
+
+def _lengths(case: Case) -> Array:
+    assert case.B is not None
+    drawn = (_uniform(case, "lengths", (case.B,), 1.0) / (2 * math.sqrt(3)) + 0.5) * case.T
+    lengths = np.clip(drawn.astype(np.int64) + 1, 1, case.T)
+    lengths[case.seed % case.B] = case.T
+    return lengths
+
+
+def _uniform(case: Case, name: str, shape: tuple[int, ...], std: float) -> NDArray[np.float64]:
+    """Draw uniformly from +- sqrt(3) std; every named array has a stream of its own."""
+    digest = hashlib.sha256(f"{case.seed} {name} {shape}".encode()).digest()
+    bits = np.random.PCG64(int.from_bytes(digest[:16], "little"))
+    raw = np.asarray(bits.random_raw(math.prod(shape)), np.uint64)
+    unit = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0  # exact, in [-1, 1)
+    return (unit * (math.sqrt(3) * std)).reshape(shape)

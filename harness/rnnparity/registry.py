@@ -1,0 +1,77 @@
+"""Finding implementations by name, without importing any of them."""
+
+import re
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from rnnparity.errors import UsageError
+
+GROUP = "rnnparity.implementations"
+BASELINE = "torch-rnn"
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """Where an implementation is: a name to show, and a module or a file to load."""
+
+    name: str
+    target: str  # "pkg.mod", "pkg.mod:attribute", or the absolute path of a file
+
+
+@cache
+def registered() -> dict[str, Spec]:
+    """Return what the entry-point group offers, the baseline first, then by name."""
+    found = {point.name: Spec(point.name, point.value) for point in entry_points(group=GROUP)}
+    return dict(sorted(found.items(), key=lambda item: (item[0] != BASELINE, item[0])))
+
+
+def resolve(text: str) -> Spec:
+    """Turn what a user wrote into a spec: a registered name, a file, or a module.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if text in registered():
+        return registered()[text]
+    path = Path(text)
+    if path.suffix == ".py" or "/" in text or "\\" in text:
+        if not path.is_file():
+            raise UsageError(f"no file {text}: expected a Python file with an implementation")
+        return Spec(path.stem, str(path.resolve()))
+    module = text.partition(":")[0]
+    if re.fullmatch(r"[A-Za-z_][\w.]*", module) and _importable(module):
+        return Spec(text, text)
+    raise UsageError(
+        f"no implementation {text!r}: registered are {', '.join(registered())}; "
+        "or give a file (my_rnn.py) or a module (pkg.mod)"
+    )
+
+
+def resolve_all(texts: list[str]) -> list[Spec]:
+    """Resolve several, all registered ones if none is named; names are kept unique.
+
+    Raises:
+        UsageError: as `resolve`.
+    """
+    specs = [resolve(text) for text in texts] if texts else list(registered().values())
+    unique = {spec.target: spec for spec in specs}.values()
+    names = [spec.name for spec in unique]
+    return [
+        spec if names.count(spec.name) == 1 else msgspec.structs.replace(spec, name=spec.target)
+        for spec in unique
+    ]
+
+
+def _importable(module: str) -> bool:
+    root = module.partition(".")[0]
+    try:
+        return (
+            find_spec(root) is not None
+            or Path(*module.split(".")).exists()
+            or Path(f"{root}.py").exists()
+        )
+    except (ImportError, ValueError):
+        return False

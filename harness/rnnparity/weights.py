@@ -1,0 +1,175 @@
+"""Weights out of a live `torch.nn.RNN`, a state dict, a `.safetensors` or a `.pt` file.
+
+The configuration is inferred from the parameters' names and shapes; what they cannot tell (the
+nonlinearity, `batch_first`) is asked for. Nothing here executes anything stored in a file.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity.config import RNNConfig, parameter_shapes
+from rnnparity.errors import UsageError
+
+Array = NDArray[Any]
+
+_PARAMETER = re.compile(r"(weight|bias)_(ih|hh)_l(\d+)(_reverse)?")
+_GATES = {3: "a GRU", 4: "an LSTM"}
+
+
+def read(source: Any) -> dict[str, Array]:
+    """Return parameters by torch's names, from whatever holds them.
+
+    Args:
+        source: a live `torch.nn.RNN`, a mapping of names to arrays (a state dict), or the path of
+            a `.safetensors`, `.pt` or `.pth` file. A `.pt` file is loaded with `weights_only=True`.
+
+    Raises:
+        UsageError: a file that is missing or is no weights file; values that are not finite.
+    """
+    if isinstance(source, str | Path):
+        tensors = _read_file(Path(source))
+        label = str(source)
+    else:
+        tensors = source.state_dict() if hasattr(source, "state_dict") else source
+        label = f"the {type(source).__name__}"
+    if not isinstance(tensors, Mapping) or not tensors:
+        raise UsageError(f"{label} holds no named tensors: expected a torch.nn.RNN's state dict")
+    arrays = {str(name): _to_numpy(str(name), value, label) for name, value in tensors.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise UsageError(f"{label}: {name} has values that are not finite: nothing to compare")
+    return arrays
+
+
+def infer_config(parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
+    """Infer what `torch.nn.RNN` was constructed with.
+
+    Args:
+        parameters: torch's parameter names to arrays.
+        **told: what names and shapes cannot tell: `nonlinearity`, `batch_first`, `dropout`.
+
+    Raises:
+        UsageError: names or shapes that are not those of a `torch.nn.RNN`, each named.
+    """
+    foreign = sorted(name for name in parameters if not _PARAMETER.fullmatch(name))
+    if foreign:
+        raise UsageError(
+            f"unexpected names {_some(foreign)}: expected only the parameters of one torch.nn.RNN "
+            "(weight_ih_l0, weight_hh_l0, bias_ih_l0, ...)"
+        )
+    for name in ("weight_ih_l0", "weight_hh_l0"):
+        if name not in parameters:
+            raise UsageError(f"{name} is missing: save the whole state dict of the torch.nn.RNN")
+        if parameters[name].ndim != 2:
+            raise UsageError(f"{name} has shape {parameters[name].shape}, expected two dimensions")
+    rows, H = parameters["weight_hh_l0"].shape
+    if rows != H and H and rows % H == 0 and rows // H in _GATES:
+        raise UsageError(
+            f"weight_hh_l0 has shape ({rows}, {H}), which is {_GATES[rows // H]}'s: "
+            "only torch.nn.RNN is compared here"
+        )
+    layers = [int(match[3]) for name in parameters if (match := _PARAMETER.fullmatch(name))]
+    config = RNNConfig(
+        input_size=parameters["weight_ih_l0"].shape[1],
+        hidden_size=H,
+        num_layers=max(layers) + 1,
+        bias=any(name.startswith("bias") for name in parameters),
+        bidirectional=any(name.endswith("_reverse") for name in parameters),
+        **told,
+    )
+    shapes = parameter_shapes(config)
+    missing = [name for name in shapes if name not in parameters]
+    if missing:
+        raise UsageError(f"{_some(missing)} missing: save the whole state dict of the torch.nn.RNN")
+    for name, shape in shapes.items():
+        if parameters[name].shape != shape:
+            raise UsageError(
+                f"{name} has shape {parameters[name].shape}, expected {shape} "
+                f"for hidden_size {H}, taken from weight_hh_l0"
+            )
+    return config
+
+
+def config_of(module: Any, parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
+    """Return the configuration of a live module, or infer it where there is none.
+
+    Raises:
+        UsageError: as `infer_config`; a module that is no `torch.nn.RNN`.
+    """
+    if not hasattr(module, "state_dict"):
+        return infer_config(parameters, **told)
+    if getattr(module, "mode", None) not in ("RNN_TANH", "RNN_RELU"):
+        raise UsageError(f"{type(module).__name__} is no torch.nn.RNN: only that is compared here")
+    return infer_config(
+        parameters,
+        nonlinearity=module.nonlinearity,
+        batch_first=module.batch_first,
+        dropout=module.dropout,
+    )
+
+
+def write(path: Path, parameters: Mapping[str, Array]) -> None:
+    """Write parameters as a `.safetensors` file."""
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(value) for name, value in parameters.items()}, path)
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise UsageError(f"no file {path}: expected a .safetensors or .pt file")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return load_file(path)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise UsageError(f"{path} is not a safetensors file: {_line(error)}") from None
+    if path.suffix in (".pt", ".pth"):
+        return _read_pt(path)
+    raise UsageError(f"{path} is no weights file: expected .safetensors or .pt")
+
+
+def _read_pt(path: Path) -> Mapping[str, Any]:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"reading {path} needs torch: pip install 'rnnparity[torch]', or save as .safetensors"
+        ) from None
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling errors have no common base, and none of them is ours
+        raise UsageError(
+            f"{path} is not a file of tensors (loaded with weights_only=True): {_line(error)}"
+        ) from None
+    if not isinstance(loaded, Mapping):
+        raise UsageError(f"{path} holds a {type(loaded).__name__}, expected a state dict")
+    return loaded
+
+
+def _to_numpy(name: str, value: Any, label: str) -> Array:
+    if type(value).__module__.startswith("torch"):
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # the one type that torch does not hand to NumPy
+            value = value.float().numpy().astype(ml_dtypes.bfloat16)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fV":
+        raise UsageError(f"{label}: {name} is {array.dtype}, expected floating-point numbers")
+    return array
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

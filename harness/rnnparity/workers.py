@@ -1,0 +1,168 @@
+"""Processes started fresh for one implementation, whose death is one record and no more.
+
+The pool is loky's: its workers are fresh interpreters that get their environment variables before
+anything is imported, and do not import the caller's script again. What a worker prints goes to a
+log file of its own.
+"""
+
+import faulthandler
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import cache
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+from loky import ProcessPoolExecutor
+from loky.process_executor import ShutdownExecutorError, TerminatedWorkerError
+
+from rnnparity.cases import Case
+from rnnparity.registry import Spec
+from rnnparity.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class WorkerLost(Exception):
+    """The worker died or did not answer; the message says which, in words."""
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What an implementation turned out to be, once loaded in a worker.
+
+    `verdict` is "" for one that can be run, else "absent" or "error", with the reason.
+    """
+
+    framework: str = ""
+    devices: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    nonlinearities: tuple[str, ...] = ()
+    whole: bool = False
+    versions: dict[str, str] = {}
+    verdict: str = ""
+    reason: str = ""
+
+
+class Worker:
+    """One process at a time, started when first called and anew after it was lost."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        """Start nothing yet."""
+        self._settings, self._log = settings, log
+        self._executor: Any = None
+
+    def call(
+        self, timeout: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a function in the process.
+
+        Args:
+            timeout: seconds to wait for the answer.
+            function: importable by name in the worker.
+            *args: its arguments, picklable.
+            **kwargs: likewise.
+
+        Raises:
+            WorkerLost: the process died, or did not answer in time and was killed.
+        """
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                max_workers=1,
+                initializer=_begin,
+                initargs=(str(self._log),),
+                env=self._settings.environment_variables(),
+            )
+        future = self._executor.submit(function, *args, **kwargs)
+        try:
+            result: R = future.result(timeout)
+        except FutureTimeout:
+            self.stop()
+            raise WorkerLost(f"gave no answer in {timeout:g} s and was stopped") from None
+        except (TerminatedWorkerError, ShutdownExecutorError) as error:
+            self.stop()
+            raise WorkerLost(_cause(str(error))) from None
+        return result
+
+    def stop(self) -> None:
+        """Kill the process, if there is one."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, kill_workers=True)
+            self._executor = None
+
+
+def _cause(message: str) -> str:
+    signalled = re.search(r"(SIG[A-Z]+)\(-\d+\)", message)
+    if signalled:
+        meaning = {"SIGSEGV": "segmentation fault", "SIGKILL": "killed, perhaps out of memory"}
+        name = signalled[1]
+        return f"crashed with {name}" + (f" ({meaning[name]})" if name in meaning else "")
+    exited = re.search(r"EXIT\((\d+)\)", message)
+    return f"exited with code {exited[1]}" if exited else "ended without an answer"
+
+
+def _begin(log: str) -> None:
+    """Set up a worker: output to its log, crashes explained there, Ctrl-C left to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    faulthandler.enable()
+
+
+def describe(spec: Spec, settings: Settings) -> Description:
+    """Load an implementation (in a worker) and say what it is and where it can run."""
+    from rnnparity import borders, contract
+    from rnnparity.execution import explain
+
+    try:
+        implementation = contract.load(spec)
+    except contract.Absent as error:
+        return Description(verdict="absent", reason=str(error))
+    except contract.BrokenImplementation as error:
+        return Description(verdict="error", reason=str(error))
+    try:
+        border = borders.get(implementation.framework, settings)
+    except ModuleNotFoundError:
+        hint = borders.install_hint(implementation.framework)
+        reason = f"{implementation.framework} is not installed: {hint}"
+        return Description(framework=implementation.framework, verdict="absent", reason=reason)
+    except Exception as error:
+        return Description(
+            framework=implementation.framework, verdict="error", reason=explain(error)
+        )
+    return Description(
+        framework=implementation.framework,
+        devices=tuple(
+            device
+            for device in border.devices()
+            if implementation.devices is None or device.partition(":")[0] in implementation.devices
+        ),
+        dtypes=implementation.dtypes,
+        nonlinearities=implementation.nonlinearities,
+        whole=implementation.rnn is not None,
+        versions=border.versions(),
+    )
+
+
+def run_case(spec: Spec, settings: Settings, case: Case, device: str) -> Any:
+    """Run one case (in a worker) and return its `Outcome`."""
+    from rnnparity import execution, problems
+
+    implementation, border = _loaded(spec, settings)
+    return execution.execute(implementation, border, case, problems.build(case), device)
+
+
+@cache
+def _loaded(spec: Spec, settings: Settings) -> Any:
+    from rnnparity import borders, contract
+
+    implementation = contract.load(spec)
+    return implementation, borders.get(implementation.framework, settings)

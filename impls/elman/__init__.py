@@ -1,0 +1,12 @@
+"""The tanh recurrence of `torch.nn.RNN` (Elman, 1990), written by hand once per framework.
+
+Every module here can be read alone and defines the same names in the same order:
+
+    framework    whose arrays it takes
+    dtypes       what it declares it can compute in
+    layer        one layer, one direction: x [T, B, I], h0 [B, H] -> output [T, B, H], h_n [B, H]
+
+`torch_rnn` is `torch.nn.RNN` itself: it runs all layers and directions and defines `rnn` instead
+of `layer`. Layers, directions and sequences of unequal length are composed around `layer` by
+whoever calls it. Nothing in this package imports another module of it, or the harness.
+"""

@@ -1,0 +1,35 @@
+"""Writes broken implementations: each is numpy-loop with one thing wrong."""
+
+WRONG = {
+    "raises": ("raise ValueError('no such thing')", "error", "raises ValueError: no such thing"),
+    "exits": ("import os; os._exit(7)", "error", "exited with code 7"),
+    "sysexits": ("raise SystemExit(3)", "error", "raises SystemExit(3)"),
+    "segfaults": ("import ctypes; ctypes.string_at(0)", "error", "SIGSEGV"),
+    "hangs": ("import time; time.sleep(1e6)", "error", "gave no answer in"),
+    "shape": ("output = output[:, :, :-1]", "fail", "of shape"),
+    "dtype": ("output = output.astype('float64')", "fail", "in float64, expected float32"),
+    "nan": ("output[-1, 0, 0] = float('nan')", "fail", "not a finite number"),
+    "in_place": ("x *= 2", "fail", "changed its argument x in place"),
+    "weights_in_place": ("cell[1][:] = 0", "fail", "changed its argument weight"),
+    "nothing": ("return None", "error", "raises TypeError"),
+    "list": ("output = output.tolist()", "fail", "as a list"),
+}
+
+SOURCE = """
+from elman import numpy_loop
+
+framework = "numpy"
+
+
+def layer(x, h0, cell, nonlinearity):
+    output, h_n = numpy_loop.layer(x, h0, cell, nonlinearity)
+    {wrong}
+    return output, h_n
+"""
+
+
+def write(folder, name):
+    """Write one into a folder and return its path."""
+    path = folder / f"{name}.py"
+    path.write_text(SOURCE.format(wrong=WRONG[name][0]))
+    return path

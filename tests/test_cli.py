@@ -1,0 +1,189 @@
+"""The command line as its users meet it: a process of its own, in an empty folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import broken_implementations
+import msgspec
+import pytest
+
+from rnnparity import weights
+from rnnparity.config import RNNConfig, parameter_shapes
+from rnnparity.records import Record
+
+CASE_COUNT = 18
+
+
+def rnnparity(*arguments, cwd, timeout=300):
+    return subprocess.run(
+        [sys.executable, "-m", "rnnparity", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+    )
+
+
+def _records(folder):
+    (run,) = (folder / "results").iterdir()
+    return [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+
+
+def test_check_of_one_implementation_passes_and_leaves_records(tmp_path):
+    done = rnnparity("check", "numpy-loop", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "pass" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr  # no colours where there is no terminal
+    records = _records(tmp_path)
+    assert {record["verdict"] for record in records} == {"pass"}
+    for record in records:
+        msgspec.convert(record, Record)
+        assert record["quantities"]["output"]["max_abs_error"] >= 0
+    (run,) = (tmp_path / "results").iterdir()
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["cpu_model"]
+    assert environment["settings"] == {"threads": 1, "matmul_precision": "float32"}
+    assert environment["frameworks"]["numpy"]["blas_threads"] == "1"
+
+
+def test_json_is_one_document(tmp_path):
+    done = rnnparity("check", "numpy-loop", "--dtype", "float64", "--json", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert document.keys() == {"environment", "records"}
+    assert {record["dtype"] for record in document["records"]} == {"float64"}
+
+
+def test_list_names_everything(tmp_path):
+    done = rnnparity("list", "--json", cwd=tmp_path)
+    listed = json.loads(done.stdout)
+    assert {"torch-rnn", "numpy-loop", "jax-scan", "torch-loop"} <= listed["implementations"].keys()
+    assert listed["implementations"]["numpy-loop"]["devices"] == ["cpu"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_broken_implementation_is_one_line_and_the_others_still_report(tmp_path):
+    for name in broken_implementations.WRONG:
+        broken_implementations.write(tmp_path, name)
+    files = [f"{name}.py" for name in broken_implementations.WRONG]
+    weights.write(tmp_path / "w.safetensors", _small_weights())
+    arguments = ("--weights", "w.safetensors", "--timeout", "20", "--json")
+    done = rnnparity("check", "numpy-loop", *files, *arguments, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    records = json.loads(done.stdout)["records"]
+    for name, (_, verdict, reason) in broken_implementations.WRONG.items():
+        first = next(record for record in records if record["implementation"] == name)
+        assert first["verdict"] == verdict, (name, first)
+        assert reason in first["reason"], (name, first)
+        assert "\n" not in first["reason"]
+    others = [record for record in records if record["implementation"] == "numpy-loop"]
+    assert {record["verdict"] for record in others} == {"pass"}
+
+
+def test_a_broken_implementation_is_shown_in_one_line(tmp_path):
+    broken_implementations.write(tmp_path, "raises")
+    done = rnnparity("check", "raises.py", "--dtype", "float32", cwd=tmp_path)
+    assert done.returncode == 1
+    lines = [line for line in done.stdout.splitlines() if "no such thing" in line]
+    assert len(lines) == 1
+    assert "raises error: raises ValueError: no such thing (raises.py:9)" in lines[0]
+
+
+def _small_weights(config=None):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes(config or RNNConfig(input_size=3, hidden_size=4))
+    return {name: rng.normal(size=shape).astype("f4") / 2 for name, shape in shapes.items()}
+
+
+def test_own_weights_are_checked_and_kept_with_the_run(tmp_path):
+    weights.write(tmp_path / "mine.safetensors", _small_weights())
+    done = rnnparity("check", "numpy-loop", "--weights", "mine.safetensors", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (run,) = (tmp_path / "results").iterdir()
+    kept, given = run / "weights.safetensors", tmp_path / "mine.safetensors"
+    assert weights.read(kept).keys() == weights.read(given).keys()
+
+
+def test_a_pt_file_is_read_in_a_worker(tmp_path):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch.save(torch.nn.RNN(3, 4).state_dict(), tmp_path / "mine.pt")
+    done = rnnparity("check", "numpy-loop", "--weights", "mine.pt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    torch.save(torch.nn.LSTM(3, 4).state_dict(), tmp_path / "lstm.pt")
+    done = rnnparity("check", "numpy-loop", "--weights", "lstm.pt", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "an LSTM" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "numpy-lop"], "no implementation 'numpy-lop'"),
+        (["check", "nowhere.py"], "no file nowhere.py"),
+        (["check", "--preset", "quik"], "no preset 'quik'"),
+        (["check", "--dtype", "float8"], "no dtype 'float8'"),
+        (["check", "--threads", "0"], "threads is 0"),
+        (["check", "--timeout", "-1"], "timeout is -1"),
+        (["check", "--matmul-precision", "half"], "matmul precision is 'half'"),
+        (["check", "--weights", "none.safetensors"], "no file none.safetensors"),
+        (["check", "numpy-loop", "--device", "cuda"], "no device cuda here"),
+        (["check", "--no-such-option"], "No such option"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(tmp_path, arguments, message):
+    done = rnnparity(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_resume_goes_on_and_an_occupied_folder_is_refused(tmp_path):
+    arguments = ("check", "numpy-loop", "--dtype", "float64", "--out", "run")
+    assert rnnparity(*arguments, cwd=tmp_path).returncode == 0
+    path = tmp_path / "run" / "records.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:2]) + lines[2][:40])  # as if it had been killed while writing
+    refused = rnnparity(*arguments, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    resumed = rnnparity(*arguments, "--resume", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert path.read_text().splitlines(keepends=True)[:2] == lines[:2]
+    assert sorted(path.read_text().splitlines()) == sorted("".join(lines).splitlines())
+
+
+def test_ctrl_c_leaves_the_records_made_so_far(tmp_path):
+    broken_implementations.write(tmp_path, "hangs")
+    command = [sys.executable, "-m", "rnnparity", "check", "numpy-loop", "hangs.py", "--out", "run"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    records = tmp_path / "run" / "records.jsonl"
+    waited = time.monotonic()
+    while not (records.exists() and records.read_text().count("\n") >= 3):
+        assert time.monotonic() - waited < 120
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume --out run" in output
+    assert "Traceback" not in errors
+    assert records.read_text().count("\n") >= 3
+
+
+def test_help_is_fast(tmp_path):
+    # A ratio, not a time limit: help may cost a few interpreter starts, never a framework's import.
+    def seconds(*command):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *command], check=True, capture_output=True, cwd=tmp_path)
+        return time.perf_counter() - started
+
+    bare = min(seconds("-c", "import typer") for _ in range(5))
+    help_ = min(seconds("-m", "rnnparity", "--help") for _ in range(5))
+    assert help_ < 4 * bare

@@ -1,0 +1,54 @@
+"""A module that is no implementation is told which name it lacks."""
+
+import pytest
+
+from rnnparity import contract
+from rnnparity.registry import Spec, resolve_all
+
+GOOD = "framework = 'numpy'\ndef layer(x, h0, cell, nonlinearity): ..."
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("", "framework is None, expected one of numpy, jax, torch"),
+        ("framework = 'tensorflow'", "framework is 'tensorflow'"),
+        ("framework = 'numpy'", "neither layer"),
+        (GOOD + "\ndef rnn(*a): ...", "both layer and rnn"),
+        ("framework = 'numpy'\ndef layer(x, h0): ...", r"layer\(x, h0\) does not take"),
+        ("framework = 'numpy'\nlayer = 3", "layer is a int"),
+        (GOOD + "\ndtypes = ('float8',)", "dtypes is"),
+        (GOOD + "\ndtypes = 'float32'", "dtypes is 'float32', expected a tuple"),
+        ("raise RuntimeError('boom')", "does not import: RuntimeError: boom"),
+        ("def f(:", "does not import: SyntaxError"),
+        ("import rnnparity.no_such_module", "does not import: No module named"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, source, message):
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    with pytest.raises(contract.BrokenImplementation, match=message):
+        contract.load(Spec("mine", str(path)))
+
+
+def test_a_package_that_is_not_installed_makes_it_absent_not_broken(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("import no_such_package_anywhere\n" + GOOD)
+    with pytest.raises(contract.Absent, match="pip install no_such_package_anywhere"):
+        contract.load(Spec("mine", str(path)))
+
+
+def test_defaults(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD)
+    implementation = contract.load(Spec("mine", str(path)))
+    assert implementation.dtypes == ("float64", "float32")
+    assert implementation.nonlinearities == ("tanh", "relu")
+
+
+def test_two_files_of_one_name_keep_apart(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(GOOD)
+    specs = resolve_all([str(tmp_path / "a" / "mine.py"), str(tmp_path / "b" / "mine.py")])
+    assert len({spec.name for spec in specs}) == 2

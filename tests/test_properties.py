@@ -1,0 +1,52 @@
+"""Properties over configurations and sizes, found by hypothesis."""
+
+import hypothesis.strategies as st
+import pytest
+from conftest import evaluate
+from hypothesis import HealthCheck, given, settings
+
+from rnnparity.cases import Case
+from rnnparity.config import RNNConfig
+
+sizes = st.integers(1, 9)
+
+
+@st.composite
+def cases(draw):
+    config = RNNConfig(
+        input_size=draw(sizes),
+        hidden_size=draw(sizes),
+        num_layers=draw(st.integers(1, 3)),
+        nonlinearity=draw(st.sampled_from(("tanh", "relu"))),
+        bias=draw(st.booleans()),
+        batch_first=draw(st.booleans()),
+        bidirectional=draw(st.booleans()),
+    )
+    batch = draw(sizes | st.none())
+    return Case(
+        config=config,
+        T=draw(st.integers(1, 12)),
+        B=batch,
+        dtype=draw(st.sampled_from(("float32", "float64"))),
+        regime=draw(st.sampled_from(("torch-init", "contractive", "critical", "tiny", "wiring"))),
+        seed=draw(st.integers(0, 2**32)),
+        ragged=batch is not None and draw(st.booleans()),
+        h0=draw(st.booleans()),
+        one_more_step=draw(st.booleans()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "examples"),
+    [("torch-rnn", 150), ("numpy-loop", 150), ("torch-loop", 150), ("jax-scan", 25)],
+)
+def test_any_configuration_agrees_with_the_truth(name, examples):
+    evaluate(name, "cpu", Case(config=RNNConfig(input_size=1, hidden_size=1), T=1))  # or skip
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=cases())
+    def agrees(case):
+        verdict, reason, _ = evaluate(name, "cpu", case)
+        assert verdict == "pass", f"{case.id}: {reason}"
+
+    agrees()

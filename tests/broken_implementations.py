@@ -13,12 +13,37 @@ WRONG = {
     "weights_in_place": ("cell[1][:] = 0", "fail", "changed its argument weight"),
     "nothing": ("return None", "error", "raises TypeError"),
     "list": ("output = output.tolist()", "fail", "as a list"),
+    "keyboard": ("raise KeyboardInterrupt", "error", "raises KeyboardInterrupt"),
+    "panics": ("raise type('Panic', (BaseException,), {})('oh')", "error", "raises Panic: oh"),
+    "own_type": ("output = output.view(Own)", "pass", ""),
+    "unprintable": ("raise Unprintable", "error", "raises Unprintable"),
+    "caches": ("output, h_n = CACHE.setdefault(x.shape, (output, h_n))", "fail", "is it cached?"),
+    "reuses": (
+        "output = BUFFERS.setdefault(x.shape, output); "
+        "output[:] = numpy_loop.layer(x, h0, cell, nonlinearity)[0]",
+        "fail",
+        "a later call changed the output",
+    ),
+    "by_row": ("output *= np.float32(1 + 1e-3 * (len(h0) == 1))", "fail", "a batch row alone"),
+    "by_length": ("output[0] *= np.float32(1 + (len(x) < 32) * 1e-3)", "fail", "chunks"),
 }
 
 SOURCE = """
+import numpy as np
+
 from elman import numpy_loop
 
 framework = "numpy"
+CACHE, BUFFERS = {{}}, {{}}
+
+
+class Own(np.ndarray):
+    pass
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError
 
 
 def layer(x, h0, cell, nonlinearity):

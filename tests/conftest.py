@@ -42,21 +42,19 @@ def find_device(name, kind):
 
 
 def evaluate(name, device, case):
-    """Run and judge a case in this process: (verdict, reason, quantities)."""
+    """Run and judge a case in this process."""
     from rnnparity.execution import execute
     from rnnparity.verdict import judge
 
     implementation, its_border = loaded(name)
-    problem, expected = problem_and_truth(case)
-    outcome = execute(implementation, its_border, case, problem, device)
-    return judge(case, outcome, expected, None)
+    against = reference_of(case)
+    outcome = execute(implementation, its_border, case, against.problem, device)
+    return judge(case, outcome, against)
 
 
 @lru_cache(maxsize=64)
-def problem_and_truth(case):
-    """The arrays of a case and what is true of them."""
-    from rnnparity import problems
-    from rnnparity.truth import truth
+def reference_of(case):
+    """What a case is judged against."""
+    from rnnparity.reference import reference
 
-    problem = problems.build(case)
-    return problem, truth(case, problem)
+    return reference(case)

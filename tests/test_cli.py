@@ -15,8 +15,6 @@ from rnnparity import weights
 from rnnparity.config import RNNConfig, parameter_shapes
 from rnnparity.records import Record
 
-CASE_COUNT = 18
-
 
 def rnnparity(*arguments, cwd, timeout=300):
     return subprocess.run(
@@ -75,10 +73,12 @@ def test_every_broken_implementation_is_one_line_and_the_others_still_report(tmp
     assert done.returncode == 1, done.stderr
     records = json.loads(done.stdout)["records"]
     for name, (_, verdict, reason) in broken_implementations.WRONG.items():
-        first = next(record for record in records if record["implementation"] == name)
-        assert first["verdict"] == verdict, (name, first)
-        assert reason in first["reason"], (name, first)
-        assert "\n" not in first["reason"]
+        own = [record for record in records if record["implementation"] == name]
+        verdicts = {record["verdict"] for record in own}
+        assert verdict in verdicts, (name, own)
+        assert verdict == "pass" or not verdicts & {"error", "fail"} - {verdict}, (name, own)
+        assert any(reason in record["reason"] for record in own), (name, own)
+        assert not any("\n" in record["reason"] for record in own)
     others = [record for record in records if record["implementation"] == "numpy-loop"]
     assert {record["verdict"] for record in others} == {"pass"}
 
@@ -89,7 +89,7 @@ def test_a_broken_implementation_is_shown_in_one_line(tmp_path):
     assert done.returncode == 1
     lines = [line for line in done.stdout.splitlines() if "no such thing" in line]
     assert len(lines) == 1
-    assert "raises error: raises ValueError: no such thing (raises.py:9)" in lines[0]
+    assert "raises error: raises ValueError: no such thing (raises.py:" in lines[0]
 
 
 def _small_weights(config=None):
@@ -104,8 +104,8 @@ def test_own_weights_are_checked_and_kept_with_the_run(tmp_path):
     weights.write(tmp_path / "mine.safetensors", _small_weights())
     done = rnnparity("check", "numpy-loop", "--weights", "mine.safetensors", cwd=tmp_path)
     assert done.returncode == 0, done.stderr + done.stdout
-    (run,) = (tmp_path / "results").iterdir()
-    kept, given = run / "weights.safetensors", tmp_path / "mine.safetensors"
+    (kept,) = tmp_path.glob("results/*/weights-*.safetensors")
+    given = tmp_path / "mine.safetensors"
     assert weights.read(kept).keys() == weights.read(given).keys()
 
 
@@ -125,7 +125,7 @@ def test_a_pt_file_is_read_in_a_worker(tmp_path):
     ("arguments", "message"),
     [
         (["check", "numpy-lop"], "no implementation 'numpy-lop'"),
-        (["check", "nowhere.py"], "no file nowhere.py"),
+        (["check", "nowhere.py"], "no Python file nowhere.py"),
         (["check", "--preset", "quik"], "no preset 'quik'"),
         (["check", "--dtype", "float8"], "no dtype 'float8'"),
         (["check", "--threads", "0"], "threads is 0"),
@@ -133,6 +133,8 @@ def test_a_pt_file_is_read_in_a_worker(tmp_path):
         (["check", "--matmul-precision", "half"], "matmul precision is 'half'"),
         (["check", "--weights", "none.safetensors"], "no file none.safetensors"),
         (["check", "numpy-loop", "--device", "cuda"], "no device cuda here"),
+        (["check", "--resume"], "--resume needs --out"),
+        (["check", "--out", "/proc/nowhere/run"], "cannot be written to"),
         (["check", "--no-such-option"], "No such option"),
     ],
 )
@@ -156,6 +158,30 @@ def test_resume_goes_on_and_an_occupied_folder_is_refused(tmp_path):
     assert resumed.returncode == 0, resumed.stderr
     assert path.read_text().splitlines(keepends=True)[:2] == lines[:2]
     assert sorted(path.read_text().splitlines()) == sorted("".join(lines).splitlines())
+    other = rnnparity(*arguments, "--resume", "--threads", "2", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "another threads" in other.stderr
+
+
+def test_other_weights_are_not_taken_for_those_of_the_run_that_is_resumed(tmp_path):
+    arguments = ("check", "numpy-loop", "--weights", "w.safetensors", "--out", "run")
+    given = _small_weights()
+    weights.write(tmp_path / "w.safetensors", given)
+    assert rnnparity(*arguments, cwd=tmp_path).returncode == 0
+    count = (tmp_path / "run" / "records.jsonl").read_text().count("\n")
+    weights.write(tmp_path / "w.safetensors", {k: 2 * v for k, v in given.items()})
+    assert rnnparity(*arguments, "--resume", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "run" / "records.jsonl").read_text().count("\n") == 2 * count
+
+
+def test_another_file_of_the_same_name_is_not_taken_for_the_one_that_passed(tmp_path):
+    path = broken_implementations.write(tmp_path, "own_type")
+    arguments = ("check", "own_type.py", "--dtype", "float64", "--out", "run")
+    assert rnnparity(*arguments, cwd=tmp_path).returncode == 0
+    path.write_text(path.read_text() + "# changed\n")
+    refused = rnnparity(*arguments, "--resume", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "another own_type" in refused.stderr
 
 
 def test_ctrl_c_leaves_the_records_made_so_far(tmp_path):

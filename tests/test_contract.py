@@ -19,8 +19,8 @@ GOOD = "framework = 'numpy'\ndef layer(x, h0, cell, nonlinearity): ..."
         ("framework = 'numpy'\nlayer = 3", "layer is a int"),
         (GOOD + "\ndtypes = ('float8',)", "dtypes is"),
         (GOOD + "\ndtypes = 'float32'", "dtypes is 'float32', expected a tuple"),
-        ("raise RuntimeError('boom')", "does not import: RuntimeError: boom"),
-        ("def f(:", "does not import: SyntaxError"),
+        ("raise RuntimeError('boom')", "does not import: raises RuntimeError: boom"),
+        ("def f(:", "does not import: raises SyntaxError"),
         ("import rnnparity.no_such_module", "does not import: No module named"),
     ],
 )

@@ -40,9 +40,18 @@ MATRIX = [
 
 @pytest.mark.parametrize(("name", "kind", "case"), MATRIX)
 def test_implementation_agrees_with_the_truth(name, kind, case):
-    verdict, reason, quantities = evaluate(name, find_device(name, kind), case)
-    assert verdict == "pass", f"{full_id(name, kind, case)}: {verdict}: {reason}"
-    assert {"output", "h_n"} <= quantities.keys()
+    judgement = evaluate(name, find_device(name, kind), case)
+    # With 8 or 11 bits, growth, relu's kink or one saturated unit can leave a gradient that nobody
+    # can judge; never so with more.
+    coarse = case.dtype in ("bfloat16", "float16")
+    hard = (
+        case.regime == "expansive"
+        or case.config.nonlinearity == "relu"
+        or case.config.hidden_size == 1
+    )
+    expected = ("pass", "chaotic") if coarse and hard else ("pass",)
+    assert judgement.verdict in expected, f"{full_id(name, kind, case)}: {judgement.reason}"
+    assert {"output", "h_n", "grad_x", "grad_weight_hh_l0"} <= judgement.quantities.keys()
 
 
 def test_the_matrix_is_large_and_its_ids_are_unique():

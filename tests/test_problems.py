@@ -78,5 +78,5 @@ def test_impossible_sizes_are_refused(bad):
 
 
 def test_unknown_regime_names_the_known_ones():
-    with pytest.raises(UsageError, match="torch-init"):
+    with pytest.raises(UsageError, match="no regime 'tame'"):
         problems.build(Case(config=CONFIG, T=1, B=1, regime="tame"))

@@ -38,7 +38,7 @@ def cases(draw):
 
 @pytest.mark.parametrize(
     ("name", "examples"),
-    [("torch-rnn", 150), ("numpy-loop", 150), ("torch-loop", 150), ("jax-scan", 25)],
+    [("torch-rnn", 150), ("numpy-loop", 150), ("torch-loop", 150), ("jax-scan", 15)],
 )
 def test_any_configuration_agrees_with_the_truth(name, examples):
     evaluate(name, "cpu", Case(config=RNNConfig(input_size=1, hidden_size=1), T=1))  # or skip
@@ -46,7 +46,7 @@ def test_any_configuration_agrees_with_the_truth(name, examples):
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=cases())
     def agrees(case):
-        verdict, reason, _ = evaluate(name, "cpu", case)
-        assert verdict == "pass", f"{case.id}: {reason}"
+        judgement = evaluate(name, "cpu", case)
+        assert judgement.verdict == "pass", f"{case.id}: {judgement.reason}"
 
     agrees()

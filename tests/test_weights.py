@@ -71,6 +71,9 @@ def _without(name):
         (_without("weight_hh_l0"), "weight_hh_l0 is missing"),
         (_without("weight_ih_l1_reverse"), "weight_ih_l1_reverse missing"),
         (_parameters() | {"fc.weight": np.ones(3, "f4")}, "unexpected names fc.weight"),
+        (_parameters() | {"bias_ih_l9": np.ones(4, "f4")}, "weight_ih_l2 is missing"),
+        (_parameters() | {"weight_ih_l3000000000": np.ones((4, 8), "f4")}, "l2 is missing"),
+        (_parameters() | {"weight_ih_l00": np.ones((4, 3), "f4")}, "unexpected names"),
         (_parameters() | {"weight_ih_l1": np.ones((4, 3), "f4")}, r"expected \(4, 8\)"),
         (_parameters() | {"weight_hh_l0": np.ones(4, "f4")}, "expected two dimensions"),
         (_parameters() | {"weight_hh_l0": np.ones((4, 5), "f4")}, "weight_hh_l0"),
@@ -98,7 +101,7 @@ def test_integers_are_refused():
         ("missing.safetensors", None, "no file"),
         ("text.safetensors", b"hello, this is no weights file", "not a safetensors file"),
         ("empty.safetensors", b"", "not a safetensors file"),
-        ("text.pt", b"hello", "not a file of tensors"),
+        ("text.pt", b"hello", "no file of tensors"),
         ("weights.npz", b"", "expected .safetensors or .pt"),
     ],
 )
@@ -120,6 +123,14 @@ def test_a_truncated_file_is_refused(tmp_path):
         weights.read(path)
 
 
+def test_tensors_that_are_no_plain_numbers_are_refused():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    with pytest.raises(UsageError, match="cannot be read as numbers"):
+        weights.read(torch.nn.RNN(3, 4, device="meta"))
+    with pytest.raises(UsageError, match="state_dict is a OrderedDict, expected a tensor"):
+        weights.read({"state_dict": torch.nn.RNN(3, 4).state_dict()})
+
+
 class _Touch:
     """A pickle that would make a file if anything executed it."""
 
@@ -133,7 +144,7 @@ class _Touch:
 def test_a_malicious_pickle_is_not_executed(tmp_path):
     torch = pytest.importorskip("torch", reason="torch is not installed")
     torch.save({"weight_ih_l0": _Touch(str(tmp_path / "executed"))}, tmp_path / "bad.pt")
-    with pytest.raises(UsageError, match="weights_only=True"):
+    with pytest.raises(UsageError, match=r"save module\.state_dict"):
         weights.read(tmp_path / "bad.pt")
     assert not (tmp_path / "executed").exists()
     torch.load(tmp_path / "bad.pt", weights_only=False)["weight_ih_l0"].close()

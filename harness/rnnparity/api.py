@@ -1,10 +1,11 @@
 """What Python callers use: `rnnparity.check(...)`, and the plan behind it."""
 
+import hashlib
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-import msgspec
 
 from rnnparity import presets, registry, weights, workers
 from rnnparity.cases import Case
@@ -17,11 +18,11 @@ from rnnparity.settings import Settings
 
 
 def check(
-    *implementations: str,
+    *implementations: Any,
     preset: str = "quick",
     cases: Sequence[Case] | None = None,
-    device: Sequence[str] | None = None,
-    dtype: Sequence[str] | None = None,
+    device: str | Sequence[str] | None = None,
+    dtype: str | Sequence[str] | None = None,
     weights: Any = None,
     nonlinearity: str = "tanh",
     batch_first: bool = False,
@@ -34,11 +35,13 @@ def check(
     """Check implementations against the truth, each in a process of its own.
 
     Args:
-        *implementations: registered names, files or modules; none for all that are registered.
+        *implementations: registered names, files, or modules (themselves or by
+            name); none for all that are registered.
         preset: "quick" or "full", unless `cases` or `weights` are given.
         cases: what to check on.
         device: device names or kinds; None for all that are found.
-        dtype: only cases in these dtypes; with `weights`, the dtypes to check (float32 if None).
+        dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if
+            None).
         weights: a `torch.nn.RNN`, a state dict, or the path of a `.safetensors` or `.pt` file:
             checks on these weights instead of a preset.
         nonlinearity: of these weights, which names and shapes do not tell.
@@ -56,24 +59,25 @@ def check(
         UsageError: something given cannot be used.
     """
     settings = settings or Settings()
-    for name in dtype or ():
+    devices, dtypes = _several(device), _several(dtype)
+    for name in dtypes or ():
         if name not in NAMES:
             raise UsageError(f"no dtype {name!r}: there are {', '.join(NAMES)}")
     if timeout <= 0:
         raise UsageError(f"timeout is {timeout:g} s, expected more than 0")
-    specs = registry.resolve_all(list(implementations))
-    label = preset if weights is None else "weights"
-    directory = Path(out) if out is not None else new_directory(label)
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"{directory} is a file: expected a folder for the records")
-    if cases is None:
-        if weights is not None:
-            told = {"nonlinearity": nonlinearity, "batch_first": batch_first}
-            cases = weights_cases(weights, told, directory, dtype or ("float32",), settings)
-        else:
-            cases = presets.preset(preset)
-    if dtype:
-        cases = [case for case in cases if case.dtype in dtype]
+    if weights is not None and cases is not None:
+        raise UsageError("cases and weights are both given: give one; a case can name its weights")
+    specs = registry.resolve_all([_text(one) for one in implementations])
+    directory = (
+        Path(out) if out is not None else new_directory(preset if weights is None else "weights")
+    )
+    if weights is not None:
+        told = {"nonlinearity": nonlinearity, "batch_first": batch_first}
+        cases = weights_cases(weights, told, directory, dtypes, settings)
+    elif cases is None:
+        cases = presets.preset(preset)
+    if dtypes:
+        cases = [case for case in cases if case.dtype in dtypes]
     if not cases:
         raise UsageError("no case is left to check: give other dtypes or another preset")
     return run_check(
@@ -81,10 +85,28 @@ def check(
         cases,
         directory,
         settings=settings,
-        devices=list(device) if device else None,
+        devices=devices,
         timeout=timeout,
         resume=resume,
         progress=progress,
+    )
+
+
+def _several(given: str | Sequence[str] | None) -> list[str] | None:
+    if isinstance(given, str):
+        return [given]
+    return list(given) if given else None
+
+
+def _text(implementation: Any) -> str:
+    """Return what names an implementation: itself, or where a module is."""
+    if isinstance(implementation, str | Path):
+        return str(implementation)
+    if isinstance(implementation, ModuleType):
+        return implementation.__name__
+    raise UsageError(
+        f"an implementation is a {type(implementation).__name__}, expected a registered name, "
+        "a file, or a module: a worker has to find it again"
     )
 
 
@@ -92,7 +114,7 @@ def weights_cases(
     source: Any,
     told: dict[str, Any],
     directory: Path,
-    dtypes: Sequence[str],
+    dtypes: Sequence[str] | None,
     settings: Settings,
 ) -> list[Case]:
     """Keep weights in the run's folder, and return cases on them.
@@ -100,19 +122,18 @@ def weights_cases(
     Args:
         source: as `check`'s `weights`.
         told: `nonlinearity` and `batch_first`, where the source does not know them.
-        directory: gets `weights.safetensors`, so that the run can be repeated.
-        dtypes: one set of cases for each.
+        directory: keeps them, so that the run can be repeated.
+        dtypes: one set of cases for each; None for the weights' own.
         settings: of the worker that reads a `.pt` file.
 
     Raises:
         UsageError: the source holds no weights of a `torch.nn.RNN`.
     """
-    if isinstance(source, str | Path):
-        config = _keep_file(Path(source), told, directory, settings)
+    if isinstance(source, str | Path) and Path(source).suffix in (".pt", ".pth"):
+        kept, config, dtype = _keep_in_worker(Path(source), told, directory, settings)
     else:
-        config = keep(source, told, directory)
-    kept = str((directory / "weights.safetensors").resolve())
-    plain = Case(config=config, T=32, B=4, regime="torch-init", weights=kept)
+        kept, config, dtype = keep(source, told, directory)
+    plain = Case(config=config, T=32, B=4, dtype=dtype, weights=kept)
     cases = [
         plain,
         plain.replace(h0=False),
@@ -120,34 +141,46 @@ def weights_cases(
         plain.replace(ragged=True),
         plain.replace(B=None),
         plain.replace(T=1, B=1),
+        plain.replace(invariants=True),
     ]
-    return [case.replace(dtype=dtype) for dtype in dtypes for case in cases]
+    return [case.replace(dtype=one) for one in dtypes or (dtype,) for case in cases]
 
 
-def keep(source: Any, told: dict[str, Any], directory: Path) -> RNNConfig:
-    """Read weights, write them to `weights.safetensors` in a folder, and infer their configuration.
+def keep(source: Any, told: dict[str, Any], directory: Path) -> tuple[str, RNNConfig, str]:
+    """Read weights and write them into a folder, so that the run can be repeated.
+
+    Args:
+        source: whatever holds them.
+        told: what it does not tell.
+        directory: gets `weights-<digest>.safetensors`.
+
+    Returns:
+        The path of the file, the configuration, and the dtype of the weights.
 
     Raises:
         UsageError: they cannot be used.
     """
     parameters = weights.read(source)
     config = weights.config_of(source, parameters, **told)
-    directory.mkdir(parents=True, exist_ok=True)
-    weights.write(directory / "weights.safetensors", parameters)
-    return config
-
-
-def _keep_file(path: Path, told: dict[str, Any], directory: Path, settings: Settings) -> RNNConfig:
-    if path.suffix not in (".pt", ".pth"):
-        return keep(path, told, directory)
-    # Only torch reads a .pt file, and torch is not imported into this process.
-    directory.mkdir(parents=True, exist_ok=True)
-    worker = workers.Worker(settings, directory / "worker-weights.log")
+    digest = hashlib.sha256(b"".join(value.tobytes() for value in parameters.values()))
+    path = directory / f"weights-{digest.hexdigest()[:8]}.safetensors"
     try:
-        return msgspec.convert(
-            msgspec.to_builtins(worker.call(TIMEOUT, keep, path, told, directory)), RNNConfig
-        )
-    except workers.WorkerLost as lost:
-        raise UsageError(f"{path} could not be read: the process that read it {lost}") from None
-    finally:
-        worker.stop()
+        directory.mkdir(parents=True, exist_ok=True)
+        weights.write(path, parameters)
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
+    return str(path.resolve()), config, parameters["weight_hh_l0"].dtype.name
+
+
+def _keep_in_worker(
+    path: Path, told: dict[str, Any], directory: Path, settings: Settings
+) -> tuple[str, RNNConfig, str]:
+    """Only torch reads a .pt file, and torch is not imported into this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        worker = workers.Worker(settings, Path(folder) / "worker.log")
+        try:
+            return worker.call(TIMEOUT, keep, path, told, directory)
+        except workers.WorkerLost as lost:
+            raise UsageError(f"{path} could not be read: the process that read it {lost}") from None
+        finally:
+            worker.stop()

@@ -7,6 +7,8 @@ import msgspec
 from rnnparity.config import RNNConfig
 from rnnparity.errors import UsageError
 
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
 
 class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One problem to run: same case, same bits of input, on every machine.
@@ -22,6 +24,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ragged: sequences of unequal length (the longest has T steps).
         h0: whether an initial state is given; if not, it is None.
         one_more_step: run once more, on one more step, with h_n fed back in.
+        invariants: whether it is also run in the ways that must not matter (`invariants`).
         weights: "digits", the model that comes with the package, or the path of a weights file.
     """
 
@@ -35,6 +38,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     h0: bool = True
     one_more_step: bool = False
     weights: str | None = None
+    invariants: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes that no RNN has.
@@ -42,6 +46,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Raises:
             UsageError: T or B below 1, or unequal lengths without a batch.
         """
+        if self.dtype not in DTYPES:
+            raise UsageError(f"no dtype {self.dtype!r}: there are {', '.join(DTYPES)}")
         if self.T < 1 or (self.B is not None and self.B < 1):
             raise UsageError(f"T={self.T}, B={self.B}: expected 1 or more of each")
         if self.ragged and self.B is None:
@@ -61,6 +67,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "ragged": self.ragged,
             "noh0": not self.h0,
             "onemorestep": self.one_more_step,
+            "invariants": self.invariants,
         }
         source = self.regime if self.weights is None else _stem(self.weights)
         words = [self.dtype, source, *(word for word, present in features.items() if present)]

@@ -1,6 +1,7 @@
 """The command line. Starts fast: what a command needs is imported when it runs."""
 
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -118,21 +119,75 @@ def run(
     implementations: Implementations = None,
     preset: Preset = "quick",
     device: Device = None,
+    dtype: Dtype = None,
+    weights: Weights = None,
+    nonlinearity: OfWeights = Nonlinearity.tanh,
+    batch_first: BatchFirst = False,
     threads: Threads = 1,
+    matmul_precision: Precision = "float32",
+    timeout: Timeout = 120.0,
     out: Out = None,
     json: Json = False,
     resume: Resume = False,
 ) -> None:
     """Do the main job: check every implementation that is here and show the result."""
-    _check(
+    check(
+        implementations,
+        preset,
+        device,
+        dtype,
+        weights,
+        nonlinearity,
+        batch_first,
+        threads,
+        matmul_precision,
+        timeout,
+        out,
         json,
-        implementations or [],
-        preset=preset,
-        device=device,
-        settings=_settings(threads, "float32"),
-        out=out,
-        resume=resume,
+        resume,
     )
+
+
+@app.command()
+def selftest(
+    full: Annotated[
+        bool, typer.Option("--full", help="10,000 right runs; about half an hour on 2 cores.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of the random cases.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report.", show_default=False)
+    ] = None,
+) -> None:
+    """Test the verdict itself: right implementations must pass, known mistakes must fail."""
+    from rich.progress import Progress
+
+    from rnnparity import presets
+    from rnnparity import selftest as tester
+
+    shapes = 260 if full else 6
+    cases = presets.mistake_cases(full)
+    totals = {"soundness": shapes * tester.DRAWS, "sensitivity": len(cases)}
+    console = _console(stderr=True)
+    signal.signal(signal.SIGTERM, _terminated)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        tasks = {name: progress.add_task(name, total=total) for name, total in totals.items()}
+
+        def advance(stage: str) -> None:
+            progress.advance(tasks[stage])
+            done = int(progress.tasks[tasks[stage]].completed)
+            if not console.is_terminal and done % max(1, totals[stage] // 10) == 0:
+                console.print(f"{stage}: {done} of {totals[stage]} cases")
+
+        found = tester.selftest(shapes, cases, seed=seed, progress=advance)
+    parts = [tester.summary(found), tester.rules_table(found)]
+    sys.stdout.write("\n\n".join(parts) + "\n")
+    if out is not None:
+        from rnnparity.environment import write_environment
+
+        write_environment(out, _settings(1, "float32"))
+        (out / "selftest.md").write_text("\n\n".join([*parts, tester.kill_matrix(found)]) + "\n")
+        sys.stdout.write(f"\nkill matrix in {out / 'selftest.md'}\n")
+    raise SystemExit(0 if found.passed else 1)
 
 
 def main() -> None:
@@ -153,6 +208,9 @@ def _check(json: bool, implementations: list[str], **arguments: Any) -> None:
     from rnnparity.registry import resolve_all
 
     names = [spec.name for spec in resolve_all(implementations)]
+    if arguments["resume"] and arguments["out"] is None:
+        raise UsageError("--resume needs --out DIR: the folder of the run to go on with")
+    signal.signal(signal.SIGTERM, _terminated)
     with terminal.Display(_console(stderr=True)) as display:
         display.announce(names)
         result = api.check(*implementations, progress=display, **arguments)
@@ -161,6 +219,11 @@ def _check(json: bool, implementations: list[str], **arguments: Any) -> None:
     else:
         terminal.show(result, _console())
     raise SystemExit(_exit_code(result, implementations))
+
+
+def _terminated(*_: object) -> None:
+    """Stop as on Ctrl-C: workers ended, records kept."""
+    raise KeyboardInterrupt
 
 
 def _exit_code(result: "Run", asked_for: list[str]) -> int:
@@ -188,7 +251,7 @@ def _settings(threads: int, matmul_precision: str) -> Any:
 def _console(stderr: bool = False) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, markup=False)
 
 
 def _quiet() -> Any:

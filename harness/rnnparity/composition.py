@@ -23,6 +23,7 @@ def run(
     cells: Sequence[Any],
     config: RNNConfig,
     lengths: Any | None = None,
+    tape: "list[Call] | None" = None,
 ) -> tuple[Any, Any]:
     """Run a whole RNN, given what runs one layer in one direction.
 
@@ -33,6 +34,7 @@ def run(
         cells: one per layer and direction, forward before reverse.
         config: the arguments of `torch.nn.RNN`.
         lengths: steps that count in each sequence, integers `[B]` from 1 to T; None for all.
+        tape: gets every call of `layer`, for `backward`.
 
     Returns:
         The output, laid out as x with `D * H` features, and h_n, shaped as h0.
@@ -61,6 +63,8 @@ def run(
             source = _reversed(xp, x, span) if reverse else x
             output, last = layer(source, h0[row, ...], cells[row], config.nonlinearity)
             _check(output, last, source, config.hidden_size)
+            if tape is not None:
+                tape.append(Call(source, h0[row, ...], output, cells[row]))
             if span is not None:
                 last = xp.take(xp.reshape(output, (-1, output.shape[2])), span.last, axis=0)
             outputs.append(_reversed(xp, output, span) if reverse else output)
@@ -74,10 +78,83 @@ def run(
     return (xp.permute_dims(output, (1, 0, 2)) if config.batch_first else output), final
 
 
+class Call(NamedTuple):
+    """One call of `layer`, as `backward` needs it."""
+
+    x: Any  # [T, B, I]
+    h0: Any  # [B, H]
+    output: Any  # [T, B, H]
+    cell: Any
+
+
+LayerBackward = Callable[..., tuple[Any, Any, Any]]
+
+
+def backward(
+    layer_backward: LayerBackward,
+    tape: Sequence[Call],
+    grad_output: Any,
+    grad_h_n: Any,
+    config: RNNConfig,
+    lengths: Any | None = None,
+) -> tuple[Any, Any, list[Any]]:
+    """Differentiate what `run` did: for frameworks without autodiff, and for the truth.
+
+    Args:
+        layer_backward: `(grad_output, grad_h_n, x, h0, output, cell, nonlinearity) ->
+            (grad_x, grad_h0, grad_cell)`, all shaped as what they are the gradients of.
+        tape: what `run` put on it.
+        grad_output: laid out as the output.
+        grad_h_n: laid out as h_n.
+        config: as given to `run`.
+        lengths: as given to `run`.
+
+    Returns:
+        The gradient of x, laid out as x; of h0, laid out as h0; and of every cell.
+    """
+    xp = array_namespace(grad_output)
+    batched = grad_output.ndim == 3
+    if not batched:
+        grad_output, grad_h_n = grad_output[:, None, :], grad_h_n[:, None, :]
+    elif config.batch_first:
+        grad_output = xp.permute_dims(grad_output, (1, 0, 2))
+    span = None if lengths is None else _span(xp, lengths, grad_output.shape[0])
+    H, D = config.hidden_size, config.num_directions
+
+    grad_h0: list[Any] = [None] * config.num_cells
+    grad_cells: list[Any] = [None] * config.num_cells
+    grad_x = grad_output
+    for k in reversed(range(config.num_layers)):
+        upstream = grad_x if span is None else _masked(xp, grad_x, span)
+        grads_x = []
+        for reverse in range(D):
+            row = k * D + reverse
+            call = tape[row]
+            grad = upstream[:, :, reverse * H : (reverse + 1) * H]
+            grad = _reversed(xp, grad, span) if reverse else grad
+            grad_last = grad_h_n[row, ...]
+            if span is not None:
+                zeros = xp.zeros_like(grad)
+                grad = grad + xp.where(span.is_last[:, :, None], grad_last[None, ...], zeros)
+                grad_last = xp.zeros_like(grad_last)
+            of_x, grad_h0[row], grad_cells[row] = layer_backward(
+                grad, grad_last, call.x, call.h0, call.output, call.cell, config.nonlinearity
+            )
+            grads_x.append(_reversed(xp, of_x, span) if reverse else of_x)
+        grad_x = grads_x[0] if D == 1 else grads_x[0] + grads_x[1]
+    grad_x = grad_x if span is None else _masked(xp, grad_x, span)
+
+    of_h0 = xp.stack(grad_h0, axis=0)
+    if not batched:
+        return grad_x[:, 0, :], of_h0[:, 0, :], grad_cells
+    return (xp.permute_dims(grad_x, (1, 0, 2)) if config.batch_first else grad_x), of_h0, grad_cells
+
+
 class _Span(NamedTuple):
     """Where the sequences of a padded batch lie in `[T * B, features]`."""
 
     inside: Any  # [T, B], whether the step counts
+    is_last: Any  # [T, B], whether the step is its sequence's last
     last: Any  # [B], row of each sequence's last step
     reversal: Any  # [T * B], rows in the order of the reversed sequences, padding left in place
 
@@ -89,7 +166,10 @@ def _span(xp: Any, lengths: Any, T: int) -> _Span:
     inside = steps < lengths[None, :]
     mirrored = xp.where(inside, lengths[None, :] - 1 - steps, steps)
     return _Span(
-        inside, (lengths - 1) * B + sequence, xp.reshape(mirrored * B + sequence, (T * B,))
+        inside,
+        steps == lengths[None, :] - 1,
+        (lengths - 1) * B + sequence,
+        xp.reshape(mirrored * B + sequence, (T * B,)),
     )
 
 

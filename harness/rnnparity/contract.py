@@ -14,6 +14,7 @@ from rnnparity.borders import FRAMEWORKS, install_hint
 from rnnparity.cases import Case
 from rnnparity.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.dtypes import NAMES
+from rnnparity.errors import explain
 from rnnparity.registry import Spec
 
 
@@ -38,6 +39,8 @@ class Implementation:
     layer: Callable[..., Any] | None
     rnn: Callable[..., Any] | None
     prepare: Callable[..., Any] | None
+    layer_backward: Callable[..., Any] | None
+    gradients: bool
     nonlinearities: tuple[str, ...]
     dtypes: tuple[str, ...]
     devices: tuple[str, ...] | None  # kinds ("cpu", "cuda", "mps"); None: all of the framework
@@ -83,11 +86,12 @@ def load(spec: Spec) -> Implementation:
         module = _import(spec.target)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing and _findable(missing):  # installed, but broken: not absent
+        if not missing or _findable(missing) or not _asked_for_by(spec, error):
+            # What it asked for is installed, but broken: not absent.
             raise BrokenImplementation(f"does not import: {error}") from error
         raise Absent(f"{missing} is not installed: {install_hint(missing)}") from error
-    except (Exception, SystemExit) as error:
-        raise BrokenImplementation(f"does not import: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        raise BrokenImplementation(f"does not import: {explain(error)}") from error
     return _check(spec.name, module)
 
 
@@ -106,12 +110,19 @@ def _check(name: str, module: Any) -> Implementation:
             "rnn(x, h0, weights, config, lengths)"
         )
     _check_takes(layer or rnn, 4 if layer is not None else 5)
+    layer_backward = getattr(module, "layer_backward", None)
+    # PyTorch and JAX differentiate by themselves; NumPy only with a backward pass.
+    gradients = getattr(module, "gradients", framework != "numpy" or layer_backward is not None)
+    if gradients and framework == "numpy" and layer_backward is None:
+        raise BrokenImplementation("declares gradients, but has no layer_backward")
     return Implementation(
         name=name,
         framework=framework,
         layer=layer,
         rnn=rnn,
         prepare=getattr(module, "prepare", None),
+        layer_backward=layer_backward,
+        gradients=gradients,
         nonlinearities=_declared(module, "nonlinearities", NONLINEARITIES, NONLINEARITIES),
         dtypes=_declared(module, "dtypes", ("float64", "float32"), NAMES),
         devices=_declared(module, "devices", None, ("cpu", "cuda", "mps")),
@@ -160,6 +171,23 @@ def _import(target: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     module = importlib.import_module(name)
     return getattr(module, attribute) if attribute else module
+
+
+def _asked_for_by(spec: Spec, error: BaseException) -> bool:
+    """Whether the failed import stands in the implementation itself."""
+    where, trace = "", error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        where = where if file.startswith("<frozen") else file
+        trace = trace.tb_next
+    if spec.target.endswith(".py"):
+        return Path(where) == Path(spec.target)
+    return (
+        where.replace("\\", "/")
+        .removesuffix(".py")
+        .endswith(spec.target.partition(":")[0].replace(".", "/"))
+        or where == importlib.__file__
+    )
 
 
 def _findable(name: str) -> bool:

@@ -6,7 +6,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-NAMES = ("float32", "float64", "bfloat16", "float16")
+from rnnparity.cases import DTYPES as NAMES
+
+__all__ = ["NAMES", "numpy_dtype", "spacing", "underflow", "unit_roundoff"]
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
@@ -34,3 +36,13 @@ def spacing(values: NDArray[Any], name: str) -> NDArray[np.float64]:
     _, exponent = np.frexp(magnitude)
     steps: NDArray[np.float64] = np.ldexp(float(info.eps), exponent - 1)
     return steps
+
+
+def underflow(name: str) -> float:
+    """Return how large an error underflow makes.
+
+    float32, float64 and bfloat16 computations may flush subnormal numbers to zero (XLA's CPU does);
+    float16 is computed with, not flushed, since its normal numbers end at 6e-5.
+    """
+    info = ml_dtypes.finfo(numpy_dtype(name))
+    return float(info.smallest_subnormal if name == "float16" else info.smallest_normal)

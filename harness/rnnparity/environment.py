@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from rnnparity.errors import UsageError
 from rnnparity.settings import Settings
 
 
@@ -37,6 +38,20 @@ def environment(settings: Settings) -> dict[str, Any]:
         "packages": {name: version(name) for name in ("numpy", "ml-dtypes", "array-api-compat")},
         "frameworks": {},
     }
+
+
+def write_environment(directory: Path, settings: Settings) -> None:
+    """Write `environment.json` into a folder, made if missing.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    text = msgspec.json.format(msgspec.json.encode(environment(settings)), indent=2)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "environment.json").write_bytes(text + b"\n")
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
 
 
 def usable_cores() -> int:

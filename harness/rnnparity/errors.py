@@ -10,3 +10,24 @@ class UsageError(Exception):
 
 class ContractViolation(Exception):
     """An implementation returned what the contract does not allow (a shape, a dtype, a type)."""
+
+
+def explain(error: BaseException) -> str:
+    """Return an exception as one line, with the file and line that raised it."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:  # somebody's __str__
+        text = ""
+    text = text if len(text) <= 300 else text[:297] + "..."
+    where, trace = "", error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        where = f" ({code.co_filename.replace(chr(92), '/').rsplit('/', 1)[-1]}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    if isinstance(error, SystemExit):
+        return f"raises SystemExit({error.code!r}){where}"
+    return (
+        f"raises {type(error).__name__}: {text}{where}"
+        if text
+        else f"raises {type(error).__name__}{where}"
+    )

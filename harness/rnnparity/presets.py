@@ -81,7 +81,32 @@ def quick() -> Iterator[Case]:
         yield plain.replace(dtype=dtype)
     meeting = others[-2]
     yield meeting.replace(dtype="float64")
+    yield plain.replace(invariants=True)
+    yield meeting.replace(invariants=True, one_more_step=False)
     yield Case(config=RNNConfig(input_size=64, hidden_size=128), T=100, B=32)
+
+
+def mistake_cases(large: bool) -> list[Case]:
+    """Return what mistakes are tried on: every feature, regime and dtype, on small sizes.
+
+    Args:
+        large: also square and long ones, other seeds, and layers of the same shape.
+    """
+    plain, *others = features()
+    cases = [plain, *others]
+    cases += [plain.replace(regime=regime) for regime in REGIMES]
+    cases += [plain.replace(dtype=dtype) for dtype in NAMES]
+    same = RNNConfig(input_size=16, hidden_size=16, num_layers=3, dropout=0.5)
+    cases += [Case(config=same, T=12, B=4), Case(config=same, T=12, B=4, dtype="float64")]
+    if large:
+        for seed in (1, 2):
+            cases += [case.replace(seed=seed) for case in features(T=9, B=3, I=5, H=24)]
+        both = RNNConfig(input_size=16, hidden_size=8, num_layers=2, bidirectional=True)
+        cases += [Case(config=both, T=40, B=3, ragged=ragged) for ragged in (False, True)]
+        for radius in (0.5, 1.0, 1.5, 2.0):
+            config = RNNConfig(input_size=32, hidden_size=64)
+            cases.append(Case(config=config, T=200, B=4, regime=f"radius{radius}"))
+    return list(dict.fromkeys(cases))
 
 
 def full() -> Iterator[Case]:

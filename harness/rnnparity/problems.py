@@ -30,6 +30,9 @@ class Problem(NamedTuple):
     h0: Array | None  # [L * D, B, H] or [L * D, H]
     lengths: Array | None  # [B], int64
     x_next: Array | None  # one more step, laid out as x with T = 1
+    grad_output: Array  # laid out as the output: the functional whose gradient is taken is
+    grad_h_n: Array  # sum(grad_output * output) + sum(grad_h_n * h_n)
+    rows: Array  # [R], the batch rows that are judged; the functional weighs no other
 
 
 class Regime(NamedTuple):
@@ -60,6 +63,17 @@ REGIMES = {
     "wiring": Regime(
         "one weight per row: no sum, so no order of summation", 1.0, 1.0, 0.1, 1.0, 0.5, True
     ),
+    "canary": Regime(
+        "wiring on tiny inputs: products and nothing else", 1.0, 1.0, 0.0, 2**-13, 2**-13, True
+    ),
+}
+
+# Inputs that isolate one operation each; tried in this order on what fails and is no known mistake.
+PROBES = {
+    "the input product": Regime("", 1.0, 0.0, 0.0, 2**-10, 0.0),
+    "the recurrent product": Regime("", 0.0, 1.0, 0.0, 0.0, 2**-10),
+    "the sum of the biases": Regime("", 0.0, 0.0, 2**-10, 0.0, 0.0),
+    "the nonlinearity": Regime("", 1.0, 0.0, 0.0, 2.0, 0.0, True),
 }
 
 
@@ -75,12 +89,11 @@ def build(case: Case) -> Problem:
         parameters, x = model.weights, digits.as_sequences(model.images[: case.B])
         regime = REGIMES["torch-init"]
     else:
-        if case.regime not in REGIMES:
-            raise UsageError(f"no regime {case.regime!r}: there are {', '.join(REGIMES)}")
-        regime = REGIMES[case.regime]
+        regime = find_regime(case.regime)
         x = _uniform(case, "x", (case.T, case.B or 1, config.input_size), regime.x)
         if case.weights is not None:
             parameters = weights.read(case.weights)
+            _check_fits(parameters, case)
         else:
             parameters = {
                 name: _parameter(case, regime, name, shape)
@@ -89,6 +102,11 @@ def build(case: Case) -> Problem:
     B = x.shape[1]
     h0 = _uniform(case, "h0", (config.num_cells, B, config.hidden_size), regime.h0)
     x_next = _uniform(case, "x_next", (1, B, config.input_size), regime.x)
+    D, H = config.num_directions, config.hidden_size
+    rows = judged_rows(case)
+    weighed = np.isin(np.arange(B), rows)[None, :, None]
+    grad_output = _uniform(case, "grad_output", (case.T, B, D * H), 1.0) * weighed
+    grad_h_n = _uniform(case, "grad_h_n", (config.num_cells, B, H), 1.0) * weighed
 
     def layout(a: Array) -> Array:
         a = a.astype(dtype)
@@ -96,13 +114,79 @@ def build(case: Case) -> Problem:
             return np.ascontiguousarray(a[:, 0])
         return np.ascontiguousarray(a.swapaxes(0, 1)) if config.batch_first else a
 
+    def states(a: Array) -> Array:
+        return a.astype(dtype) if case.B is not None else a[:, 0].astype(dtype)
+
     return Problem(
         {name: value.astype(dtype) for name, value in parameters.items()},
         layout(x),
-        (h0.astype(dtype) if case.B is not None else h0[:, 0].astype(dtype)) if case.h0 else None,
+        states(h0) if case.h0 else None,
         _lengths(case) if case.ragged else None,
         layout(x_next) if case.one_more_step else None,
+        layout(grad_output),
+        states(grad_h_n),
+        rows,
     )
+
+
+# What judging a case may cost: the memory of the replicas (bytes), the floating-point operations of
+# the replicas, and those of a truth in longdouble, which are about a hundred times slower.
+JUDGE_BYTES = 4e8
+JUDGE_REPLICA_FLOP = 2e11
+JUDGE_LONGDOUBLE_FLOP = 4e9
+REPLICAS = 32
+
+
+def judged_rows(case: Case) -> NDArray[np.int64]:
+    """Return which rows of the batch are judged: all, or a sample where all would cost too much.
+
+    Rows of a batch do not depend on each other, so that a sample of them is judged exactly.
+    """
+    config, B = case.config, case.B or 1
+    width = config.input_size + config.hidden_size * (1 + config.num_directions)
+    steps = case.T * config.num_cells
+    size = REPLICAS * 4 * 4 * steps * config.hidden_size
+    products = 6.0 * steps * config.hidden_size * width
+    affordable = min(JUDGE_BYTES / size, JUDGE_REPLICA_FLOP / (REPLICAS * products))
+    if case.dtype == "float64":
+        affordable = min(affordable / 2, JUDGE_LONGDOUBLE_FLOP / products)
+    count = max(1, min(B, int(affordable)))
+    order = np.argsort(_uniform(case, "rows", (B,), 1.0), kind="stable")
+    return np.sort(order[:count])
+
+
+def time_major(case: Case, name: str, array: Array) -> Array:
+    """Return a quantity as `[T, B, features]` or `[L * D, B, H]`, whatever the case's layout is.
+
+    Args:
+        case: says the layout.
+        name: "x", "h0", "lengths", or a quantity; what has no batch is returned as it is.
+        array: laid out as the case says.
+    """
+    if name.startswith(("grad_weight", "grad_bias", "weight", "bias")):
+        return array
+    if case.B is None:
+        return array[:, None]
+    states = name.removeprefix("next_").removeprefix("grad_") in ("h0", "h_n")
+    return array.swapaxes(0, 1) if case.config.batch_first and not states else array
+
+
+def find_regime(name: str) -> Regime:
+    """Return a regime by name; `radius<r>` is one of a given spectral radius.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = REGIMES | PROBES
+    if name in known:
+        return known[name]
+    try:
+        radius = float(name.removeprefix("radius"))
+    except ValueError:
+        raise UsageError(
+            f"no regime {name!r}: there are {', '.join(REGIMES)}, and radius<number>"
+        ) from None
+    return Regime(f"spectral radius {radius:g}", 0.5, radius, 0.2)
 
 
 def _parameter(case: Case, regime: Regime, name: str, shape: tuple[int, ...]) -> Array:
@@ -118,8 +202,19 @@ def _parameter(case: Case, regime: Regime, name: str, shape: tuple[int, ...]) ->
     order = np.argsort(_uniform(case, name + " order", (terms,), 1.0), kind="stable")
     column = order[np.arange(rows) % terms]
     sparse = np.zeros(shape)
-    sparse[np.arange(rows), column] = _uniform(case, name, (rows,), gain or 1.0)
+    sparse[np.arange(rows), column] = _uniform(case, name, (rows,), 1.0 if gain is None else gain)
     return sparse
+
+
+def _check_fits(parameters: dict[str, Array], case: Case) -> None:
+    for name, shape in parameter_shapes(case.config).items():
+        if name not in parameters or parameters[name].shape != shape:
+            found = parameters[name].shape if name in parameters else "missing"
+            raise UsageError(f"{case.weights}: {name} is {found}, the case's config says {shape}")
+        with np.errstate(over="ignore"):
+            fits = np.isfinite(parameters[name].astype(numpy_dtype(case.dtype))).all()
+        if not fits:
+            raise UsageError(f"{case.weights}: {name} has values too large for {case.dtype}")
 
 
 def _lengths(case: Case) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from rnnparity.cases import Case, full_id
+from rnnparity.errors import UsageError
 
 VERDICTS = ("pass", "fail", "chaotic", "unsupported", "absent", "error")
 RECORDS = "records.jsonl"
@@ -20,22 +21,30 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         max_abs_error: the largest absolute error; null where it is not finite.
         max_ulp: the largest error in units in the last place of the dtype at the truth.
-        index: where the largest absolute error is.
-        limit: the largest absolute error that passes.
+        z: the largest error in units of predicted rounding; null where it is not finite.
+        index: where that is, time-major: (step, row, feature), (layer and direction, row, unit), or
+            the indices of a parameter.
+        judged: share of the elements that are judged; the others are past the chaotic horizon.
         max_abs_difference_to_torch_rnn: from `torch.nn.RNN` on the CPU, where it was run.
     """
 
     max_abs_error: float | None
     max_ulp: float | None
+    z: float | None
     index: tuple[int, ...]
-    limit: float
+    judged: float = 1.0
     max_abs_difference_to_torch_rnn: float | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one implementation on one case on one device.
 
-    `absent`, and an `error` on import, concern no case: `case` is then empty.
+    `absent`, and an `error` on import, concern no case: `case` is then empty. `horizon` is the
+    time step from which on a chaotic case is not judged. `judged_rows` says how many rows of the
+    batch were judged, where a sample was. `matmul_precision` is the one that matrix products really
+    ran in (float32 cases). `same_bits_twice` says, for cases with invariants, whether the same
+    input gave the same bits again. `diagnosis` names the known mistakes that reproduce a failing
+    result.
     """
 
     implementation: str
@@ -46,6 +55,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     reason: str
     quantities: dict[str, Quantity] = {}
+    horizon: int | None = None
+    judged_rows: int | None = None
+    matmul_precision: str | None = None
+    same_bits_twice: bool | None = None
+    diagnosis: tuple[str, ...] = ()
     definition: Case | None = None
 
     @property
@@ -81,17 +95,40 @@ def read(directory: Path) -> Iterator[Record]:
     path = directory / RECORDS
     if not path.exists():
         return
-    for line in path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if not line.endswith(b"\n"):
+            continue
+        try:
             yield msgspec.json.decode(line, type=Record)
+        except (msgspec.DecodeError, UsageError) as error:
+            raise UsageError(
+                f"{path}, line {number} is not a record of this version: {error}"
+            ) from None
 
 
-def drop_torn_line(directory: Path) -> None:
-    """Cut off a last line that was not written to its end, so that a run can go on after it."""
+def read_environment(directory: Path) -> dict[str, Any]:
+    """Read what a run was made on; empty if there is none."""
+    path = directory / ENVIRONMENT
+    if not path.exists():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path} is not the environment of a run: {error}") from None
+
+
+def keep_decided(directory: Path) -> list[Record]:
+    """Reduce a run's records to those that a later run need not make again, and return them.
+
+    Errors go, since their cause may be mended, and so does what concerns no case.
+    """
+    kept = [r for r in read(directory) if r.definition is not None and r.verdict != "error"]
     path = directory / RECORDS
     if path.exists():
-        content = path.read_bytes()
-        path.write_bytes(content[: content.rfind(b"\n") + 1])
+        mended = path.with_suffix(".mended")
+        mended.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in kept))
+        mended.replace(path)
+    return kept
 
 
 def document(environment: dict[str, Any], records: list[Record]) -> bytes:

@@ -38,8 +38,8 @@ def resolve(text: str) -> Spec:
         return registered()[text]
     path = Path(text)
     if path.suffix == ".py" or "/" in text or "\\" in text:
-        if not path.is_file():
-            raise UsageError(f"no file {text}: expected a Python file with an implementation")
+        if not path.is_file() or path.suffix != ".py":
+            raise UsageError(f"no Python file {text}: expected one with an implementation (.py)")
         return Spec(path.stem, str(path.resolve()))
     module = text.partition(":")[0]
     if re.fullmatch(r"[A-Za-z_][\w.]*", module) and _importable(module):

@@ -1,9 +1,10 @@
 """A run: every implementation on every case and device, judged and recorded as it goes.
 
-One thread per implementation drives one worker process; judging happens here, against a truth that
-is computed once per case.
+One thread per implementation drives one worker process; judging happens here, against a reference
+that is computed once per case.
 """
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -14,17 +15,19 @@ from typing import Any
 
 import msgspec
 
-from rnnparity import problems, records, workers
+from rnnparity import records, workers
 from rnnparity.cases import Case, full_id
+from rnnparity.diagnosis import diagnose
 from rnnparity.environment import environment, usable_cores
 from rnnparity.errors import UsageError
+from rnnparity.examination import Examination, as_record_fields
 from rnnparity.execution import Outcome
 from rnnparity.records import Record
-from rnnparity.registry import BASELINE, Spec
+from rnnparity.reference import Reference, reference
+from rnnparity.registry import BASELINE, Spec, registered
 from rnnparity.settings import Settings
-from rnnparity.truth import truth
-from rnnparity.verdict import judge
-from rnnparity.workers import Description, Worker, WorkerLost
+from rnnparity.verdict import Judgement, first_step_off, judge
+from rnnparity.workers import Description
 
 # Seconds: an import, or one case with its compilation, on a slow and busy machine.
 TIMEOUT = 120.0
@@ -34,11 +37,15 @@ Progress = Callable[["Event"], None]
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: `planned` checks for an implementation, or one `record` made."""
+    """Something to show: `planned` checks for an implementation, or one `record`.
+
+    `earlier` says that the record is one of a resumed run.
+    """
 
     implementation: str
     planned: int | None = None
     record: Record | None = None
+    earlier: bool = False
 
 
 @dataclass
@@ -48,14 +55,14 @@ class Run:
     directory: Path
     environment: dict[str, Any]
     records: list[Record] = field(default_factory=list)
-    descriptions: dict[str, Description] = field(default_factory=dict)
     interrupted: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether something was checked and nothing failed or broke."""
         verdicts = {record.verdict for record in self.records}
-        return "pass" in verdicts and not verdicts & {"fail", "error"} and not self.interrupted
+        checked = verdicts & {"pass", "chaotic"}
+        return bool(checked) and not verdicts & {"fail", "error"} and not self.interrupted
 
 
 def new_directory(preset: str, under: Path = Path("results")) -> Path:
@@ -85,22 +92,49 @@ def check(
         settings: the workers' numeric environment.
         devices: device names or kinds ("cpu", "cuda", "cuda:1"); None for all that are found.
         timeout: seconds for one case, and for the import.
-        resume: leave out what the folder already has a record of.
+        resume: leave out what the folder already has a verdict on; errors are tried again.
         progress: called with every event, from several threads, one at a time.
 
     Raises:
-        UsageError: the folder has records already and `resume` is not asked for.
+        UsageError: the folder cannot be used, or holds another run.
     """
     settings = settings or Settings()
-    earlier = list(records.read(directory))
-    if earlier and not resume:
-        raise UsageError(f"{directory} has records already: give --resume, or another folder")
-    if resume:
-        records.drop_torn_line(directory)
-    run = Run(directory, environment(settings), earlier)
-    session = _Session(run, list(cases), settings, devices, timeout, progress)
-    session.run(specs)
+    described = environment(settings) | {"implementations": {s.name: _identity(s) for s in specs}}
+    earlier = _earlier(directory, described, resume)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        recorder = records.Recorder(directory)
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
+    run = Run(directory, described, earlier)
+    _Session(run, list(cases), settings, devices, timeout, progress, recorder).run(specs)
     return run
+
+
+def _earlier(directory: Path, described: dict[str, Any], resume: bool) -> list[Record]:
+    """Return the records of the run that is resumed, if it was made the same way."""
+    if not resume:
+        if next(records.read(directory), None) is not None:
+            raise UsageError(f"{directory} has records already: give --resume, or another folder")
+        return []
+    before = records.read_environment(directory)
+    for key in ("settings", "implementations"):
+        then, now = before.get(key, {}), described[key]
+        changed = [name for name in then.keys() & now.keys() if then[name] != now[name]]
+        if changed:
+            raise UsageError(
+                f"{directory} was made with another {changed[0]} ({then[changed[0]]}, now "
+                f"{now[changed[0]]}): resume it as it was, or give another folder"
+            )
+    return records.keep_decided(directory)
+
+
+def _identity(spec: Spec) -> str:
+    """Return what tells one implementation from another of the same name."""
+    if not spec.target.endswith(".py"):
+        return spec.target
+    digest = hashlib.sha256(Path(spec.target).read_bytes()).hexdigest()[:12]
+    return f"{Path(spec.target).name} {digest}"
 
 
 class _Session:
@@ -114,117 +148,152 @@ class _Session:
         devices: list[str] | None,
         timeout: float,
         progress: Progress,
+        recorder: records.Recorder,
     ) -> None:
         self.made, self.cases, self.settings = run, cases, settings
         self.devices, self.timeout, self.progress = devices, timeout, progress
-        self.done = {record.id for record in run.records if record.definition is not None}
-        self.recorder = records.Recorder(run.directory)
+        self.recorder = recorder
+        self.done = {record.id: record for record in run.records}
         self.lock = threading.Lock()
         self.stopping = threading.Event()
-        self.workers: list[Worker] = []
-        self.truths: dict[Case, Future[dict[str, Any]]] = {}
+        self.examinations: list[Examination] = []
+        self.references: dict[Case, Future[Reference]] = {}
         self.baseline = _Baseline()
 
     def run(self, specs: list[Spec]) -> None:
         """Drive all implementations, as many at once as there are cores for."""
-        first = [spec for spec in specs if spec.name == BASELINE]
-        if not first:
-            self.baseline.finish()
         self._write_environment()
         jobs = max(1, usable_cores() // self.settings.threads)
         pool = ThreadPoolExecutor(jobs)
         try:
-            ordered = first + [spec for spec in specs if spec.name != BASELINE]
-            futures = [pool.submit(self._drive, spec) for spec in ordered]
+            futures = [pool.submit(self._drive_baseline)]
+            futures += [pool.submit(self._drive, spec) for spec in _last(specs)]
             wait(futures, return_when=FIRST_EXCEPTION)
             for future in futures:
-                future.result()
+                if future.done():
+                    future.result()
         except KeyboardInterrupt:
             self.made.interrupted = True
         finally:
             self.stopping.set()
             self.baseline.finish()
             pool.shutdown(wait=False, cancel_futures=True)
-            for worker in self.workers:
-                worker.stop()
+            for examination in self.examinations:
+                examination.stop()
             pool.shutdown(wait=True)
             self._write_environment()
             self.recorder.close()
 
-    def _drive(self, spec: Spec) -> None:
-        worker = Worker(self.settings, self.made.directory / f"worker-{_file_name(spec.name)}.log")
-        self.workers.append(worker)
+    def _drive_baseline(self) -> None:
+        """Run `torch.nn.RNN` on the CPU, for the others to be compared with."""
+        spec = registered().get(BASELINE)
+        examination = self._examination(spec, "baseline") if spec is not None else None
         try:
-            description = self._describe(spec, worker)
+            if examination is None or "cpu" not in examination.describe().devices:
+                return
+            for case in self.cases:
+                if self.stopping.is_set():
+                    return
+                plain = case.replace(invariants=False)
+                self.baseline.put(case, examination.outcome(plain, "cpu"))
+        finally:
+            self.baseline.finish()
+            if examination is not None:
+                examination.stop()
+
+    def _drive(self, spec: Spec) -> None:
+        examination = self._examination(spec, spec.name)
+        try:
+            description = examination.describe()
+            if self.stopping.is_set():
+                return
+            with self.lock:
+                if description.versions:
+                    frameworks = self.made.environment["frameworks"]
+                    frameworks[description.framework] = description.versions
             if description.verdict:
-                self._record(spec, description, "", None, description.verdict, description.reason)
+                judgement = Judgement(description.verdict, description.reason, {})
+                self._record(spec, description, "", None, judgement)
                 return
             devices = self._devices(spec, description)
             self._emit(Event(spec.name, planned=len(devices) * len(self.cases)))
             for device in devices:
-                for case in self.cases:
-                    if self.stopping.is_set():
-                        return
-                    self._check(spec, description, worker, device, case)
+                self._check_all(spec, description, examination, device)
         finally:
-            if spec.name == BASELINE:
-                self.baseline.finish()
-            worker.stop()
+            examination.stop()
 
-    def _describe(self, spec: Spec, worker: Worker) -> Description:
-        try:
-            description = worker.call(self.timeout, workers.describe, spec, self.settings)
-        except WorkerLost as lost:
-            description = Description(verdict="error", reason=f"on import: {lost}")
-        with self.lock:
-            self.made.descriptions[spec.name] = description
-            if description.versions:
-                self.made.environment["frameworks"][description.framework] = description.versions
-        return description
+    def _examination(self, spec: Spec, name: str) -> Examination:
+        workers.shield()
+        log = self.made.directory / f"worker-{_file_name(name)}.log"
+        examination = Examination(spec, self.settings, log, self.timeout)
+        self.examinations.append(examination)
+        return examination
 
     def _devices(self, spec: Spec, description: Description) -> list[str]:
-        if self.devices is None:
-            return list(description.devices)
+        here = list(description.devices)
+        if self.devices is None and here:
+            return here
         chosen = []
-        for wanted in self.devices:
-            found = [d for d in description.devices if wanted in (d, d.partition(":")[0])]
+        for wanted in self.devices or ["declared"]:
+            found = [d for d in here if wanted in (d, d.partition(":")[0])]
             if not found:
-                reason = f"no device {wanted} here: {', '.join(description.devices)}"
-                self._record(spec, description, wanted, None, "absent", reason)
+                reason = f"no device {wanted} here: there is {', '.join(here) or 'none for it'}"
+                self._record(spec, description, wanted, None, Judgement("absent", reason, {}))
             chosen += found
         return list(dict.fromkeys(chosen))
 
-    def _check(
-        self, spec: Spec, description: Description, worker: Worker, device: str, case: Case
+    def _check_all(
+        self, spec: Spec, description: Description, examination: Examination, device: str
     ) -> None:
-        on_baseline = spec.name == BASELINE and device == "cpu"
-        repeated = full_id(spec.name, device, case) in self.done
-        if repeated and not on_baseline:
-            self._emit(Event(spec.name))
-            return
-        try:
-            outcome: Outcome = worker.call(
-                self.timeout, workers.run_case, spec, self.settings, case, device
-            )
-        except WorkerLost as lost:
-            outcome = Outcome(verdict="error", reason=str(lost))
-        if self.stopping.is_set():
-            return
-        if on_baseline:
-            self.baseline.put(case, outcome)
-        if repeated:
-            return
-        baseline = self.baseline.get(case)
-        verdict, reason, quantities = judge(case, outcome, self._truth(case), baseline)
-        self._record(spec, description, device, case, verdict, reason, quantities)
+        precision: str | None = None
+        asked = False
+        for case in self.cases:
+            if self.stopping.is_set():
+                return
+            earlier = self.done.get(full_id(spec.name, device, case))
+            if earlier is not None:
+                self._emit(Event(spec.name, record=earlier, earlier=True))
+                continue
+            if case.dtype == "float32" and not asked:
+                precision, asked = examination.matmul_precision(device), True
+            try:
+                against = self._reference(case)
+            except UsageError as error:
+                judgement = Judgement("unsupported", str(error), {})
+                self._record(spec, description, device, case, judgement)
+                continue
+            outcome = examination.outcome(case, device)
+            judgement = judge(case, outcome, against, self.baseline.get(case))
+            judgement = self._canary(case, judgement, precision)
+            names: tuple[str, ...] = ()
+            if judgement.verdict == "fail" and judgement.quantities:
+                judgement, names = _explain(case, device, judgement, outcome, against, examination)
+            if self.stopping.is_set():
+                return
+            more = {"diagnosis": names, **as_record_fields(outcome)}
+            if case.dtype == "float32":
+                more["matmul_precision"] = precision
+            self._record(spec, description, device, case, judgement, against, more)
 
-    def _truth(self, case: Case) -> dict[str, Any]:
+    def _canary(self, case: Case, judgement: Judgement, precision: str | None) -> Judgement:
+        """Fail a float32 case whose matrix products did not run in float32, if that was asked."""
+        wanted = self.settings.matmul_precision
+        if case.dtype != "float32" or judgement.verdict not in ("pass", "chaotic", "fail"):
+            return judgement
+        if precision is None or precision == "float32" or precision == wanted:
+            return judgement
+        reason = f"matrix products ran in {precision}, not in float32"
+        if judgement.reason:
+            reason = f"{reason}; {judgement.reason}"
+        return Judgement("fail", reason, judgement.quantities)
+
+    def _reference(self, case: Case) -> Reference:
         with self.lock:
-            mine = case not in self.truths
-            future = self.truths.setdefault(case, Future())
+            mine = case not in self.references
+            future = self.references.setdefault(case, Future())
         if mine:
             try:
-                future.set_result(truth(case, problems.build(case)))
+                future.set_result(reference(case, self.settings.matmul_precision))
             except BaseException as error:
                 future.set_exception(error)
         return future.result()
@@ -235,27 +304,31 @@ class _Session:
         description: Description,
         device: str,
         case: Case | None,
-        verdict: str,
-        reason: str,
-        quantities: dict[str, records.Quantity] | None = None,
+        judgement: Judgement,
+        against: Reference | None = None,
+        more: dict[str, Any] | None = None,
     ) -> None:
+        rows = None if against is None else len(against.problem.rows)
         record = Record(
             implementation=spec.name,
             framework=description.framework,
             device=device,
             dtype="" if case is None else case.dtype,
             case="" if case is None else case.id,
-            verdict=verdict,
-            reason=reason,
-            quantities=quantities or {},
+            verdict=judgement.verdict,
+            reason=judgement.reason,
+            quantities=judgement.quantities,
+            horizon=None if against is None else against.horizon,
+            judged_rows=rows if case is not None and rows != (case.B or 1) else None,
             definition=case,
+            **(more or {}),
         )
         self.recorder.write(record)
         self._emit(Event(spec.name, record=record))
 
     def _emit(self, event: Event) -> None:
         with self.lock:
-            if event.record is not None:
+            if event.record is not None and not event.earlier:
                 self.made.records.append(event.record)
             self.progress(event)
 
@@ -287,6 +360,31 @@ class _Baseline:
         with self._changed:
             self._changed.wait_for(lambda: case in self._outcomes or self._finished)
             return self._outcomes.get(case)
+
+
+def _explain(
+    case: Case,
+    device: str,
+    judgement: Judgement,
+    outcome: Outcome,
+    against: Reference,
+    examination: Examination,
+) -> tuple[Judgement, tuple[str, ...]]:
+    """Add to a failure which known mistake it is, or where it begins."""
+    matches = diagnose(case, outcome, against)
+    if matches:
+        first = matches[0]
+        says = f"equals the recurrence with {first.mistake.name} (z = {first.z:.2g})"
+    else:
+        says = f"{first_step_off(case, outcome, against)}{examination.locate(case, device)}"
+    reason = f"{says}; {judgement.reason}"
+    names = tuple(match.mistake.name for match in matches)
+    return Judgement("fail", reason, judgement.quantities), names
+
+
+def _last(specs: list[Spec]) -> list[Spec]:
+    """Return the specs with the slow starters first, so that they do not end alone."""
+    return sorted(specs, key=lambda spec: "jax" not in spec.target)
 
 
 def _file_name(name: str) -> str:

@@ -1,10 +1,12 @@
 """What a run looks like in a terminal: progress while it goes, tables when it is done."""
 
+import re
 import time
 from collections import Counter
 from math import inf
 from types import TracebackType
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +21,7 @@ from rich.text import Text
 
 from rnnparity.records import VERDICTS, Record
 from rnnparity.runs import Event, Run
+from rnnparity.verdict import LIMIT
 
 COLOURS = {
     "pass": "green",
@@ -30,6 +33,9 @@ COLOURS = {
 }
 
 
+COLUMNS = ("output", "h_n", "grad x", "grad h0", "grad W")
+
+
 class Display:
     """Shows events on standard error: bars on a terminal, else a line per implementation."""
 
@@ -37,7 +43,7 @@ class Display:
         """Show nothing yet."""
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -82,11 +88,13 @@ class Display:
             self._progress.start_task(task)
             self._progress.update(task, total=event.planned)
             return
-        if event.record is None or event.record.definition is not None:
+        if event.record is None:
+            return
+        if event.record.definition is not None:
             self._progress.advance(task)
-        counts[event.record.verdict if event.record else "pass"] += 1
-        if event.record is not None and event.record.definition is None:
+        else:
             self._progress.update(task, total=0, note=event.record.verdict)
+        counts[event.record.verdict] += 1
         bad = counts["fail"] + counts["error"]
         if bad:
             self._progress.update(task, note=f"{bad} not right")
@@ -116,36 +124,49 @@ def show(run: Run, console: Console) -> None:
 
 
 def _table(device: str, records: list[Record]) -> Table:
-    names = list(dict.fromkeys(name for record in records for name in record.quantities))
+    names = {_column(name) for record in records for name in record.quantities}
+    columns = [column for column in COLUMNS if column in names]
     table = Table(
-        title=f"{device}: largest error, as a share of what is allowed",
+        title=f"{device}: largest error, in units of predicted rounding ({LIMIT:g} pass)",
         title_justify="left",
         pad_edge=False,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("implementation", no_wrap=True)
-    for name in names:
-        table.add_column(name.replace("next_", "next "), justify="right")
-    table.add_column("vs nn.RNN", justify="right")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("nn.RNN", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for implementation in dict.fromkeys(record.implementation for record in records):
         rows = [record for record in records if record.implementation == implementation]
         counts = Counter(row.verdict for row in rows)
         worst = next(v for v in ("error", "fail", "pass", *VERDICTS) if counts[v])
         table.add_row(
-            implementation,
-            *(_worst(rows, name) for name in names),
+            Text(implementation),
+            *(_worst(rows, column) for column in columns),
             _worst_difference(rows),
-            Text(_tally(counts), style=COLOURS[worst]),
+            Text(_tally(counts).replace(", ", ",\n"), style=COLOURS[worst]),
         )
     return table
 
 
-def _worst(rows: list[Record], name: str) -> str:
-    found = [row.quantities[name] for row in rows if name in row.quantities]
+def _column(quantity: str) -> str:
+    if quantity.startswith(("grad_weight", "grad_bias")):
+        return "grad W"
+    return quantity.removeprefix("next_").replace("grad_", "grad ")
+
+
+def _worst(rows: list[Record], column: str) -> str:
+    found = [
+        quantity
+        for row in rows
+        for name, quantity in row.quantities.items()
+        if _column(name) == column
+    ]
     if not found:
         return "-"
-    shares = [inf if q.max_abs_error is None else q.max_abs_error / q.limit for q in found]
-    return f"{max(shares):.2g}"
+    return _short(max(inf if q.z is None else q.z for q in found))
 
 
 def _worst_difference(rows: list[Record]) -> str:
@@ -156,7 +177,15 @@ def _worst_difference(rows: list[Record]) -> str:
         for quantity in row.quantities.values()
         if quantity.max_abs_difference_to_torch_rnn is not None
     ]
-    return f"{max(found):.1e}" if found else "-"
+    return _short(max(found)) if found else "-"
+
+
+def _short(value: float) -> str:
+    """Return a number in at most five characters: 3.4, 120, 2e7, 3e-6."""
+    if value == 0 or 0.01 <= value < 1000 or value == inf:
+        return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def _tally(counts: Counter[str]) -> str:
@@ -169,7 +198,7 @@ def _show_failures(failures: list[Record], console: Console) -> None:
     """Print one line for every different reason of every implementation."""
     shown: dict[tuple[str, str, str], list[Record]] = {}
     for record in failures:
-        kind = record.reason.split("[")[0] if record.verdict == "fail" else record.reason
+        kind = re.sub(r"[\d.]+(e[+-]?\d+)?|\[.*?\]|\(.*?\)", "#", record.reason)
         shown.setdefault((record.implementation, record.verdict, kind), []).append(record)
     for (implementation, verdict, _), same in shown.items():
         line = Text.assemble(

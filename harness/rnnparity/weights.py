@@ -18,7 +18,7 @@ from rnnparity.errors import UsageError
 
 Array = NDArray[Any]
 
-_PARAMETER = re.compile(r"(weight|bias)_(ih|hh)_l(\d+)(_reverse)?")
+_PARAMETER = re.compile(r"(weight|bias)_(ih|hh)_l(0|[1-9]\d*)(_reverse)?")
 _GATES = {3: "a GRU", 4: "an LSTM"}
 
 
@@ -75,6 +75,9 @@ def infer_config(parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
             "only torch.nn.RNN is compared here"
         )
     layers = [int(match[3]) for name in parameters if (match := _PARAMETER.fullmatch(name))]
+    gap = next(k for k in range(len(layers) + 1) if k not in layers)
+    if gap < max(layers):
+        raise UsageError(f"layer {max(layers)} is there, but weight_ih_l{gap} is missing")
     config = RNNConfig(
         input_size=parameters["weight_ih_l0"].shape[1],
         hidden_size=H,
@@ -84,6 +87,9 @@ def infer_config(parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
         **told,
     )
     shapes = parameter_shapes(config)
+    extra = sorted(parameters.keys() - shapes.keys())
+    if extra:
+        raise UsageError(f"unexpected names {_some(extra)} for {len(shapes)} parameters of an RNN")
     missing = [name for name in shapes if name not in parameters]
     if missing:
         raise UsageError(f"{_some(missing)} missing: save the whole state dict of the torch.nn.RNN")
@@ -130,8 +136,10 @@ def _read_file(path: Path) -> Mapping[str, Any]:
 
         try:
             return load_file(path)
-        except (SafetensorError, KeyError, ValueError) as error:
+        except SafetensorError as error:
             raise UsageError(f"{path} is not a safetensors file: {_line(error)}") from None
+        except Exception as error:  # a dtype that NumPy lacks is an AttributeError, and so on
+            raise UsageError(f"{path} cannot be read: {_line(error)}") from None
     if path.suffix in (".pt", ".pth"):
         return _read_pt(path)
     raise UsageError(f"{path} is no weights file: expected .safetensors or .pt")
@@ -146,9 +154,10 @@ def _read_pt(path: Path) -> Mapping[str, Any]:
         ) from None
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling errors have no common base, and none of them is ours
+    except Exception:  # no common base; and torch's texts go on to suggest weights_only=False
         raise UsageError(
-            f"{path} is not a file of tensors (loaded with weights_only=True): {_line(error)}"
+            f"{path} is no file of tensors, or holds other objects, which are not loaded "
+            "(weights_only=True): save module.state_dict()"
         ) from None
     if not isinstance(loaded, Mapping):
         raise UsageError(f"{path} holds a {type(loaded).__name__}, expected a state dict")
@@ -156,11 +165,19 @@ def _read_pt(path: Path) -> Mapping[str, Any]:
 
 
 def _to_numpy(name: str, value: Any, label: str) -> Array:
-    if type(value).__module__.startswith("torch"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # the one type that torch does not hand to NumPy
-            value = value.float().numpy().astype(ml_dtypes.bfloat16)
-    array = np.asarray(value)
+    try:
+        if type(value).__module__.startswith("torch"):
+            value = value.detach().cpu()
+            if str(value.dtype) == "torch.bfloat16":  # the one type torch does not hand to NumPy
+                value = value.float().numpy().astype(ml_dtypes.bfloat16)
+        array = np.asarray(value)
+    except Exception as error:  # sparse, float8, on the meta device, ...: each its own type
+        raise UsageError(f"{label}: {name} cannot be read as numbers: {_line(error)}") from None
+    if array.dtype == object:
+        kind = type(value).__name__
+        raise UsageError(
+            f"{label}: {name} is a {kind}, expected a tensor: save the RNN's state dict alone"
+        )
     if array.dtype.kind not in "fV":
         raise UsageError(f"{label}: {name} is {array.dtype}, expected floating-point numbers")
     return array
@@ -171,5 +188,5 @@ def _some(names: list[str]) -> str:
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split())) or type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."

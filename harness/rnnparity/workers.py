@@ -10,6 +10,8 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cache
@@ -18,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from loky import ProcessPoolExecutor
-from loky.process_executor import ShutdownExecutorError, TerminatedWorkerError
+from loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
 from rnnparity.cases import Case
 from rnnparity.registry import Spec
@@ -55,6 +57,8 @@ class Worker:
         """Start nothing yet."""
         self._settings, self._log = settings, log
         self._executor: Any = None
+        self._closed = False
+        self._lock = threading.Lock()
 
     def call(
         self, timeout: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -70,29 +74,39 @@ class Worker:
         Raises:
             WorkerLost: the process died, or did not answer in time and was killed.
         """
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                max_workers=1,
-                initializer=_begin,
-                initargs=(str(self._log),),
-                env=self._settings.environment_variables(),
-            )
-        future = self._executor.submit(function, *args, **kwargs)
+        with self._lock:
+            if self._closed:
+                raise WorkerLost("was stopped")
+            if self._executor is None:
+                self._executor = ProcessPoolExecutor(
+                    max_workers=1,
+                    initializer=_begin,
+                    initargs=(str(self._log),),
+                    env=self._settings.environment_variables(),
+                )
+            future = self._executor.submit(function, *args, **kwargs)
         try:
             result: R = future.result(timeout)
         except FutureTimeout:
             self.stop()
             raise WorkerLost(f"gave no answer in {timeout:g} s and was stopped") from None
-        except (TerminatedWorkerError, ShutdownExecutorError) as error:
+        except (BrokenProcessPool, ShutdownExecutorError) as error:
             self.stop()
             raise WorkerLost(_cause(str(error))) from None
         return result
 
     def stop(self) -> None:
         """Kill the process, if there is one."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=True)
-            self._executor = None
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True, kill_workers=True)
+
+    def close(self) -> None:
+        """Kill the process and start no other."""
+        with self._lock:
+            self._closed = True
+        self.stop()
 
 
 def _cause(message: str) -> str:
@@ -105,6 +119,12 @@ def _cause(message: str) -> str:
     return f"exited with code {exited[1]}" if exited else "ended without an answer"
 
 
+def shield() -> None:
+    """Keep Ctrl-C from the processes that this thread starts, from their first moment on."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
 def _begin(log: str) -> None:
     """Set up a worker: output to its log, crashes explained there, Ctrl-C left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -115,12 +135,20 @@ def _begin(log: str) -> None:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     faulthandler.enable()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, whatever it is doing."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def describe(spec: Spec, settings: Settings) -> Description:
     """Load an implementation (in a worker) and say what it is and where it can run."""
     from rnnparity import borders, contract
-    from rnnparity.execution import explain
+    from rnnparity.errors import explain
 
     try:
         implementation = contract.load(spec)
@@ -154,9 +182,12 @@ def describe(spec: Spec, settings: Settings) -> Description:
 
 def run_case(spec: Spec, settings: Settings, case: Case, device: str) -> Any:
     """Run one case (in a worker) and return its `Outcome`."""
-    from rnnparity import execution, problems
+    from rnnparity import contract, execution, problems
 
-    implementation, border = _loaded(spec, settings)
+    try:
+        implementation, border = _loaded(spec, settings)
+    except (contract.Absent, contract.BrokenImplementation) as error:
+        return execution.Outcome(verdict="error", reason=str(error))
     return execution.execute(implementation, border, case, problems.build(case), device)
 
 

@@ -49,6 +49,62 @@ def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Ar
     return output, h.copy()
 
 
+def layer_backward(
+    grad_output: Array,
+    grad_h_n: Array,
+    x: Array,
+    h0: Array,
+    output: Array,
+    cell: Cell,
+    nonlinearity: str,
+) -> tuple[Array, Array, Cell]:
+    """Run backward through time over what `layer` did.
+
+        grad_a_t = (grad_output_t + grad_a_{t+1} W_hh) * f'(a_t)
+
+    with f' = 1 - h_t^2 for tanh and [h_t > 0] for relu (Werbos, 1990). As in the forward pass, all
+    that does not depend on the next step is done for all time steps at once.
+
+    Args:
+        grad_output: `[T, B, H]`.
+        grad_h_n: `[B, H]`.
+        x: the input that `layer` was given, `[T, B, I]`.
+        h0: likewise, `[B, H]`.
+        output: what it returned, `[T, B, H]`.
+        cell: likewise what it was given.
+        nonlinearity: likewise.
+
+    Returns:
+        The gradients of x `[T, B, I]`, h0 `[B, H]`, and of the cell's four parameters.
+    """
+    weight_ih, weight_hh, _, _ = cell
+    (T, B, I), H = x.shape, h0.shape[1]
+    grad_a = _derivative(output, nonlinearity)
+
+    grad_h, recurrent = grad_h_n.copy(), np.empty((B, H), x.dtype)
+    for grad_a_t, grad_output_t in zip(grad_a[::-1], grad_output[::-1], strict=True):
+        grad_h += grad_output_t
+        grad_a_t *= grad_h
+        np.dot(grad_a_t, weight_hh, out=recurrent)
+        grad_h, recurrent = recurrent, grad_h
+
+    flat = grad_a.reshape(T * B, H)
+    h_before = np.concatenate((h0[None], output[:-1])).reshape(T * B, H)
+    grad_bias = np.dot(np.ones(T * B, x.dtype), flat)
+    grad_x = np.dot(flat, weight_ih).reshape(T, B, I)
+    grad_weight_ih = np.dot(flat.T, x.reshape(T * B, I))
+    grad_weight_hh = np.dot(flat.T, h_before)
+    return grad_x, grad_h, (grad_weight_ih, grad_weight_hh, grad_bias, grad_bias.copy())
+
+
+def _derivative(output: Array, nonlinearity: str) -> Array:
+    if nonlinearity == "relu":
+        return (output > 0).astype(output.dtype)
+    derivative: Array = output * output
+    np.subtract(1, derivative, out=derivative)
+    return derivative
+
+
 def _relu(a: Array, out: Array) -> Array:
     return np.maximum(a, 0, out=out)
 

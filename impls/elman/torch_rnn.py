@@ -23,7 +23,8 @@ def prepare(weights: dict[str, Array], config: Any) -> torch.nn.RNN:
         config: has the arguments of `torch.nn.RNN` as attributes.
 
     Returns:
-        The module, in evaluation mode: dropout between layers is inert.
+        The module. Dropout between layers is inert, as in evaluation mode: it is left out rather
+        than switched off, because cuDNN differentiates only in training mode.
     """
     module = torch.nn.RNN(
         config.input_size,
@@ -32,13 +33,12 @@ def prepare(weights: dict[str, Array], config: Any) -> torch.nn.RNN:
         nonlinearity=config.nonlinearity,
         bias=config.bias,
         batch_first=config.batch_first,
-        dropout=config.dropout,
         bidirectional=config.bidirectional,
         device="meta",
     )
     module.load_state_dict(weights, assign=True)
     module.flatten_parameters()
-    return module.eval()
+    return module
 
 
 def rnn(

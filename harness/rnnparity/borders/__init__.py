@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rnnparity.settings import Settings
 
+Gradients = Callable[[dict[str, Any], Any, tuple[Any, Any]], dict[str, Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FRAMEWORKS = ("numpy", "jax", "torch")
@@ -25,6 +26,9 @@ class Border(Protocol):
 
     def __init__(self, settings: Settings) -> None:
         """Import the framework and apply what can only be set after its import."""
+
+    def __hash__(self) -> int:
+        """Borders are kept with what was compiled for them."""
 
     def devices(self) -> list[str]:
         """Return the devices found, "cpu" first, then "cuda:0", ... or "mps"."""
@@ -50,6 +54,17 @@ class Border(Protocol):
 
     def forward(self, function: Function) -> Function:
         """Make a function ready to be run for its values: compiled, nothing recorded."""
+
+    def gradients(self, function: Callable[[dict[str, Any], Any], Any]) -> Gradients:
+        """Differentiate a function by the framework's autodiff.
+
+        Args:
+            function: takes named inputs and lengths (or None), returns (output, h_n).
+
+        Returns:
+            Takes the inputs, the lengths, and the gradients of output and h_n; returns a gradient
+            for every input, under its name. The inputs are left as they are.
+        """
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the framework and of what it computes with."""

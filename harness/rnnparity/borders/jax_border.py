@@ -1,5 +1,6 @@
 """The border to JAX."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity import dtypes
-from rnnparity.borders import Function
+from rnnparity.borders import Function, Gradients
 from rnnparity.errors import ContractViolation
 from rnnparity.settings import Settings
 
@@ -62,6 +63,15 @@ class JaxBorder:
     def forward(self, function: Function) -> Function:
         """Compile the whole function."""
         return cast(Function, jax.jit(function))
+
+    def gradients(self, function: Callable[[dict[str, Any], Any], Any]) -> Gradients:
+        """Differentiate by `jax.vjp`, compiled."""
+
+        def pulled_back(inputs: dict[str, Any], lengths: Any, upstream: Any) -> Any:
+            _, pull_back = jax.vjp(lambda given: function(given, lengths), inputs)
+            return pull_back(upstream)[0]
+
+        return cast(Gradients, jax.jit(pulled_back))
 
     def versions(self) -> dict[str, str]:
         """Return the versions of JAX and of jaxlib, which holds XLA."""

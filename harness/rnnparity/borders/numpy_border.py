@@ -1,12 +1,13 @@
 """The border to NumPy."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity import dtypes
-from rnnparity.borders import Function
+from rnnparity.borders import Function, Gradients
 from rnnparity.errors import ContractViolation
 from rnnparity.settings import Settings
 
@@ -35,7 +36,7 @@ class NumpyBorder:
         """Copy."""
         if not isinstance(array, np.ndarray):
             raise ContractViolation(f"expected a numpy.ndarray, got a {type(array).__name__}")
-        return array.copy()
+        return np.array(array, subok=False)
 
     def device_of(self, array: Any) -> str:
         """Return the CPU."""
@@ -47,6 +48,10 @@ class NumpyBorder:
     def forward(self, function: Function) -> Function:
         """NumPy runs a function as it is."""
         return function
+
+    def gradients(self, function: Callable[[dict[str, Any], Any], Any]) -> Gradients:
+        """NumPy has no autodiff; an implementation brings a `layer_backward`."""
+        raise NotImplementedError
 
     def versions(self) -> dict[str, str]:
         """Return NumPy's version and its BLAS, as threadpoolctl finds it."""

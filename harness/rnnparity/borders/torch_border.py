@@ -1,5 +1,6 @@
 """The border to PyTorch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnparity import dtypes
-from rnnparity.borders import Function
+from rnnparity.borders import Function, Gradients
 from rnnparity.errors import ContractViolation
 from rnnparity.settings import Settings
 
@@ -67,6 +68,22 @@ class TorchBorder:
     def forward(self, function: Function) -> Function:
         """Run without recording for gradients."""
         return torch.no_grad()(function)
+
+    def gradients(self, function: Callable[[dict[str, Any], Any], Any]) -> Gradients:
+        """Differentiate by autograd; leaves are parameters, as a module holds them."""
+
+        def differentiate(
+            inputs: dict[str, Any], lengths: Any, upstream: tuple[Any, Any]
+        ) -> dict[str, Any]:
+            leaves = {name: torch.nn.Parameter(value.clone()) for name, value in inputs.items()}
+            outputs = function(leaves, lengths)
+            found = torch.autograd.grad(outputs, list(leaves.values()), upstream, allow_unused=True)
+            return {
+                name: torch.zeros_like(leaf) if gradient is None else gradient
+                for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
+            }
+
+        return differentiate
 
     def versions(self) -> dict[str, str]:
         """Return PyTorch's version, and those of CUDA and cuDNN where it has them."""

@@ -1,0 +1,360 @@
+"""The unit: how far rounding alone carries a right implementation, per element of a quantity.
+
+Monte Carlo arithmetic (Parker, 1997) in difference form. The truth's trajectory is known; what is
+simulated is only the difference from it, in many replicas at once, with a random error added at
+every operation, of the size that rounding in the dtype under test has there. Differences obey
+
+    tanh(a + d) - tanh(a) = tanh(d) sech^2(a) / (1 + tanh(a) tanh(d))
+    relu(a + d) - relu(a) = max(d, -a) for a > 0, max(a + d, 0) for a <= 0
+    (h + d) W - h W       = d W
+
+exactly, so that nothing cancels, whatever the dtype's precision is, and large differences saturate
+as the network does. Layers, directions and unequal lengths come from the same composition that the
+implementations run in: all that it does to rows (reversing, masking, gathering, joining) it does to
+a row of differences alike. `docs/verdict.md` derives the sizes and says what was measured.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity import composition
+from rnnparity.config import Cell
+from rnnparity.dtypes import underflow, unit_roundoff
+from rnnparity.problems import REPLICAS
+from rnnparity.truth import Trace, Truth, named_gradients
+
+Array = NDArray[Any]
+
+# Error of tanh in unit roundoffs, as a standard deviation. Kept libraries are within 1 to 5 ULP (2
+# to 10 unit roundoffs) at worst (XLA's CPU tanh: 5), and well below that on average.
+TANH_ERROR = 2.0
+
+# Share of an error that stays the same at every step of a sequence. At a fixed point of the
+# recurrence an implementation makes the same rounding errors again and again; independent errors
+# alone would let them average out. A ninth of the variance bounds that without dulling the rest.
+PERSISTENT = 1 / 3
+
+# How near to relu's kink, in standard deviations of what goes into it, a replica may take either
+# side. The limit of the verdict, so that no right implementation's side is out of the model.
+KINK = 10.0
+
+# Rounding of the inputs of a product where TF32 is the declared matmul precision.
+TF32_ROUNDOFF = 2.0**-11
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The sizes of rounding errors in a dtype, at a declared matmul precision."""
+
+    u: float
+    underflow: float
+    product: float  # variance of the relative error that each product's inputs bring
+
+    @classmethod
+    def of(cls, dtype: str, matmul_precision: str = "float32") -> "Arithmetic":
+        """Return the sizes for a dtype."""
+        tf32 = dtype == "float32" and matmul_precision == "tf32"
+        return cls(
+            unit_roundoff(dtype), underflow(dtype), 2 * TF32_ROUNDOFF**2 / 3 if tf32 else 0.0
+        )
+
+    def dot(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """Return `a @ b` and the variance of its rounding error.
+
+        A sum of n terms p_i in any order makes partial sums whose squares add up, on average, to
+        about n/2 sum(p_i^2) + n/3 (sum p_i)^2; every one is rounded, and so is every product and
+        the result.
+
+        Args:
+            a: `[..., n]`.
+            b: `[n, m]`.
+        """
+        n, total, squares = a.shape[-1], a @ b, (a * a) @ (b * b)
+        variance = self.u**2 / 3 * ((1 + n / 2) * squares + (1 + n / 3) * total**2)
+        return total, variance + self.product * squares + n * self.underflow**2
+
+    def rounded(self, *values: Array) -> Array:
+        """Return the variance of rounding each of some results once."""
+        total: Array = reduce(np.add, [value * value for value in values])
+        return self.u**2 / 3 * total + self.underflow**2
+
+
+class Signs:
+    """A stream of random signs: the raw bits of PCG64, the same on every machine."""
+
+    def __init__(self, seed: int, dtype: Any) -> None:
+        """Start the stream."""
+        self._bits, self._dtype = np.random.PCG64(seed), dtype
+
+    def draw(self, shape: tuple[int, ...]) -> Array:
+        """Return +1 and -1 with equal probability."""
+        count = int(np.prod(shape))
+        raw = np.asarray(self._bits.random_raw(-(-count // 64)), np.uint64).view(np.uint8)
+        signs = np.unpackbits(raw, count=count).astype(self._dtype)
+        signs *= 2
+        signs -= 1
+        return signs.reshape(shape)
+
+
+@dataclass
+class _Noise:
+    """Errors of given sizes: partly the same at every step, partly fresh."""
+
+    signs: Signs
+    persistent: Array  # [K, B, H]
+
+    def at(self, deviation: Array) -> Array:
+        """Draw errors `[K, B, H]` of standard deviation `[B, H]`."""
+        fresh = self.signs.draw(self.persistent.shape)
+        fresh *= np.sqrt(1 - PERSISTENT**2)
+        fresh += self.persistent
+        fresh *= deviation
+        return fresh
+
+
+@dataclass
+class _Replicas:
+    """A trace, with what the replicas' layers need to go along it."""
+
+    trace: Trace
+    arithmetic: Arithmetic
+    signs: Signs
+    dtype: Any
+    sides: Array | None = None  # [T, K, B, H] for relu: whether each replica is past the kink
+
+    def noise(self) -> _Noise:
+        B, H = self.trace.h0.shape
+        return _Noise(self.signs, PERSISTENT * self.signs.draw((REPLICAS, B, H)))
+
+    def cast(self, *arrays: Array) -> list[Array]:
+        return [np.asarray(array, self.dtype) for array in arrays]
+
+
+def units(
+    true: Truth, dtype: str, seed: int, matmul_precision: str = "float32"
+) -> dict[str, Array]:
+    """Return the predicted standard deviation of rounding, per element of every quantity.
+
+    Args:
+        true: of the case; its arrays are time-major and hold the judged rows only.
+        dtype: under test.
+        seed: of the replicas.
+        matmul_precision: as declared for the run.
+
+    Returns:
+        Arrays shaped as `true.values`, float64, never below the dtype's underflow.
+    """
+    work = np.float64 if dtype == "float64" else np.float32
+    arithmetic = Arithmetic.of(dtype, matmul_precision)
+    signs = Signs(seed, work)
+    config = true.config
+    repeated = None if true.lengths is None else np.tile(true.lengths, REPLICAS)
+
+    def replicas(traces: list[Trace]) -> list[_Replicas]:
+        return [_Replicas(_float64(trace), arithmetic, signs, work) for trace in traces]
+
+    def none(like: Array) -> Array:
+        return np.zeros((like.shape[0], REPLICAS * like.shape[1], like.shape[2]), work)
+
+    tape: list[composition.Call] = []
+    x = true.traces[0].x
+    output, h_n = composition.run(
+        _layer, none(x), none(true.values["h_n"]), replicas(true.traces), config, repeated, tape
+    )
+    differences = {"output": output, "h_n": h_n}
+    if true.next_traces:
+        ones = None if repeated is None else np.ones_like(repeated)
+        following = composition.run(
+            _layer, none(true.next_traces[0].x), h_n, replicas(true.next_traces), config, ones
+        )
+        differences |= {"next_output": following[0], "next_h_n": following[1]}
+    upstream = none(true.values["output"]), none(true.values["h_n"])
+    grad_x, grad_h0, of_cells = composition.backward(
+        _layer_backward, tape, *upstream, config, repeated
+    )
+    differences |= {"grad_x": grad_x, "grad_h0": grad_h0}
+
+    found = {name: _spread(value) for name, value in differences.items() if name in true.values}
+    found |= named_gradients(of_cells, config)
+    floor = arithmetic.underflow
+    return {name: np.maximum(value.astype(np.float64), floor) for name, value in found.items()}
+
+
+def _spread(differences: Array) -> Array:
+    """Root mean square over the replicas: `[T, K * B, F] -> [T, B, F]`."""
+    T, rows, F = differences.shape
+    split = differences.reshape(T, REPLICAS, rows // REPLICAS, F)
+    spread: Array = np.sqrt(np.mean(np.square(split, dtype=np.float64), axis=1))
+    return spread
+
+
+def _float64(trace: Trace) -> Trace:
+    arrays = (trace.x, trace.h0, trace.output, trace.grad_h, trace.grad_a)
+    cell = Cell(*(value.astype(np.float64) for value in trace.cell))
+    return Trace(cell, *(array.astype(np.float64) for array in arrays))
+
+
+def _layer(dx: Array, dh0: Array, replicas: _Replicas, nonlinearity: str) -> tuple[Array, Array]:
+    """The forward layer on differences, `[T, K * B, I]` to `[T, K * B, H]`."""
+    trace, arithmetic = replicas.trace, replicas.arithmetic
+    T, B, _ = trace.x.shape
+    H = trace.h0.shape[1]
+    weight_ih, weight_hh, bias_ih, bias_hh = trace.cell
+    h_before = np.concatenate((trace.h0[None], trace.output[:-1]))
+    from_x, error_x = arithmetic.dot(trace.x, weight_ih.T)
+    from_h, error_h = arithmetic.dot(h_before, weight_hh.T)
+    bias = bias_ih + bias_hh
+    a = from_x + from_h + bias
+    added = arithmetic.rounded(bias_ih, bias_hh, bias, from_x + bias, from_h, a)
+    deviation_a = np.sqrt(error_x + error_h + added)
+    to_input, to_hidden = replicas.cast(weight_ih.T, weight_hh.T)
+    a, deviation_a = replicas.cast(a, deviation_a)
+    noise_a = replicas.noise()
+
+    d = dh0
+    output = np.empty((T, REPLICAS * B, H), replicas.dtype)
+    moved = bool(dx.any())
+    if nonlinearity == "tanh":
+        slope = 1 / np.cosh(np.clip(np.asarray(a, np.float64), -300, 300)) ** 2
+        error = np.sqrt(arithmetic.rounded(TANH_ERROR * np.sqrt(3) * trace.output))
+        h, slope, error = replicas.cast(trace.output, slope, error)
+        noise_h = replicas.noise()
+    else:
+        replicas.sides = np.empty((T, REPLICAS, B, H), bool)
+    for t in range(T):
+        d = d @ to_hidden
+        if moved:
+            d += dx[t] @ to_input
+        da = d.reshape(REPLICAS, B, H)
+        da += noise_a.at(deviation_a[t])
+        if nonlinearity == "tanh":
+            da = _tanh_difference(a[t], h[t], slope[t], da)
+            da += noise_h.at(error[t])
+        else:
+            da = _relu_difference(replicas, t, a[t], da)
+        d = da.reshape(REPLICAS * B, H)
+        output[t] = d
+    return output, d
+
+
+def _tanh_difference(a: Array, h: Array, slope: Array, d: Array) -> Array:
+    """`tanh(a + d) - h`: by the addition theorem, or directly where d is large enough."""
+    large = np.abs(d) > 0.5
+    direct = np.tanh(a + d) - h if large.any() else None
+    tanh_d = np.tanh(np.clip(d, -0.5, 0.5))
+    difference: Array = tanh_d * slope / (1 + h * tanh_d)
+    return difference if direct is None else np.where(large, direct, difference)
+
+
+def _relu_difference(replicas: _Replicas, t: int, a: Array, d: Array) -> Array:
+    """Either side of the kink where rounding can reach it; the exact difference elsewhere."""
+    spread = np.sqrt(np.mean(d * d, axis=0))
+    # Where nothing but underflow can move it, zero stays zero, and there the derivative is 0.
+    moved = (a != 0) | (spread > 1e3 * replicas.arithmetic.underflow)
+    reachable = moved & (np.abs(a) <= KINK * spread)
+    past = a + d > 0
+    drawn = replicas.signs.draw(d.shape) > 0
+    assert replicas.sides is not None
+    replicas.sides[t] = np.where(reachable, drawn, past & moved)
+    exact = np.where(a > 0, np.maximum(d, -a), np.maximum(a + d, 0))
+    return np.where(reachable, d * drawn, exact)
+
+
+def _layer_backward(
+    d_output: Array,
+    d_h_n: Array,
+    dx: Array,
+    dh0: Array,
+    output: Array,
+    replicas: _Replicas,
+    nonlinearity: str,
+) -> tuple[Array, Array, Cell]:
+    """The backward layer on differences; a cell's gradients come back as deviations `[H, ...]`."""
+    trace, arithmetic = replicas.trace, replicas.arithmetic
+    T, B, input_size = trace.x.shape
+    H = trace.h0.shape[1]
+    weight_ih, weight_hh, _, _ = trace.cell
+    h, grad_h, grad_a = trace.output, trace.grad_h, trace.grad_a
+    tanh = nonlinearity == "tanh"
+    derivative = 1 - h * h if tanh else (h > 0).astype(np.float64)
+
+    recurrent, error_recurrent = arithmetic.dot(grad_a, weight_hh)
+    error_h = error_recurrent + arithmetic.rounded(recurrent)
+    error_h = np.concatenate((error_h[1:], np.zeros_like(error_h[:1])))
+    error_h = np.sqrt(error_h + arithmetic.rounded(grad_h))
+    of_derivative = arithmetic.rounded(h * h, derivative) if tanh else 0.0
+    error_a = np.sqrt(grad_h**2 * of_derivative + arithmetic.rounded(grad_a))
+    error_h0 = np.sqrt(error_recurrent[0] + arithmetic.rounded(recurrent[0]))
+    into_x, error_x = arithmetic.dot(grad_a, weight_ih)
+    error_x = np.sqrt(error_x + arithmetic.rounded(into_x))
+
+    from_input, from_hidden = replicas.cast(weight_ih, weight_hh)
+    h_, grad_h_, derivative_ = replicas.cast(h, grad_h, derivative)
+    error_h, error_a, error_x = replicas.cast(error_h, error_a, error_x)
+    noise_h, noise_a = replicas.noise(), replicas.noise()
+    dh = output.reshape(T, REPLICAS, B, H)
+    upstream = d_output.reshape(T, REPLICAS, B, H)
+    da = np.empty((T, REPLICAS, B, H), replicas.dtype)
+    d = d_h_n.reshape(REPLICAS, B, H).copy()
+    for t in reversed(range(T)):
+        d += upstream[t]
+        d += noise_h.at(error_h[t])
+        if tanh:
+            changed = -(2 * h_[t] + dh[t]) * dh[t]
+        else:
+            assert replicas.sides is not None
+            changed = replicas.sides[t] - derivative_[t]
+        np.multiply(d, derivative_[t] + changed, out=da[t])
+        da[t] += grad_h_[t] * changed
+        da[t] += noise_a.at(error_a[t])
+        d = (da[t].reshape(REPLICAS * B, H) @ from_hidden).reshape(REPLICAS, B, H)
+    d += noise_h.at(np.asarray(error_h0, replicas.dtype))
+
+    d_x = da.reshape(T, REPLICAS * B, H) @ from_input
+    split = d_x.reshape(T, REPLICAS, B, input_size)
+    split += replicas.signs.draw(split.shape) * error_x[:, None]
+
+    before = np.concatenate((dh0[None], output[:-1]))
+    h_before = np.concatenate((trace.h0[None], h[:-1]))
+    of_cell = Cell(
+        _weight_deviation(replicas, da, trace.x, dx),
+        _weight_deviation(replicas, da, h_before, before),
+        *[_bias_deviation(replicas, da)] * 2,
+    )
+    return d_x, d.reshape(REPLICAS * B, H), of_cell
+
+
+def _weight_deviation(replicas: _Replicas, da: Array, b: Array, db: Array) -> Array:
+    """Deviation of `sum over t, rows of grad_a^T b`, replica by replica to bound the memory."""
+    T, _, B, H = da.shape
+    grad_a = replicas.trace.grad_a.reshape(T * B, H)
+    n = b.shape[2]
+    b_flat = np.asarray(b.reshape(T * B, n), replicas.dtype)
+    g_flat = np.asarray(grad_a, replicas.dtype)
+    moved = bool(db.any())
+    db = db.reshape(T, REPLICAS, B, n)
+    squares = np.zeros((H, n))
+    for k in range(REPLICAS):
+        da_k = da[:, k].reshape(T * B, H)
+        change = da_k.T @ b_flat
+        if moved:
+            change += (g_flat + da_k).T @ db[:, k].reshape(T * B, n)
+        squares += np.square(change, dtype=np.float64)
+    total, error = replicas.arithmetic.dot(grad_a.T, b.reshape(T * B, n))
+    own = error + replicas.arithmetic.rounded(total)
+    deviation: Array = np.sqrt(squares / REPLICAS + own)
+    return deviation
+
+
+def _bias_deviation(replicas: _Replicas, da: Array) -> Array:
+    T, _, B, H = da.shape
+    change = da.sum(axis=(0, 2), dtype=np.float64)
+    flat = replicas.trace.grad_a.reshape(T * B, H)
+    total, error = replicas.arithmetic.dot(flat.T, np.ones((T * B, 1)))
+    own = error + replicas.arithmetic.rounded(total)
+    deviation: Array = np.sqrt(np.mean(change**2, axis=0) + own[:, 0])
+    return deviation

@@ -1,0 +1,165 @@
+"""The verdict: right implementations pass, wrong ones fail, chaos is called by its name."""
+
+import numpy as np
+import pytest
+from conftest import evaluate, loaded, reference_of
+
+from rnnparity import presets, selftest
+from rnnparity.cases import Case
+from rnnparity.config import RNNConfig
+from rnnparity.diagnosis import OBSERVABLE, diagnose, effect
+from rnnparity.examination import precision_of
+from rnnparity.execution import Outcome
+from rnnparity.mistakes import every_mistake
+from rnnparity.mistakes.forward import rounded_to
+from rnnparity.reference import reference
+from rnnparity.verdict import LIMIT, judge
+
+PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
+CHAOTIC = Case(config=RNNConfig(input_size=4, hidden_size=64), T=200, B=2, regime="radius3")
+
+
+def _true(case, dtype="float32"):
+    values = reference_of(case).true.values
+    return {name: values[name].astype(dtype) for name in ("output", "h_n")}
+
+
+@pytest.mark.parametrize("case", presets.mistake_cases(False), ids=lambda case: case.id)
+def test_every_mistake_that_can_be_seen_is_failed_and_named(case):
+    against = reference_of(case)
+    seen = 0
+    for mistake in every_mistake():
+        if not mistake.applies(case) or effect(case, mistake, against) <= OBSERVABLE:
+            continue
+        seen += 1
+        outcome = selftest.wrong_outcome(case, mistake, against)
+        assert judge(case, outcome, against).verdict == "fail", mistake.name
+        assert mistake.name in [m.mistake.name for m in diagnose(case, outcome, against)]
+    assert seen >= 15
+
+
+def test_there_are_enough_mistakes_each_with_a_name_and_a_bug():
+    mistakes = every_mistake()
+    assert len({mistake.name for mistake in mistakes}) == len(mistakes) >= 60
+    assert all(mistake.stands_for for mistake in mistakes)
+    assert sum(mistake.backward is not None for mistake in mistakes) >= 15
+
+
+def test_a_right_result_matches_no_mistake():
+    assert diagnose(PLAIN, Outcome(_true(PLAIN)), reference_of(PLAIN)) == []
+
+
+@pytest.mark.parametrize("name", ["torch-rnn", "numpy-loop", "torch-loop", "jax-scan"])
+def test_past_the_horizon_it_is_chaotic_and_up_to_there_judged(name):
+    judgement = evaluate(name, "cpu", CHAOTIC)
+    horizon = reference_of(CHAOTIC).horizon
+    assert judgement.verdict == "chaotic"
+    assert f"from step {horizon} of 200 on" in judgement.reason
+    assert 10 < horizon < 190
+    assert 0 < judgement.quantities["output"].judged < 1
+
+
+def test_a_mistake_before_the_horizon_is_failed():
+    arrays = _true(CHAOTIC)
+    arrays["output"][5, 1, 3] += np.float32(1e-3)
+    judgement = judge(CHAOTIC, Outcome(arrays), reference_of(CHAOTIC))
+    assert judgement.verdict == "fail"
+    assert judgement.quantities["output"].index == (5, 1, 3)
+
+
+def test_nan_past_the_horizon_is_failed():
+    arrays = _true(CHAOTIC)
+    arrays["output"][-1, 0, 0] = np.nan
+    judgement = judge(CHAOTIC, Outcome(arrays), reference_of(CHAOTIC))
+    assert judgement.verdict == "fail"
+    assert "not a finite number" in judgement.reason
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_an_error_of_twice_the_limit_fails_and_of_half_the_limit_passes(dtype):
+    case = PLAIN.replace(dtype=dtype, regime="saturated" if dtype == "float64" else "torch-init")
+    against = reference_of(case)
+    for share, verdict in ((0.5, "pass"), (2, "fail")):
+        moved = against.true.values["output"] + share * LIMIT * against.units["output"]
+        z = np.abs(moved - against.true.values["output"]) / against.units["output"]
+        assert float(z.max()) == pytest.approx(share * LIMIT, rel=1e-3)
+        exact = {"output": moved.astype(against.problem.x.dtype)}
+        assert judge(case, Outcome(exact), against).verdict == verdict
+
+
+def test_the_unit_covers_what_rounding_does_and_no_more():
+    """Errors of the right implementation are about one unit: neither far below nor above."""
+    case = Case(config=RNNConfig(input_size=32, hidden_size=64), T=50, B=4)
+    against = reference_of(case)
+    implementation, border = loaded("numpy-loop")
+    from rnnparity.execution import execute
+
+    outcome = execute(implementation, border, case, against.problem, "cpu")
+    for name in ("output", "grad_x", "grad_weight_hh_l0"):
+        z = np.abs(outcome.arrays[name] - against.true.values[name]) / against.units[name]
+        assert 0.1 < np.sqrt(np.mean(z**2)) < 1.5, name
+
+
+def test_tf32_is_within_the_unit_only_where_it_is_declared():
+    case = Case(config=RNNConfig(input_size=64, hidden_size=64), T=10, B=4)
+    in_float32, in_tf32 = reference_of(case), reference(case, "tf32")
+    weights = {n: rounded_to(11, v) for n, v in in_float32.problem.weights.items()}
+    x = rounded_to(11, in_float32.problem.x)
+    problem = in_float32.problem._replace(weights=weights, x=x)
+    from rnnparity.truth import truth
+
+    output = truth(case, problem).values["output"].astype(np.float32)
+    assert judge(case, Outcome({"output": output}), in_float32).verdict == "fail"
+    assert judge(case, Outcome({"output": output}), in_tf32).verdict == "pass"
+
+
+@pytest.mark.parametrize(("bits", "precision"), [(24, "float32"), (11, "tf32"), (8, "bfloat16")])
+def test_the_canary_tells_precisions_apart(bits, precision):
+    case = Case(config=RNNConfig(input_size=64, hidden_size=64), T=1, B=16, regime="canary")
+    against = reference_of(case)
+    problem = against.problem
+    rounded = problem._replace(
+        weights={n: rounded_to(bits, v) for n, v in problem.weights.items()},
+        x=rounded_to(bits, problem.x),
+        h0=rounded_to(bits, problem.h0),
+    )
+    from rnnparity.truth import truth
+
+    found = truth(case, rounded).values["output"].astype(np.float32)
+    true = against.true.values["output"]
+    assert precision_of(found, true) == precision
+    assert precision_of((true * 1.001).astype(np.float32), true) is None  # wrong, not imprecise
+
+
+def test_a_large_case_is_judged_on_a_sample_of_its_rows():
+    case = Case(config=RNNConfig(input_size=512, hidden_size=512), T=40, B=64)
+    against = reference_of(case)
+    assert 1 <= len(against.problem.rows) < 64
+    off = np.zeros((40, 64, 512), np.float32)
+    off[:, against.problem.rows] = against.true.values["output"]
+    assert judge(case, Outcome({"output": off}), against).verdict == "pass"
+    off[3, against.problem.rows[0], 7] += 1e-3
+    assert judge(case, Outcome({"output": off}), against).verdict == "fail"
+
+
+def test_a_wrong_shape_and_a_wrong_dtype_fail():
+    arrays = _true(PLAIN)
+    against = reference_of(PLAIN)
+    short = judge(PLAIN, Outcome({"h_n": arrays["h_n"][0]}), against)
+    assert (short.verdict, "shape" in short.reason) == ("fail", True)
+    wide = judge(PLAIN, Outcome({"h_n": arrays["h_n"].astype(np.float64)}), against)
+    assert (wide.verdict, "expected float32" in wide.reason) == ("fail", True)
+
+
+@pytest.mark.parametrize("name", ["torch-rnn", "numpy-loop", "torch-loop", "jax-scan"])
+def test_invariants_hold(name):
+    for case in presets.preset("quick"):
+        if case.invariants:
+            judgement = evaluate(name, "cpu", case)
+            assert judgement.verdict == "pass", judgement.reason
+
+
+def test_units_are_the_same_every_time():
+    again = reference(PLAIN)
+    for name, unit in reference_of(PLAIN).units.items():
+        assert np.array_equal(unit, again.units[name]), name

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rnnparity.api import check as check
+    from rnnparity.assertion import assert_parity as assert_parity
     from rnnparity.cases import Case as Case
     from rnnparity.config import RNNConfig as RNNConfig
     from rnnparity.errors import UsageError as UsageError
     from rnnparity.settings import Settings as Settings
 
 _HOME = {
+    "assert_parity": "rnnparity.assertion",
     "check": "rnnparity.api",
     "Case": "rnnparity.cases",
     "RNNConfig": "rnnparity.config",
@@ -21,7 +23,7 @@ _HOME = {
     "UsageError": "rnnparity.errors",
 }
 
-__all__ = ["Case", "RNNConfig", "Settings", "UsageError", "check"]
+__all__ = ["Case", "RNNConfig", "Settings", "UsageError", "assert_parity", "check"]
 
 
 def __getattr__(name: str) -> Any:

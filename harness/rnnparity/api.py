@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rnnparity import presets, registry, weights, workers
+from rnnparity import inputs, onnx_format, presets, registry, weights, workers
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.dtypes import NAMES
@@ -19,11 +19,15 @@ from rnnparity.settings import Settings
 
 def check(
     *implementations: Any,
+    peers: bool = False,
     preset: str = "quick",
     cases: Sequence[Case] | None = None,
     device: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
     weights: Any = None,
+    prefix: str | None = None,
+    x: Any = None,
+    lengths: Any = None,
     nonlinearity: str = "tanh",
     batch_first: bool = False,
     settings: Settings | None = None,
@@ -37,13 +41,17 @@ def check(
     Args:
         *implementations: registered names, files, or modules (themselves or by
             name); none for all that are registered.
+        peers: whether the peers come along.
         preset: "quick" or "full", unless `cases` or `weights` are given.
         cases: what to check on.
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if
             None).
-        weights: a `torch.nn.RNN`, a state dict, or the path of a `.safetensors` or `.pt` file:
-            checks on these weights instead of a preset.
+        weights: a `torch.nn.RNN`, a state dict, or the path of a `.safetensors`, `.pt` or `.onnx`
+            file: checks on these weights instead of a preset.
+        prefix: what the RNN's names begin with, where `weights` holds several.
+        x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
+        lengths: with `x`, the steps that count in each sequence.
         nonlinearity: of these weights, which names and shapes do not tell.
         batch_first: likewise.
         settings: threads and matmul precision of the workers.
@@ -65,15 +73,17 @@ def check(
             raise UsageError(f"no dtype {name!r}: there are {', '.join(NAMES)}")
     if timeout <= 0:
         raise UsageError(f"timeout is {timeout:g} s, expected more than 0")
+    if weights is None and (prefix, x, lengths) != (None, None, None):
+        raise UsageError("prefix, x and lengths go with weights: give these, too")
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
-    specs = registry.resolve_all([_text(one) for one in implementations])
+    specs = registry.resolve_all([_text(one) for one in implementations], peers)
     directory = (
         Path(out) if out is not None else new_directory(preset if weights is None else "weights")
     )
     if weights is not None:
         told = {"nonlinearity": nonlinearity, "batch_first": batch_first}
-        cases = weights_cases(weights, told, directory, dtypes, settings)
+        cases = weights_cases(weights, told, directory, dtypes, settings, prefix, x, lengths)
     elif cases is None:
         cases = presets.preset(preset)
     if dtypes:
@@ -116,6 +126,9 @@ def weights_cases(
     directory: Path,
     dtypes: Sequence[str] | None,
     settings: Settings,
+    prefix: str | None = None,
+    x: Any = None,
+    lengths: Any = None,
 ) -> list[Case]:
     """Keep weights in the run's folder, and return cases on them.
 
@@ -125,34 +138,40 @@ def weights_cases(
         directory: keeps them, so that the run can be repeated.
         dtypes: one set of cases for each; None for the weights' own.
         settings: of the worker that reads a `.pt` file.
+        prefix: as `check`'s.
+        x: likewise.
+        lengths: likewise.
 
     Raises:
         UsageError: the source holds no weights of a `torch.nn.RNN`.
     """
     if isinstance(source, str | Path) and Path(source).suffix in (".pt", ".pth"):
-        kept, config, dtype = _keep_in_worker(Path(source), told, directory, settings)
+        kept, config, dtype = _keep_in_worker(Path(source), told, directory, prefix, settings)
     else:
-        kept, config, dtype = keep(source, told, directory)
-    plain = Case(config=config, T=32, B=4, dtype=dtype, weights=kept)
-    cases = [
-        plain,
-        plain.replace(h0=False),
-        plain.replace(one_more_step=True),
-        plain.replace(ragged=True),
-        plain.replace(B=None),
-        plain.replace(T=1, B=1),
-        plain.replace(invariants=True),
-    ]
+        kept, config, dtype = keep(source, told, directory, prefix)
+    plain = inputs.case(kept, config, dtype, directory, x, None, lengths)
+    cases = [plain, plain.replace(invariants=True)]
+    if x is None:
+        cases += [
+            plain.replace(h0=False),
+            plain.replace(one_more_step=True),
+            plain.replace(ragged=True),
+            plain.replace(B=None),
+            plain.replace(T=1, B=1),
+        ]
     return [case.replace(dtype=one) for one in dtypes or (dtype,) for case in cases]
 
 
-def keep(source: Any, told: dict[str, Any], directory: Path) -> tuple[str, RNNConfig, str]:
+def keep(
+    source: Any, told: dict[str, Any], directory: Path, prefix: str | None = None
+) -> tuple[str, RNNConfig, str]:
     """Read weights and write them into a folder, so that the run can be repeated.
 
     Args:
         source: whatever holds them.
         told: what it does not tell.
         directory: gets `weights-<digest>.safetensors`.
+        prefix: what their names begin with.
 
     Returns:
         The path of the file, the configuration, and the dtype of the weights.
@@ -160,7 +179,10 @@ def keep(source: Any, told: dict[str, Any], directory: Path) -> tuple[str, RNNCo
     Raises:
         UsageError: they cannot be used.
     """
-    parameters = weights.read(source)
+    if isinstance(source, str | Path) and Path(source).suffix == ".onnx" and Path(source).is_file():
+        model = onnx_format.read(Path(source))
+        told = {"nonlinearity": model.nonlinearity, "batch_first": model.batch_first}
+    parameters = weights.read(source, prefix)
     config = weights.config_of(source, parameters, **told)
     digest = hashlib.sha256(b"".join(value.tobytes() for value in parameters.values()))
     path = directory / f"weights-{digest.hexdigest()[:8]}.safetensors"
@@ -173,13 +195,17 @@ def keep(source: Any, told: dict[str, Any], directory: Path) -> tuple[str, RNNCo
 
 
 def _keep_in_worker(
-    path: Path, told: dict[str, Any], directory: Path, settings: Settings
+    path: Path,
+    told: dict[str, Any],
+    directory: Path,
+    prefix: str | None,
+    settings: Settings,
 ) -> tuple[str, RNNConfig, str]:
     """Only torch reads a .pt file, and torch is not imported into this process."""
     with tempfile.TemporaryDirectory() as folder:
         worker = workers.Worker(settings, Path(folder) / "worker.log")
         try:
-            return worker.call(TIMEOUT, keep, path, told, directory)
+            return worker.call(TIMEOUT, keep, path, told, directory, prefix)
         except workers.WorkerLost as lost:
             raise UsageError(f"{path} could not be read: the process that read it {lost}") from None
         finally:

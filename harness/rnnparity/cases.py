@@ -24,6 +24,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         ragged: sequences of unequal length (the longest has T steps).
         h0: whether an initial state is given; if not, it is None.
         one_more_step: run once more, on one more step, with h_n fed back in.
+        inputs: the path of a `.npz` file with x, laid out as the config says, and perhaps h0 and
+            lengths; None to draw them.
         invariants: whether it is also run in the ways that must not matter (`invariants`).
         weights: "digits", the model that comes with the package, or the path of a weights file.
     """
@@ -38,6 +40,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     h0: bool = True
     one_more_step: bool = False
     weights: str | None = None
+    inputs: str | None = None
     invariants: bool = False
 
     def __post_init__(self) -> None:
@@ -70,7 +73,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "invariants": self.invariants,
         }
         source = self.regime if self.weights is None else _stem(self.weights)
-        words = [self.dtype, source, *(word for word, present in features.items() if present)]
+        own = [] if self.inputs is None else [_stem(self.inputs)]
+        words = [self.dtype, source, *own, *(word for word, present in features.items() if present)]
         words.append(f"T{self.T}")
         words.append("unbatched" if self.B is None else f"B{self.B}")
         words += [f"I{config.input_size}", f"H{config.hidden_size}"]

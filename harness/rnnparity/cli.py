@@ -41,6 +41,9 @@ Implementations = Annotated[
         show_default=False,
     ),
 ]
+Peers = Annotated[
+    bool, typer.Option("--peers", help="And the peers: Flax, Keras, ONNX Runtime, ...")
+]
 Preset = Annotated[str, typer.Option(help="Which cases: quick or full.")]
 Device = Annotated[
     list[str] | None,
@@ -53,6 +56,18 @@ Dtype = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(help="Check on the weights in a .safetensors or .pt file.", show_default=False),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option(help="What names begin with, if --weights has several RNNs.", show_default=False),
+]
+Input = Annotated[
+    Path | None,
+    typer.Option("--input", help="Input for --weights: a .npy file.", show_default=False),
+]
+Lengths = Annotated[
+    str | None,
+    typer.Option(help="Of the sequences of --input: 5,3,8 or a .npy file.", show_default=False),
 ]
 OfWeights = Annotated[Nonlinearity, typer.Option(help="Nonlinearity of --weights.")]
 BatchFirst = Annotated[bool, typer.Option("--batch-first", help="--weights are batch-first.")]
@@ -84,10 +99,14 @@ def list_command(json: Json = False) -> None:
 @app.command()
 def check(
     implementations: Implementations = None,
+    peers: Peers = False,
     preset: Preset = "quick",
     device: Device = None,
     dtype: Dtype = None,
     weights: Weights = None,
+    prefix: Prefix = None,
+    input_: Input = None,
+    lengths: Lengths = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
     batch_first: BatchFirst = False,
     threads: Threads = 1,
@@ -101,10 +120,14 @@ def check(
     _check(
         json,
         implementations or [],
+        peers=peers,
         preset=preset,
         device=device,
         dtype=dtype,
         weights=weights,
+        prefix=prefix,
+        input_=input_,
+        lengths=lengths,
         nonlinearity=str(nonlinearity),
         batch_first=batch_first,
         settings=_settings(threads, matmul_precision),
@@ -117,10 +140,14 @@ def check(
 @app.command()
 def run(
     implementations: Implementations = None,
+    peers: Peers = False,
     preset: Preset = "quick",
     device: Device = None,
     dtype: Dtype = None,
     weights: Weights = None,
+    prefix: Prefix = None,
+    input_: Input = None,
+    lengths: Lengths = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
     batch_first: BatchFirst = False,
     threads: Threads = 1,
@@ -133,10 +160,14 @@ def run(
     """Do the main job: check every implementation that is here and show the result."""
     check(
         implementations,
+        peers,
         preset,
         device,
         dtype,
         weights,
+        prefix,
+        input_,
+        lengths,
         nonlinearity,
         batch_first,
         threads,
@@ -146,6 +177,59 @@ def run(
         json,
         resume,
     )
+
+
+@app.command()
+def new(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="What to write: my_rnn.py.")],
+    framework: Annotated[str, typer.Option(help="numpy, jax or torch.")] = "numpy",
+) -> None:
+    """Write a starter implementation that passes `rnnparity check FILE` as it is."""
+    from importlib.resources import files
+
+    from rnnparity.borders import FRAMEWORKS
+
+    if framework not in FRAMEWORKS:
+        raise UsageError(f"no framework {framework!r}: there are {', '.join(FRAMEWORKS)}")
+    if path.suffix != ".py":
+        raise UsageError(f"{path} is no name of a Python file: expected one that ends in .py")
+    text = (files("rnnparity") / "templates" / f"{framework}.py.txt").read_text(encoding="utf-8")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text.replace("THIS_FILE", str(path)))
+    except FileExistsError:
+        raise UsageError(f"{path} is there already: give another name") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    sys.stdout.write(f"wrote {path}; check it: rnnparity check {path}\n")
+
+
+@app.command()
+def export(
+    target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="What to write.")],
+    weights: Annotated[Path, typer.Option(help="A .safetensors or .pt file.")],
+    prefix: Prefix = None,
+    nonlinearity: OfWeights = Nonlinearity.tanh,
+    batch_first: BatchFirst = False,
+    lengths: Annotated[
+        bool, typer.Option("--lengths", help="With an input for sequences of unequal length.")
+    ] = False,
+) -> None:
+    """Write weights as an ONNX model of RNN nodes, which ONNX Runtime and others read."""
+    from rnnparity import onnx_format
+    from rnnparity import weights as reader
+
+    if target.suffix != ".onnx":
+        raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")
+    parameters = reader.read(weights, prefix)
+    config = reader.infer_config(
+        parameters, nonlinearity=str(nonlinearity), batch_first=batch_first
+    )
+    try:
+        onnx_format.write(target, parameters, config, lengths)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}") from None
+    sys.stdout.write(f"wrote {target}\n")
 
 
 @app.command()
@@ -203,11 +287,16 @@ def main() -> None:
 
 
 def _check(json: bool, implementations: list[str], **arguments: Any) -> None:
-    from rnnparity import api, terminal
+    from rnnparity import api, inputs, terminal
     from rnnparity.records import document
     from rnnparity.registry import resolve_all
 
-    names = [spec.name for spec in resolve_all(implementations)]
+    input_, lengths = arguments.pop("input_"), arguments.pop("lengths")
+    if input_ is not None:
+        arguments["x"] = inputs.load_array(input_)
+    if lengths is not None:
+        arguments["lengths"] = inputs.parse_lengths(lengths)
+    names = [spec.name for spec in resolve_all(implementations, arguments["peers"])]
     if arguments["resume"] and arguments["out"] is None:
         raise UsageError("--resume needs --out DIR: the folder of the run to go on with")
     signal.signal(signal.SIGTERM, _terminated)
@@ -232,7 +321,7 @@ def _exit_code(result: "Run", asked_for: list[str]) -> int:
     verdicts = {record.verdict for record in result.records}
     if verdicts & {"fail", "error"}:
         return 1
-    missing = [r for r in result.records if asked_for and r.verdict == "absent"]
+    missing = [r for r in result.records if r.verdict == "absent" and r.implementation in asked_for]
     if missing:
         raise UsageError(
             f"{missing[0].implementation} was asked for and is absent: {missing[0].reason}"

@@ -150,6 +150,13 @@ def backward(
     return (xp.permute_dims(grad_x, (1, 0, 2)) if config.batch_first else grad_x), of_h0, grad_cells
 
 
+def in_cell_order(array: Any, lengths: Any | None, reverse: bool) -> Any:
+    """Return `[T, B, features]` in the order in which a direction's cell reads or makes it."""
+    xp = array_namespace(array)
+    span = None if lengths is None else _span(xp, lengths, array.shape[0])
+    return _reversed(xp, array, span) if reverse else array
+
+
 class _Span(NamedTuple):
     """Where the sequences of a padded batch lie in `[T * B, features]`."""
 

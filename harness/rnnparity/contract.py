@@ -26,6 +26,10 @@ class BrokenImplementation(Exception):
     """The module does not load, or is no implementation."""
 
 
+def _breach(what: str) -> BrokenImplementation:
+    return BrokenImplementation(f"{what} (docs/contract.md)")
+
+
 @dataclass(frozen=True)
 class Implementation:
     """A loaded implementation: what it declares, and how to run a whole RNN with it.
@@ -92,18 +96,21 @@ def load(spec: Spec) -> Implementation:
         raise Absent(f"{missing} is not installed: {install_hint(missing)}") from error
     except BaseException as error:
         raise BrokenImplementation(f"does not import: {explain(error)}") from error
-    return _check(spec.name, module)
+    return from_object(spec.name, module)
 
 
-def _check(name: str, module: Any) -> Implementation:
+def from_object(name: str, module: Any) -> Implementation:
+    """Check any object that has the names of the contract.
+
+    Raises:
+        BrokenImplementation: it lacks one, or declares what is not known.
+    """
     framework = getattr(module, "framework", None)
     if framework not in FRAMEWORKS:
-        raise BrokenImplementation(
-            f"framework is {framework!r}, expected one of {', '.join(FRAMEWORKS)}"
-        )
+        raise _breach(f"framework is {framework!r}, expected one of {', '.join(FRAMEWORKS)}")
     layer, rnn = getattr(module, "layer", None), getattr(module, "rnn", None)
     if (layer is None) == (rnn is None):
-        raise BrokenImplementation(
+        raise _breach(
             "defines both layer and rnn: expected one of them"
             if layer is not None
             else "defines neither layer(x, h0, cell, nonlinearity) nor "
@@ -114,7 +121,7 @@ def _check(name: str, module: Any) -> Implementation:
     # PyTorch and JAX differentiate by themselves; NumPy only with a backward pass.
     gradients = getattr(module, "gradients", framework != "numpy" or layer_backward is not None)
     if gradients and framework == "numpy" and layer_backward is None:
-        raise BrokenImplementation("declares gradients, but has no layer_backward")
+        raise _breach("declares gradients, but has no layer_backward")
     return Implementation(
         name=name,
         framework=framework,
@@ -132,14 +139,12 @@ def _check(name: str, module: Any) -> Implementation:
 def _check_takes(function: Any, count: int) -> None:
     name = "layer" if count == 4 else "rnn"
     if not callable(function):
-        raise BrokenImplementation(f"{name} is a {type(function).__name__}, expected a function")
+        raise _breach(f"{name} is a {type(function).__name__}, expected a function")
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:
         expected = "x, h0, cell, nonlinearity" if count == 4 else "x, h0, weights, config, lengths"
-        raise BrokenImplementation(
-            f"{name}{inspect.signature(function)} does not take ({expected})"
-        ) from None
+        raise _breach(f"{name}{inspect.signature(function)} does not take ({expected})") from None
     except ValueError:  # a function without a signature: found out when it is called
         return
 
@@ -149,7 +154,7 @@ def _declared(module: Any, name: str, default: Any, known: tuple[str, ...]) -> A
     if declared is None:
         return None
     if isinstance(declared, str) or not set(declared) <= set(known) or not declared:
-        raise BrokenImplementation(
+        raise _breach(
             f"{name} is {declared!r}, expected a tuple of names out of {', '.join(known)}"
         )
     return tuple(declared)

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from rnnparity import weights
+from safetensors.numpy import load_file
 
 Array = NDArray[Any]
 
@@ -29,7 +28,7 @@ class Digits(NamedTuple):
 def load() -> Digits:
     """Read the stored model and its test images."""
     with as_file(files("rnnparity") / "data" / "digits.safetensors") as path:
-        stored = weights.read(path)
+        stored = load_file(path)
     return Digits(
         {
             name.removeprefix("rnn."): value

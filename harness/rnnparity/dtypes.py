@@ -44,5 +44,7 @@ def underflow(name: str) -> float:
     float32, float64 and bfloat16 computations may flush subnormal numbers to zero (XLA's CPU does);
     float16 is computed with, not flushed, since its normal numbers end at 6e-5.
     """
+    if name == "float64":
+        return 1e-145  # variances are kept in float64 themselves: the square must not underflow
     info = ml_dtypes.finfo(numpy_dtype(name))
     return float(info.smallest_subnormal if name == "float16" else info.smallest_normal)

@@ -1,7 +1,7 @@
 """The two exceptions that carry a message for a person; not for failures inside the harness."""
 
 
-class UsageError(Exception):
+class UsageError(ValueError):
     """Input that cannot be used: one line says what was given, what was expected, what to do.
 
     On the command line it is printed alone, without a traceback, and the exit code is 2.

@@ -25,9 +25,11 @@ REPEATED = "the same input twice"
 RESULT_KEPT = "a second call leaves the first call's result alone"
 RESPONDS = "another input gives another result"
 THREADS = "another thread count"
+AUTODIFF = "the forward pass while gradients are recorded"
 
-# Reported, never failed: threads and atomics may legitimately add in another order.
-REPORTED = (REPEATED,)
+# Not compared with the first result: whether the same bits come again is reported, since threads
+# may legitimately add in another order; another input has another truth.
+NOT_COMPARED = (REPEATED, RESPONDS)
 
 
 def observe(case: Case, problem: Problem, first: Result, run: Run) -> dict[str, Result]:

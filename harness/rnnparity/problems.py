@@ -40,6 +40,8 @@ class Regime(NamedTuple):
 
     `gain_ih` and `gain_hh` are per product: an entry has `gain / sqrt(terms)`, so that `gain_hh`
     is the spectral radius of the recurrent weight. None stands for torch's own 1 / sqrt(3 H).
+    `structure` is "dense", "one per row", or of the recurrent weight "constant" (all entries
+    equal), "positive" or "identity", scaled to the same radius.
     """
 
     meaning: str
@@ -48,7 +50,7 @@ class Regime(NamedTuple):
     bias: float | None
     x: float = 1.0
     h0: float = 0.5
-    one_weight_per_row: bool = False
+    structure: str = "dense"
 
 
 REGIMES = {
@@ -61,19 +63,40 @@ REGIMES = {
         "inputs near 2^-10, where tanh is the identity", 1.0, 0.9, 2**-10, 2**-10, 2**-10
     ),
     "wiring": Regime(
-        "one weight per row: no sum, so no order of summation", 1.0, 1.0, 0.1, 1.0, 0.5, True
+        "one weight per row: no sum, so no order of summation",
+        1.0,
+        1.0,
+        0.1,
+        structure="one per row",
+    ),
+    "constant": Regime(
+        "equal weights: units and terms err alike", 0.3, 0.9, 0.1, structure="constant"
+    ),
+    "positive": Regime(
+        "weights of one sign: errors do not cancel", 0.3, 0.9, 0.1, structure="positive"
+    ),
+    "identity": Regime(
+        "an identity, nearly: errors stay", 0.05, 0.999, 0.01, 0.1, 0.3, structure="identity"
     ),
     "canary": Regime(
-        "wiring on tiny inputs: products and nothing else", 1.0, 1.0, 0.0, 2**-13, 2**-13, True
+        "wiring on tiny inputs: products and nothing else",
+        1.0,
+        1.0,
+        0.0,
+        2**-13,
+        2**-13,
+        "one per row",
     ),
 }
+
+NONLINEARITY = "the nonlinearity"
 
 # Inputs that isolate one operation each; tried in this order on what fails and is no known mistake.
 PROBES = {
     "the input product": Regime("", 1.0, 0.0, 0.0, 2**-10, 0.0),
     "the recurrent product": Regime("", 0.0, 1.0, 0.0, 0.0, 2**-10),
     "the sum of the biases": Regime("", 0.0, 0.0, 2**-10, 0.0, 0.0),
-    "the nonlinearity": Regime("", 1.0, 0.0, 0.0, 2.0, 0.0, True),
+    NONLINEARITY: Regime("", 1.0, 0.0, 0.0, 2.0, 0.0, "one per row"),
 }
 
 
@@ -101,6 +124,12 @@ def build(case: Case) -> Problem:
             }
     B = x.shape[1]
     h0 = _uniform(case, "h0", (config.num_cells, B, config.hidden_size), regime.h0)
+    lengths = _lengths(case) if case.ragged else None
+    if case.inputs is not None:
+        with np.load(case.inputs, allow_pickle=False) as given:
+            x = time_major(case, "x", given["x"])
+            h0 = time_major(case, "h0", given["h0"]) if "h0" in given else h0
+            lengths = given.get("lengths", lengths)
     x_next = _uniform(case, "x_next", (1, B, config.input_size), regime.x)
     D, H = config.num_directions, config.hidden_size
     rows = judged_rows(case)
@@ -121,7 +150,7 @@ def build(case: Case) -> Problem:
         {name: value.astype(dtype) for name, value in parameters.items()},
         layout(x),
         states(h0) if case.h0 else None,
-        _lengths(case) if case.ragged else None,
+        lengths,
         layout(x_next) if case.one_more_step else None,
         layout(grad_output),
         states(grad_h_n),
@@ -132,8 +161,8 @@ def build(case: Case) -> Problem:
 # What judging a case may cost: the memory of the replicas (bytes), the floating-point operations of
 # the replicas, and those of a truth in longdouble, which are about a hundred times slower.
 JUDGE_BYTES = 4e8
-JUDGE_REPLICA_FLOP = 2e11
-JUDGE_LONGDOUBLE_FLOP = 4e9
+JUDGE_REPLICA_FLOP = 6e11
+JUDGE_LONGDOUBLE_FLOP = 4e8
 REPLICAS = 32
 
 
@@ -195,14 +224,27 @@ def _parameter(case: Case, regime: Regime, name: str, shape: tuple[int, ...]) ->
         return _uniform(case, name, shape, torch_std if regime.bias is None else regime.bias)
     rows, terms = shape
     gain = regime.gain_ih if name.startswith("weight_ih") else regime.gain_hh
-    if not regime.one_weight_per_row:
-        std = torch_std if gain is None else gain / math.sqrt(terms)
+    std = torch_std if gain is None else gain / math.sqrt(terms)
+    if regime.structure == "one per row":
+        return _one_per_row(case, name, shape, 1.0 if gain is None else gain)
+    if regime.structure == "dense" or name.startswith("weight_ih"):
         return _uniform(case, name, shape, std)
+    radius = 1.0 if gain is None else gain
+    if regime.structure == "constant":
+        return np.full(shape, radius / terms)
+    if regime.structure == "identity":
+        return radius * np.eye(rows)
+    mean = math.sqrt(3) / 2  # of the absolute values drawn
+    return np.abs(_uniform(case, name, shape, 1.0)) * (radius / (mean * terms))
+
+
+def _one_per_row(case: Case, name: str, shape: tuple[int, ...], size: float) -> NDArray[np.float64]:
+    rows, terms = shape
     # The columns are a random permutation, repeated: recurrent weights then lose no state.
     order = np.argsort(_uniform(case, name + " order", (terms,), 1.0), kind="stable")
     column = order[np.arange(rows) % terms]
     sparse = np.zeros(shape)
-    sparse[np.arange(rows), column] = _uniform(case, name, (rows,), 1.0 if gain is None else gain)
+    sparse[np.arange(rows), column] = _uniform(case, name, (rows,), size)
     return sparse
 
 

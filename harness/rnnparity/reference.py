@@ -35,6 +35,8 @@ class Reference:
         true: the truth, its traces included.
         units: quantity to array: the deviation that rounding alone predicts.
         judged: quantity to mask: where a difference means something.
+        finite: quantity to mask: where a number is expected, judged or not; elsewhere the dtype may
+            have overflowed.
         horizon: the first time step at which rounding alone takes over; None if there is none.
     """
 
@@ -42,6 +44,7 @@ class Reference:
     true: Truth
     units: dict[str, Array]
     judged: dict[str, NDArray[np.bool_]]
+    finite: dict[str, NDArray[np.bool_]]
     horizon: int | None
 
 
@@ -58,35 +61,85 @@ def reference(case: Case, matmul_precision: str = "float32") -> Reference:
         true = truth(case, problem)
         digest = hashlib.sha256(case.id.encode()).digest()
         sizes = units(true, case.dtype, int.from_bytes(digest[:8], "little"), matmul_precision)
-        judged = _judged(case, true, sizes)
+        finite = _finite(case, true)
+        judged = _judged(case, true, sizes, finite)
     steps = np.flatnonzero(~judged["output"].all(axis=(1, 2)))
-    return Reference(problem, true, sizes, judged, int(steps[0]) if len(steps) else None)
+    horizon = int(steps[0]) if len(steps) else None
+    return Reference(problem, true, sizes, judged, finite, horizon)
 
 
-def _judged(case: Case, true: Truth, sizes: dict[str, Array]) -> dict[str, NDArray[np.bool_]]:
+def _judged(
+    case: Case, true: Truth, sizes: dict[str, Array], finite: dict[str, NDArray[np.bool_]]
+) -> dict[str, NDArray[np.bool_]]:
     tiny = 1e3 * underflow(case.dtype)
     share = max(CHAOTIC, CHAOTIC_ROUNDOFFS * unit_roundoff(case.dtype))
-    largest = float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
-        unit = sizes[name]
         if name.startswith("grad_"):
-            # Of x and h0 row by row of the batch, which are independent; of weights as a whole.
-            per_row = name in ("grad_x", "grad_h0")
-            axes = (0, 2) if per_row else tuple(range(value.ndim))
-            everything = tuple(range(value.ndim))
-            small = _rms(unit, axes) <= share * _rms(value, everything) + tiny
-            tame = np.logical_and(masks["output"].all(axis=(0, 2)), masks["h_n"].all(axis=(0, 2)))
-            calm = small & (tame.reshape(1, -1, 1) if per_row else tame.all())
+            # Rows of a batch do not depend on each other; weights depend on all of them.
+            tame = masks["output"].all(axis=(0, 2)) & masks["h_n"].all(axis=(0, 2))
+            calm = tame.reshape(1, -1, 1) if name in ("grad_x", "grad_h0") else tame.all()
         else:
-            scale = _rms(value, tuple(range(value.ndim)))
-            calm = unit.max(axis=2, keepdims=True) <= share * scale + tiny
-        fits = np.abs(value).astype(np.float64) + 100 * unit < largest
-        masks[name] = np.broadcast_to(calm, value.shape) & fits
+            calm = _calm(true, name, sizes[name], share, tiny)
+        masks[name] = np.broadcast_to(calm, value.shape) & finite[name]
     return masks
 
 
-def _rms(array: Array, axes: tuple[int, ...]) -> Array:
-    squares = np.square(array.astype(np.longdouble))
-    root: Array = np.sqrt(squares.mean(axis=axes, keepdims=True)).astype(np.float64)
-    return root
+def _calm(
+    true: Truth, name: str, unit: Array, share: float, tiny: float
+) -> NDArray[np.bool_]:
+    """Return the steps and rows in which the unit is small beside the quantity's own size."""
+    value, config = true.values[name], true.config
+    largest = unit.max(axis=2, keepdims=True)
+    if config.nonlinearity == "tanh" or name in ("h_n", "next_h_n"):
+        calm: NDArray[np.bool_] = largest <= share * _rms(value) + tiny
+        return calm
+    # Relu's states may grow by many orders of magnitude: the size is that of the steps so far, in
+    # the order of each direction.
+    calm = np.ones(largest.shape, bool)
+    for d in range(config.num_directions):
+        own = slice(d * config.hidden_size, (d + 1) * config.hidden_size)
+        reach = np.abs(value[:, :, own]).max(axis=2, keepdims=True)
+        size = np.maximum.accumulate(reach[::-1] if d else reach, axis=0)
+        size = size[::-1] if d else size
+        calm &= unit[:, :, own].max(axis=2, keepdims=True) <= share * size + tiny
+    return calm
+
+
+def _finite(case: Case, true: Truth) -> dict[str, NDArray[np.bool_]]:
+    """Return where the dtype cannot have overflowed on the way, by the truth's own values.
+
+    Past an overflow, infinities meet and make NaN in every later step of the row.
+    """
+    config = true.config
+    largest = float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)
+    largest /= config.input_size + 2 * config.hidden_size  # a sum of so many terms must fit, too
+
+    def over(arrays: list[Array]) -> NDArray[np.bool_]:
+        found = [(np.abs(array) >= largest).any(axis=2) for array in arrays]
+        either: NDArray[np.bool_] = np.logical_or.reduce(
+            [~np.isfinite(a).all(axis=2) | b for a, b in zip(arrays, found, strict=True)]
+        )
+        return either
+
+    forward = over([trace.output for trace in true.traces])  # [T, R]
+    in_order = config.num_cells == 1
+    past = np.maximum.accumulate(forward, axis=0) if in_order else forward | forward.any(axis=0)
+    row = forward.any(axis=0)
+    row_backward = row | over([trace.grad_h for trace in true.traces]).any(axis=0)
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for name, value in true.values.items():
+        if name == "output":
+            fine = ~past[:, :, None]
+        elif name in ("grad_x", "grad_h0"):
+            fine = ~row_backward.reshape(1, -1, 1)
+        elif name.startswith("grad_"):
+            fine = np.asarray(not row_backward.any())
+        else:
+            fine = ~row.reshape(1, -1, 1)
+        masks[name] = np.broadcast_to(fine, value.shape) & (np.abs(value) < largest)
+    return masks
+
+
+def _rms(array: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(array.astype(np.longdouble)))))

@@ -11,6 +11,7 @@ import msgspec
 from rnnparity.errors import UsageError
 
 GROUP = "rnnparity.implementations"
+PEERS = "rnnparity.peers"  # what others offer: run when named, or when asked for
 BASELINE = "torch-rnn"
 
 
@@ -19,13 +20,19 @@ class Spec(msgspec.Struct, frozen=True):
 
     name: str
     target: str  # "pkg.mod", "pkg.mod:attribute", or the absolute path of a file
+    peer: bool = False
 
 
 @cache
 def registered() -> dict[str, Spec]:
-    """Return what the entry-point group offers, the baseline first, then by name."""
-    found = {point.name: Spec(point.name, point.value) for point in entry_points(group=GROUP)}
-    return dict(sorted(found.items(), key=lambda item: (item[0] != BASELINE, item[0])))
+    """Return what the entry-point groups offer: the baseline, implementations, then peers."""
+    found = [
+        Spec(point.name, point.value, group == PEERS)
+        for group in (GROUP, PEERS)
+        for point in entry_points(group=group)
+    ]
+    found.sort(key=lambda spec: (spec.peer, spec.name != BASELINE, spec.name))
+    return {spec.name: spec for spec in found}
 
 
 def resolve(text: str) -> Spec:
@@ -50,19 +57,39 @@ def resolve(text: str) -> Spec:
     )
 
 
-def resolve_all(texts: list[str]) -> list[Spec]:
+def resolve_all(texts: list[str], peers: bool = False) -> list[Spec]:
     """Resolve several, all registered ones if none is named; names are kept unique.
+
+    Args:
+        texts: what a user wrote.
+        peers: whether peers come along, unless they are named.
 
     Raises:
         UsageError: as `resolve`.
     """
-    specs = [resolve(text) for text in texts] if texts else list(registered().values())
+    specs = [resolve(text) for text in texts]
+    if not texts:
+        specs = [spec for spec in registered().values() if not spec.peer]
+    if peers:
+        specs += [spec for spec in registered().values() if spec.peer]
     unique = {spec.target: spec for spec in specs}.values()
     names = [spec.name for spec in unique]
     return [
         spec if names.count(spec.name) == 1 else msgspec.structs.replace(spec, name=spec.target)
         for spec in unique
     ]
+
+
+def framework_hint(spec: Spec) -> str | None:
+    """Return the framework that a module declares in so many words, without importing it."""
+    target = spec.target.partition(":")[0]
+    if not target.endswith(".py"):
+        found = find_spec(target) if _importable(target) else None
+        if found is None or found.origin is None:
+            return None
+        target = found.origin
+    declared = re.search(r"""^framework = ["'](\w+)["']""", Path(target).read_text(), re.MULTILINE)
+    return declared[1] if declared else None
 
 
 def _importable(module: str) -> bool:

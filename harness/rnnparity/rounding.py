@@ -23,64 +23,107 @@ from numpy.typing import NDArray
 
 from rnnparity import composition
 from rnnparity.config import Cell
-from rnnparity.dtypes import underflow, unit_roundoff
+from rnnparity.dtypes import numpy_dtype, underflow, unit_roundoff
 from rnnparity.problems import REPLICAS
 from rnnparity.truth import Trace, Truth, named_gradients
 
 Array = NDArray[Any]
 
 # Error of tanh in unit roundoffs, as a standard deviation. Kept libraries are within 1 to 5 ULP (2
-# to 10 unit roundoffs) at worst (XLA's CPU tanh: 5), and well below that on average.
+# to 10 unit roundoffs) at worst (XLA's CPU tanh: 5), and well below that on average. Half of the
+# variance has one sign everywhere: an approximation may be a little high throughout.
 TANH_ERROR = 2.0
 
-# Share of an error that stays the same at every step of a sequence. At a fixed point of the
-# recurrence an implementation makes the same rounding errors again and again; independent errors
-# alone would let them average out. A ninth of the variance bounds that without dulling the rest.
+# Share of an error that stays the same at every step of a sequence: near a fixed point of the
+# recurrence an implementation makes nearly the same rounding errors again and again; independent
+# errors alone would let them average out.
 PERSISTENT = 1 / 3
 
 # How near to relu's kink, in standard deviations of what goes into it, a replica may take either
 # side. The limit of the verdict, so that no right implementation's side is out of the model.
 KINK = 10.0
 
-# Rounding of the inputs of a product where TF32 is the declared matmul precision.
-TF32_ROUNDOFF = 2.0**-11
+# Rounding of the inputs of a product where TF32 is the declared matmul precision: up to 2^-10 where
+# the hardware cuts bits off.
+TF32_ROUNDOFF = 2.0**-10
+TF32_BITS = 11
 
 
 @dataclass(frozen=True)
 class Arithmetic:
     """The sizes of rounding errors in a dtype, at a declared matmul precision."""
 
+    dtype: str
     u: float
     underflow: float
-    product: float  # variance of the relative error that each product's inputs bring
+    tf32: bool
 
     @classmethod
     def of(cls, dtype: str, matmul_precision: str = "float32") -> "Arithmetic":
         """Return the sizes for a dtype."""
         tf32 = dtype == "float32" and matmul_precision == "tf32"
-        return cls(
-            unit_roundoff(dtype), underflow(dtype), 2 * TF32_ROUNDOFF**2 / 3 if tf32 else 0.0
-        )
+        return cls(dtype, unit_roundoff(dtype), underflow(dtype), tf32)
 
-    def dot(self, a: Array, b: Array) -> tuple[Array, Array]:
+    def dot(self, a: Array, b: Array, start: Array | float = 0.0) -> tuple[Array, Array]:
         """Return `a @ b` and the variance of its rounding error.
 
         A sum of n terms p_i in any order makes partial sums whose squares add up, on average, to
-        about n/2 sum(p_i^2) + n/3 (sum p_i)^2; every one is rounded, and so is every product and
-        the result.
+        about n/2 sum(p_i^2) + n/3 (sum p_i)^2, and n start^2 more if the accumulator starts from
+        what the sum is added to; every one is rounded, and so is every product and the result.
 
         Args:
             a: `[..., n]`.
             b: `[n, m]`.
+            start: what an implementation may accumulate onto, `[..., m]`.
         """
         n, total, squares = a.shape[-1], a @ b, (a * a) @ (b * b)
-        variance = self.u**2 / 3 * ((1 + n / 2) * squares + (1 + n / 3) * total**2)
-        return total, variance + self.product * squares + n * self.underflow**2
+        sums = (1 + n / 2) * squares + (1 + n / 3) * total**2 + n * np.square(start)
+        variance = self.u**2 / 3 * sums + n * self.underflow**2
+        return total, variance + (2 * TF32_ROUNDOFF**2 / 3 * squares if self.tf32 else 0.0)
 
     def rounded(self, *values: Array) -> Array:
         """Return the variance of rounding each of some results once."""
         total: Array = reduce(np.add, [value * value for value in values])
         return self.u**2 / 3 * total + self.underflow**2
+
+    def round(self, values: Array) -> Array:
+        """Return values in the dtype."""
+        return values.astype(numpy_dtype(self.dtype))
+
+    def sequential(self, a: Array, b: Array) -> Array:
+        """Return `a @ b` as a loop over its terms makes it, every operation rounded.
+
+        The 16-bit types are accumulated in float32 and rounded at the end, as libraries do.
+
+        Args:
+            a: `[N, n]`, in the dtype.
+            b: `[n, m]`, in the dtype.
+        """
+        if self.dtype in ("bfloat16", "float16"):
+            return self.round(a.astype(np.float32) @ b.astype(np.float32))
+        if self.tf32:
+            a, b = _cut(a), _cut(b)
+        total = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+        rows = max(1, 2**16 // max(1, b.shape[1]))  # a block that stays in the cache
+        for first in range(0, len(a), rows):
+            block, into = a[first : first + rows].T.copy(), total[first : first + rows]
+            product = np.empty_like(into)
+            for column, row in zip(block, b, strict=True):
+                np.multiply(column[:, None], row, out=product)
+                into += product
+        return total
+
+    def higher(self, *arrays: Array) -> list[Array]:
+        """Return arrays in a precision in which a product of them is as good as exact."""
+        kind = np.longdouble if self.dtype == "float64" else np.float64
+        return [array.astype(kind) for array in arrays]
+
+
+def _cut(a: Array) -> Array:
+    """Cut a float32 array's mantissa off at TF32's length."""
+    mask = np.uint32(0xFFFFFFFF << (24 - TF32_BITS) & 0xFFFFFFFF)
+    cut: Array = (a.view(np.uint32) & mask).view(np.float32)
+    return cut
 
 
 class Signs:
@@ -106,10 +149,12 @@ class _Noise:
 
     signs: Signs
     persistent: Array  # [K, B, H]
+    steps: list[Array]  # [B, H] each: alike computations have the same number
 
-    def at(self, deviation: Array) -> Array:
-        """Draw errors `[K, B, H]` of standard deviation `[B, H]`."""
-        fresh = self.signs.draw(self.persistent.shape)
+    def at(self, t: int, deviation: Array) -> Array:
+        """Draw errors `[K, B, H]` of standard deviation `[B, H]`, the same for what is alike."""
+        alike = self.steps[t]
+        fresh = self.signs.draw((REPLICAS, int(alike.max()) + 1))[:, alike]
         fresh *= np.sqrt(1 - PERSISTENT**2)
         fresh += self.persistent
         fresh *= deviation
@@ -126,12 +171,27 @@ class _Replicas:
     dtype: Any
     sides: Array | None = None  # [T, K, B, H] for relu: whether each replica is past the kink
 
-    def noise(self) -> _Noise:
-        B, H = self.trace.h0.shape
-        return _Noise(self.signs, PERSISTENT * self.signs.draw((REPLICAS, B, H)))
+    def noise(self, results: Array) -> _Noise:
+        """Noise for the results of an operation at every step, `[T, B, H]`.
+
+        Equal results come from equal computations, of units with equal weights, say: what rounding
+        does to one it does to all of them, so that they share their error.
+        """
+        steps = [_alike(step) for step in results]
+        throughout = _alike(results.sum(axis=0))
+        drawn = self.signs.draw((REPLICAS, int(throughout.max()) + 1))
+        return _Noise(self.signs, PERSISTENT * drawn[:, throughout], steps)
 
     def cast(self, *arrays: Array) -> list[Array]:
         return [np.asarray(array, self.dtype) for array in arrays]
+
+
+def _alike(results: Array) -> Array:
+    """Number results so that equal ones, up to the order of their summation, share a number."""
+    mantissa, exponent = np.frexp(np.asarray(results, np.float64))
+    key = np.ldexp(np.rint(mantissa * 2.0**30), exponent)
+    _, numbers = np.unique(key, return_inverse=True)
+    return numbers.reshape(results.shape)
 
 
 def units(
@@ -155,7 +215,7 @@ def units(
     repeated = None if true.lengths is None else np.tile(true.lengths, REPLICAS)
 
     def replicas(traces: list[Trace]) -> list[_Replicas]:
-        return [_Replicas(_float64(trace), arithmetic, signs, work) for trace in traces]
+        return [_Replicas(as_float64(trace), arithmetic, signs, work) for trace in traces]
 
     def none(like: Array) -> Array:
         return np.zeros((like.shape[0], REPLICAS * like.shape[1], like.shape[2]), work)
@@ -192,7 +252,8 @@ def _spread(differences: Array) -> Array:
     return spread
 
 
-def _float64(trace: Trace) -> Trace:
+def as_float64(trace: Trace) -> Trace:
+    """Return a trace in float64, which is precise enough for deviations."""
     arrays = (trace.x, trace.h0, trace.output, trace.grad_h, trace.grad_a)
     cell = Cell(*(value.astype(np.float64) for value in trace.cell))
     return Trace(cell, *(array.astype(np.float64) for array in arrays))
@@ -203,26 +264,26 @@ def _layer(dx: Array, dh0: Array, replicas: _Replicas, nonlinearity: str) -> tup
     trace, arithmetic = replicas.trace, replicas.arithmetic
     T, B, _ = trace.x.shape
     H = trace.h0.shape[1]
-    weight_ih, weight_hh, bias_ih, bias_hh = trace.cell
-    h_before = np.concatenate((trace.h0[None], trace.output[:-1]))
-    from_x, error_x = arithmetic.dot(trace.x, weight_ih.T)
-    from_h, error_h = arithmetic.dot(h_before, weight_hh.T)
-    bias = bias_ih + bias_hh
-    a = from_x + from_h + bias
-    added = arithmetic.rounded(bias_ih, bias_hh, bias, from_x + bias, from_h, a)
-    deviation_a = np.sqrt(error_x + error_h + added)
+    weight_ih, weight_hh, _, _ = trace.cell
+    a, deviation_a = pre_activation(trace, arithmetic)
+    made_a = _made_forward(trace, arithmetic)
+    deviation_a = np.hypot(deviation_a, made_a)
+    noise_a, sign = replicas.noise(a), replicas.signs.draw((REPLICAS, 1, 1))
     to_input, to_hidden = replicas.cast(weight_ih.T, weight_hh.T)
-    a, deviation_a = replicas.cast(a, deviation_a)
-    noise_a = replicas.noise()
+    a, deviation_a, made_a = replicas.cast(a, deviation_a, made_a)
 
     d = dh0
     output = np.empty((T, REPLICAS * B, H), replicas.dtype)
     moved = bool(dx.any())
     if nonlinearity == "tanh":
         slope = 1 / np.cosh(np.clip(np.asarray(a, np.float64), -300, 300)) ** 2
-        error = np.sqrt(arithmetic.rounded(TANH_ERROR * np.sqrt(3) * trace.output))
+        each = TANH_ERROR / np.sqrt(2)
+        error = np.sqrt(arithmetic.rounded(each * np.sqrt(3) * trace.output))
+        made_h = arithmetic.round(trace.output).astype(np.float64) - trace.output
+        throughout = each * arithmetic.u * trace.output
         h, slope, error = replicas.cast(trace.output, slope, error)
-        noise_h = replicas.noise()
+        made_h, throughout = replicas.cast(made_h, throughout)
+        noise_h, sign_h = replicas.noise(trace.output), replicas.signs.draw((REPLICAS, 1, 1))
     else:
         replicas.sides = np.empty((T, REPLICAS, B, H), bool)
     for t in range(T):
@@ -230,15 +291,86 @@ def _layer(dx: Array, dh0: Array, replicas: _Replicas, nonlinearity: str) -> tup
         if moved:
             d += dx[t] @ to_input
         da = d.reshape(REPLICAS, B, H)
-        da += noise_a.at(deviation_a[t])
+        da += noise_a.at(t, deviation_a[t])
+        da += sign * made_a[t]
         if nonlinearity == "tanh":
             da = _tanh_difference(a[t], h[t], slope[t], da)
-            da += noise_h.at(error[t])
+            da += noise_h.at(t, error[t])
+            da += sign * made_h[t]
+            da += sign_h * throughout[t]
         else:
             da = _relu_difference(replicas, t, a[t], da)
         d = da.reshape(REPLICAS * B, H)
         output[t] = d
     return output, d
+
+
+def pre_activation(
+    trace: Trace, arithmetic: Arithmetic, h_before: Array | None = None
+) -> tuple[Array, Array]:
+    """Return what goes into the nonlinearity at every step, and the deviation of one step's errors.
+
+    Args:
+        trace: of a layer and direction, float64.
+        arithmetic: of the dtype.
+        h_before: the states that the steps start from, `[T, B, H]`; the trace's own if None.
+
+    Returns:
+        `[T, B, H]` each.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = trace.cell
+    if h_before is None:
+        h_before = np.concatenate((trace.h0[None], trace.output[:-1]))
+    bias = bias_ih + bias_hh
+    from_x, error_x = arithmetic.dot(trace.x, weight_ih.T, bias)
+    from_h, error_h = arithmetic.dot(h_before, weight_hh.T, from_x + bias)
+    a = from_x + from_h + bias
+    added = arithmetic.rounded(bias_ih, bias_hh, bias, from_x + bias, from_h, a)
+    return a, np.sqrt(error_x + error_h + added)
+
+
+def one_step(trace: Trace, h_before: Array, dtype: str, nonlinearity: str) -> tuple[Array, Array]:
+    """Return every step taken from given states, and the deviation of one step's rounding.
+
+    Args:
+        trace: of a layer and direction, float64.
+        h_before: the states that the steps start from, `[T, B, H]`.
+        dtype: under test.
+        nonlinearity: "tanh" or "relu".
+
+    Returns:
+        `[T, B, H]` each.
+    """
+    arithmetic = Arithmetic.of(dtype)
+    a, deviation = pre_activation(trace, arithmetic, h_before)
+    if nonlinearity == "relu":
+        return np.maximum(a, 0), np.where(a > -KINK * deviation, deviation, arithmetic.underflow)
+    # The slope is taken where it is steepest within reach, since the step is no longer small there.
+    nearest = np.clip(np.maximum(np.abs(a) - KINK * deviation, 0), 0, 300)
+    moved = deviation / np.cosh(nearest) ** 2
+    h = np.tanh(a)
+    return h, np.sqrt(moved**2 + arithmetic.rounded(TANH_ERROR * np.sqrt(3) * h))
+
+
+def _made_forward(trace: Trace, arithmetic: Arithmetic) -> Array:
+    """The errors that one right computation of the pre-activations really makes, `[T, B, H]`.
+
+    Signed, and the same for the same numbers: where terms, units or steps are alike, their errors
+    are alike, too, and add up as random ones do not.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = (arithmetic.round(p) for p in trace.cell)
+    h_before = arithmetic.round(np.concatenate((trace.h0[None], trace.output[:-1])))
+    x = arithmetic.round(trace.x)
+    shape = h_before.shape
+
+    def flat(array: Array) -> Array:
+        return array.reshape(-1, array.shape[-1])
+
+    from_x = arithmetic.sequential(flat(x), weight_ih.T)
+    from_h = arithmetic.sequential(flat(h_before), weight_hh.T)
+    made = ((from_x + (bias_ih + bias_hh)) + from_h).reshape(shape)
+    x, h, w, r, b, c = arithmetic.higher(x, h_before, weight_ih, weight_hh, bias_ih, bias_hh)
+    return np.asarray(made - (x @ w.T + h @ r.T + (b + c)), np.float64)
 
 
 def _tanh_difference(a: Array, h: Array, slope: Array, d: Array) -> Array:
@@ -252,7 +384,7 @@ def _tanh_difference(a: Array, h: Array, slope: Array, d: Array) -> Array:
 
 def _relu_difference(replicas: _Replicas, t: int, a: Array, d: Array) -> Array:
     """Either side of the kink where rounding can reach it; the exact difference elsewhere."""
-    spread = np.sqrt(np.mean(d * d, axis=0))
+    spread = np.sqrt(np.mean(np.square(d, dtype=np.float64), axis=0))
     # Where nothing but underflow can move it, zero stays zero, and there the derivative is 0.
     moved = (a != 0) | (spread > 1e3 * replicas.arithmetic.underflow)
     reachable = moved & (np.abs(a) <= KINK * spread)
@@ -282,7 +414,8 @@ def _layer_backward(
     tanh = nonlinearity == "tanh"
     derivative = 1 - h * h if tanh else (h > 0).astype(np.float64)
 
-    recurrent, error_recurrent = arithmetic.dot(grad_a, weight_hh)
+    start = np.concatenate((grad_h[:1], grad_h[:-1]))
+    recurrent, error_recurrent = arithmetic.dot(grad_a, weight_hh, start)
     error_h = error_recurrent + arithmetic.rounded(recurrent)
     error_h = np.concatenate((error_h[1:], np.zeros_like(error_h[:1])))
     error_h = np.sqrt(error_h + arithmetic.rounded(grad_h))
@@ -290,19 +423,27 @@ def _layer_backward(
     error_a = np.sqrt(grad_h**2 * of_derivative + arithmetic.rounded(grad_a))
     error_h0 = np.sqrt(error_recurrent[0] + arithmetic.rounded(recurrent[0]))
     into_x, error_x = arithmetic.dot(grad_a, weight_ih)
-    error_x = np.sqrt(error_x + arithmetic.rounded(into_x))
+    rounded = arithmetic.round(grad_a)
+    made_x = _made_product(arithmetic, rounded.reshape(-1, H), arithmetic.round(weight_ih))
+    error_x = np.sqrt(error_x + arithmetic.rounded(into_x) + made_x.reshape(into_x.shape) ** 2)
+    made_h, made_a = _made_backward(trace, arithmetic, tanh)
 
     from_input, from_hidden = replicas.cast(weight_ih, weight_hh)
     h_, grad_h_, derivative_ = replicas.cast(h, grad_h, derivative)
+    error_h, error_a = np.hypot(error_h, made_h), np.hypot(error_a, made_a)
+    carried = np.concatenate((recurrent[1:], np.zeros_like(recurrent[:1])))
+    noise_h, noise_a = replicas.noise(carried), replicas.noise(grad_a)
+    made_h, made_a = replicas.cast(made_h, made_a)
     error_h, error_a, error_x = replicas.cast(error_h, error_a, error_x)
-    noise_h, noise_a = replicas.noise(), replicas.noise()
+    sign = replicas.signs.draw((REPLICAS, 1, 1))
     dh = output.reshape(T, REPLICAS, B, H)
     upstream = d_output.reshape(T, REPLICAS, B, H)
     da = np.empty((T, REPLICAS, B, H), replicas.dtype)
     d = d_h_n.reshape(REPLICAS, B, H).copy()
     for t in reversed(range(T)):
         d += upstream[t]
-        d += noise_h.at(error_h[t])
+        d += noise_h.at(t, error_h[t])
+        d += sign * made_h[t]
         if tanh:
             changed = -(2 * h_[t] + dh[t]) * dh[t]
         else:
@@ -310,9 +451,10 @@ def _layer_backward(
             changed = replicas.sides[t] - derivative_[t]
         np.multiply(d, derivative_[t] + changed, out=da[t])
         da[t] += grad_h_[t] * changed
-        da[t] += noise_a.at(error_a[t])
+        da[t] += noise_a.at(t, error_a[t])
+        da[t] += sign * made_a[t]
         d = (da[t].reshape(REPLICAS * B, H) @ from_hidden).reshape(REPLICAS, B, H)
-    d += noise_h.at(np.asarray(error_h0, replicas.dtype))
+    d += replicas.signs.draw(d.shape) * np.asarray(error_h0, replicas.dtype)
 
     d_x = da.reshape(T, REPLICAS * B, H) @ from_input
     split = d_x.reshape(T, REPLICAS, B, input_size)
@@ -326,6 +468,27 @@ def _layer_backward(
         *[_bias_deviation(replicas, da)] * 2,
     )
     return d_x, d.reshape(REPLICAS * B, H), of_cell
+
+
+def _made_product(arithmetic: Arithmetic, a: Array, b: Array) -> Array:
+    """The errors that one right product of two matrices in the dtype really makes."""
+    exact_a, exact_b = arithmetic.higher(a, b)
+    return np.asarray(arithmetic.sequential(a, b) - exact_a @ exact_b, np.float64)
+
+
+def _made_backward(trace: Trace, arithmetic: Arithmetic, tanh: bool) -> tuple[Array, Array]:
+    """Likewise of the gradients of h_t, and of those before the nonlinearity: `[T, B, H]` each."""
+    grad_a, weight_hh = arithmetic.round(trace.grad_a), arithmetic.round(trace.cell.weight_hh)
+    H = grad_a.shape[2]
+    carried = _made_product(arithmetic, grad_a.reshape(-1, H), weight_hh).reshape(grad_a.shape)
+    made_h = np.concatenate((carried[1:], np.zeros_like(carried[:1])))
+    made_h += arithmetic.round(trace.grad_h).astype(np.float64) - trace.grad_h
+    if not tanh:
+        return made_h, np.zeros_like(made_h)
+    h, g = arithmetic.round(trace.output), arithmetic.round(trace.grad_h)
+    made = g * (h.dtype.type(1) - h * h)
+    exact_h, exact_g = arithmetic.higher(h, g)
+    return made_h, np.asarray(made - exact_g * (1 - exact_h * exact_h), np.float64)
 
 
 def _weight_deviation(replicas: _Replicas, da: Array, b: Array, db: Array) -> Array:
@@ -344,8 +507,12 @@ def _weight_deviation(replicas: _Replicas, da: Array, b: Array, db: Array) -> Ar
         if moved:
             change += (g_flat + da_k).T @ db[:, k].reshape(T * B, n)
         squares += np.square(change, dtype=np.float64)
-    total, error = replicas.arithmetic.dot(grad_a.T, b.reshape(T * B, n))
-    own = error + replicas.arithmetic.rounded(total)
+    arithmetic = replicas.arithmetic
+    total, error = arithmetic.dot(grad_a.T, b.reshape(T * B, n))
+    made = _made_product(
+        arithmetic, arithmetic.round(grad_a.T), arithmetic.round(b.reshape(T * B, n))
+    )
+    own = error + arithmetic.rounded(total) + made**2
     deviation: Array = np.sqrt(squares / REPLICAS + own)
     return deviation
 
@@ -354,7 +521,9 @@ def _bias_deviation(replicas: _Replicas, da: Array) -> Array:
     T, _, B, H = da.shape
     change = da.sum(axis=(0, 2), dtype=np.float64)
     flat = replicas.trace.grad_a.reshape(T * B, H)
-    total, error = replicas.arithmetic.dot(flat.T, np.ones((T * B, 1)))
-    own = error + replicas.arithmetic.rounded(total)
+    arithmetic, ones = replicas.arithmetic, np.ones((T * B, 1))
+    total, error = arithmetic.dot(flat.T, ones)
+    made = _made_product(arithmetic, arithmetic.round(flat.T), arithmetic.round(ones))
+    own = error + arithmetic.rounded(total) + made**2
     deviation: Array = np.sqrt(np.mean(change**2, axis=0) + own[:, 0])
     return deviation

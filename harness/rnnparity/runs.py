@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import msgspec
 
 from rnnparity import records, workers
 from rnnparity.cases import Case, full_id
-from rnnparity.diagnosis import diagnose
+from rnnparity.diagnosis import explain_failure
 from rnnparity.environment import environment, usable_cores
 from rnnparity.errors import UsageError
 from rnnparity.examination import Examination, as_record_fields
@@ -26,7 +27,7 @@ from rnnparity.records import Record
 from rnnparity.reference import Reference, reference
 from rnnparity.registry import BASELINE, Spec, registered
 from rnnparity.settings import Settings
-from rnnparity.verdict import Judgement, first_step_off, judge
+from rnnparity.verdict import Judgement, judge
 from rnnparity.workers import Description
 
 # Seconds: an import, or one case with its compilation, on a slow and busy machine.
@@ -267,7 +268,13 @@ class _Session:
             judgement = self._canary(case, judgement, precision)
             names: tuple[str, ...] = ()
             if judgement.verdict == "fail" and judgement.quantities:
-                judgement, names = _explain(case, device, judgement, outcome, against, examination)
+                judgement, names = explain_failure(
+                    case,
+                    judgement,
+                    outcome,
+                    against,
+                    partial(examination.outcome, device=device),
+                )
             if self.stopping.is_set():
                 return
             more = {"diagnosis": names, **as_record_fields(outcome)}
@@ -360,26 +367,6 @@ class _Baseline:
         with self._changed:
             self._changed.wait_for(lambda: case in self._outcomes or self._finished)
             return self._outcomes.get(case)
-
-
-def _explain(
-    case: Case,
-    device: str,
-    judgement: Judgement,
-    outcome: Outcome,
-    against: Reference,
-    examination: Examination,
-) -> tuple[Judgement, tuple[str, ...]]:
-    """Add to a failure which known mistake it is, or where it begins."""
-    matches = diagnose(case, outcome, against)
-    if matches:
-        first = matches[0]
-        says = f"equals the recurrence with {first.mistake.name} (z = {first.z:.2g})"
-    else:
-        says = f"{first_step_off(case, outcome, against)}{examination.locate(case, device)}"
-    reason = f"{says}; {judgement.reason}"
-    names = tuple(match.mistake.name for match in matches)
-    return Judgement("fail", reason, judgement.quantities), names
 
 
 def _last(specs: list[Spec]) -> list[Spec]:

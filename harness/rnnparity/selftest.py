@@ -24,7 +24,7 @@ from rnnparity.dtypes import numpy_dtype
 from rnnparity.examination import Examination
 from rnnparity.execution import Outcome
 from rnnparity.mistakes import Mistake, every_mistake
-from rnnparity.problems import time_major
+from rnnparity.problems import REGIMES, time_major
 from rnnparity.reference import Reference, reference
 from rnnparity.rules import RULES, Compared
 from rnnparity.settings import Settings
@@ -118,13 +118,10 @@ def draw_shapes(seed: int, count: int) -> Iterator[list[Case]]:
             ragged=batched and bool(rng.random() < 0.3),
             h0=bool(rng.random() < 0.7),
         )
-        yield [
-            shape.replace(
-                regime=f"radius{math.exp(rng.uniform(math.log(0.1), math.log(4))):.2f}",
-                seed=int(rng.integers(2**31)),
-            )
-            for _ in range(DRAWS)
-        ]
+        radii = np.exp(rng.uniform(math.log(0.1), math.log(4), DRAWS - 1))
+        regimes = [f"radius{radius:.2f}" for radius in radii]
+        regimes.append(str(rng.choice(list(REGIMES))))
+        yield [shape.replace(regime=r, seed=int(rng.integers(2**31))) for r in regimes]
 
 
 def selftest(
@@ -150,7 +147,7 @@ def selftest(
     with tempfile.TemporaryDirectory() as folder:
         examinations = {
             spec.name: Examination(spec, settings, Path(folder) / f"{spec.name}.log", timeout)
-            for spec in registry.registered().values()
+            for spec in registry.resolve_all([])
         }
         try:
             with ThreadPoolExecutor(len(examinations), initializer=workers.shield) as pool:

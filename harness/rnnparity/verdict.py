@@ -3,17 +3,19 @@
 from dataclasses import dataclass
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity import digits, invariants
 from rnnparity.cases import Case
-from rnnparity.dtypes import numpy_dtype, spacing
+from rnnparity.composition import in_cell_order
+from rnnparity.dtypes import numpy_dtype, spacing, unit_roundoff
 from rnnparity.execution import Outcome
 from rnnparity.problems import time_major
 from rnnparity.records import Quantity
 from rnnparity.reference import Reference
+from rnnparity.rounding import as_float64, one_step
+from rnnparity.truth import truth
 
 Array = NDArray[Any]
 
@@ -65,6 +67,10 @@ def judge(
             quantities[name] = _difference(case, name, array, reference, other)
             reasons += _reasons(name, quantities[name])
         reasons += _broken_invariants(case, outcome, reference)
+        reasons += _is_cached(case, outcome, reference)
+        reasons += _outside_range(case, outcome)
+        if reference.horizon is not None and not reasons:
+            reasons += _steps_do_not_follow(case, outcome, reference)
     if not reasons and case.weights == "digits":
         of_truth = digits.predict(reference.true.values["h_n"])
         wrong = digits.predict(outcome.arrays["h_n"]) != of_truth
@@ -119,16 +125,75 @@ def _broken_invariants(case: Case, outcome: Outcome, reference: Reference) -> li
     """
     reasons = []
     for invariant, result in outcome.invariants.items():
-        if invariant in invariants.REPORTED:
+        if invariant in invariants.NOT_COMPARED:
             continue
         for name, array in result.items():
             found = judged_part(case, name, array, reference).astype(np.float64)
             own = judged_part(case, name, outcome.arrays[name], reference).astype(np.float64)
             z = np.abs(found - own) / (np.sqrt(2) * reference.units[name])
-            z = np.where(np.isnan(z), np.inf, z) * reference.judged[name]
+            z = np.where(reference.judged[name], np.where(np.isnan(z), np.inf, z), 0)
             if z.max() > LIMIT:
                 reasons.append(f"{invariant}: {name} differs by {z.max():.3g} units of rounding")
     return reasons
+
+
+def _is_cached(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
+    """Whether another input gave the same bits though its truth is another."""
+    other = outcome.invariants.get(invariants.RESPONDS)
+    if other is None or other["output"].tobytes() != outcome.arrays["output"].tobytes():
+        return []
+    problem = reference.problem
+    changed = truth(case, problem._replace(x=invariants.other_input(problem))).values["output"]
+    if z_scores(changed, "output", reference).max() <= 2 * LIMIT:
+        return []
+    return ["returned the same output for another input: is it cached?"]
+
+
+def _outside_range(case: Case, outcome: Outcome) -> list[str]:
+    """What no rounding brings about, in every row and past every horizon: tanh beyond 1, or NaN."""
+    if case.config.nonlinearity != "tanh":
+        return []
+    bound = 1 + 16 * unit_roundoff(case.dtype)
+    return [
+        f"{name} has values that tanh does not have (NaN, or beyond 1)"
+        for name, array in outcome.arrays.items()
+        if not name.startswith("grad_") and not (np.abs(array.astype(np.float64)) <= bound).all()
+    ]
+
+
+def _steps_do_not_follow(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
+    """Judge every step from the implementation's own state before it.
+
+    One step is well conditioned also where the whole sequence is chaotic. It can be checked where
+    the states are seen: with one layer.
+    """
+    true, config = reference.true, reference.true.config
+    if config.num_layers > 1:
+        return []
+    H, lengths = config.hidden_size, true.lengths
+    output = judged_part(case, "output", outcome.arrays["output"], reference).astype(np.float64)
+    h_n = judged_part(case, "h_n", outcome.arrays["h_n"], reference).astype(np.float64)
+    T, R, _ = output.shape
+    ends = np.full(R, T) if lengths is None else lengths
+    fine = reference.finite["output"].all(axis=2) & (np.arange(T)[:, None] < ends[None, :])
+    for d, trace in enumerate(map(as_float64, true.traces)):
+        h = in_cell_order(output[:, :, d * H : (d + 1) * H], lengths, d == 1)
+        before = np.concatenate((trace.h0[None], h[:-1]))
+        expected, deviation = one_step(trace, before, case.dtype, config.nonlinearity)
+        z = np.abs(h - expected) / deviation
+        z = np.where(fine[:, :, None], np.where(np.isnan(z), np.inf, z), 0)
+        if z.max() > LIMIT:
+            t, row, unit = (int(i) for i in np.unravel_index(int(np.argmax(z)), z.shape))
+            row = int(reference.problem.rows[row])
+            return [
+                f"step {t} (row {row}, unit {unit}) does not follow from the state before it: off "
+                f"by {z.max():.3g} units of one step's rounding"
+            ]
+        last = h[ends - 1, np.arange(R)]
+        off = np.abs(h_n[d] - last) > LIMIT * unit_roundoff(case.dtype) * np.abs(last)
+        if (off & reference.finite["h_n"][d]).any():
+            return ["h_n is not the output at the last step"]
+    return []
 
 
 def _shape(case: Case, name: str, reference: Reference) -> tuple[int, ...]:
@@ -148,7 +213,7 @@ def _difference(
     found = judged_part(case, name, array, reference)
     expected, judged = reference.true.values[name], reference.judged[name]
     z = z_scores(found, name, reference)
-    broken = ~np.isfinite(found.astype(np.float64)) & (np.abs(expected) < _half_of_largest(case))
+    broken = ~np.isfinite(found.astype(np.float64)) & reference.finite[name]
     z = np.where(broken, np.inf, z)
     index = np.unravel_index(int(np.argmax(z)), z.shape)
     error = np.abs(found.astype(expected.dtype) - expected)
@@ -164,10 +229,6 @@ def _difference(
         judged=float(judged.mean()),
         max_abs_difference_to_torch_rnn=_finite(difference),
     )
-
-
-def _half_of_largest(case: Case) -> float:
-    return float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max) / 2
 
 
 def _case_index(name: str, index: tuple[Any, ...], reference: Reference) -> tuple[int, ...]:

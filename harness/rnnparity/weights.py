@@ -22,29 +22,75 @@ _PARAMETER = re.compile(r"(weight|bias)_(ih|hh)_l(0|[1-9]\d*)(_reverse)?")
 _GATES = {3: "a GRU", 4: "an LSTM"}
 
 
-def read(source: Any) -> dict[str, Array]:
-    """Return parameters by torch's names, from whatever holds them.
+def read(source: Any, prefix: str | None = None) -> dict[str, Array]:
+    """Return an RNN's parameters by torch's names, from whatever holds them.
 
     Args:
-        source: a live `torch.nn.RNN`, a mapping of names to arrays (a state dict), or the path of
-            a `.safetensors`, `.pt` or `.pth` file. A `.pt` file is loaded with `weights_only=True`.
+        source: a live `torch.nn.RNN` or a module with one in it, a mapping of names to arrays (a
+            state dict, or a checkpoint with one in it), or the path of a `.safetensors`, `.pt`,
+            `.pth` or `.onnx` file. A `.pt` file is loaded with `weights_only=True`.
+        prefix: what the names begin with ("encoder.rnn"), where the source holds several RNNs.
 
     Raises:
-        UsageError: a file that is missing or is no weights file; values that are not finite.
+        UsageError: a file that is missing or is no weights file; no RNN, or several; values that
+            are not finite numbers.
     """
     if isinstance(source, str | Path):
-        tensors = _read_file(Path(source))
-        label = str(source)
+        tensors, label = _read_file(Path(source)), str(source)
     else:
         tensors = source.state_dict() if hasattr(source, "state_dict") else source
         label = f"the {type(source).__name__}"
     if not isinstance(tensors, Mapping) or not tensors:
         raise UsageError(f"{label} holds no named tensors: expected a torch.nn.RNN's state dict")
-    arrays = {str(name): _to_numpy(str(name), value, label) for name, value in tensors.items()}
+    chosen = _choose(_flat(tensors), prefix, label)
+    arrays = {name: _to_numpy(name, value, label) for name, value in chosen.items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise UsageError(f"{label}: {name} has values that are not finite: nothing to compare")
     return arrays
+
+
+def _flat(tensors: Mapping[Any, Any], before: str = "") -> dict[str, Any]:
+    """Flatten mappings in mappings, as checkpoints have them: `state_dict.rnn.weight_ih_l0`."""
+    flat: dict[str, Any] = {}
+    for name, value in tensors.items():
+        if isinstance(value, Mapping) and before.count(".") < 4:
+            flat |= _flat(value, f"{before}{name}.")
+        else:
+            flat[f"{before}{name}"] = value
+    return flat
+
+
+def _choose(tensors: dict[str, Any], prefix: str | None, label: str) -> dict[str, Any]:
+    """Pick the parameters of one RNN out of a model's, without what their names begin with."""
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        before, dot, last = name.rpartition(".")
+        if _PARAMETER.fullmatch(last):
+            groups.setdefault(before + dot, {})[last] = value
+    if prefix is not None:
+        wanted = prefix.rstrip(".") + "." if prefix else ""
+        if wanted not in groups:
+            there = ", ".join(name.rstrip(".") or "none" for name in groups) or "no RNN at all"
+            raise UsageError(f"{label} has no RNN under the prefix {prefix!r}: there is {there}")
+        return groups[wanted]
+    if not groups:
+        raise UsageError(
+            f"{label} has no parameters of a torch.nn.RNN (weight_ih_l0, ...), but "
+            f"{_some(sorted(tensors))}"
+        )
+    if set(groups) == {""}:  # nothing but an RNN: then every name has to be one of it
+        return tensors
+    rnns = {name: group for name, group in groups.items() if _is_rnn(group)}
+    if len(rnns) == 1 or len(groups) == 1:
+        return next(iter((rnns or groups).values()))
+    listed = ", ".join(name.rstrip(".") or "(no prefix)" for name in (rnns or groups))
+    raise UsageError(f"{label} holds several RNNs: give --prefix, one of {listed}")
+
+
+def _is_rnn(group: Mapping[str, Any]) -> bool:
+    shape = tuple(getattr(group.get("weight_hh_l0"), "shape", ()))
+    return len(shape) == 2 and shape[0] == shape[1]
 
 
 def infer_config(parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
@@ -103,15 +149,13 @@ def infer_config(parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
 
 
 def config_of(module: Any, parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
-    """Return the configuration of a live module, or infer it where there is none.
+    """Return the configuration of a live `torch.nn.RNN`, or infer it from anything else's.
 
     Raises:
-        UsageError: as `infer_config`; a module that is no `torch.nn.RNN`.
+        UsageError: as `infer_config`.
     """
-    if not hasattr(module, "state_dict"):
-        return infer_config(parameters, **told)
     if getattr(module, "mode", None) not in ("RNN_TANH", "RNN_RELU"):
-        raise UsageError(f"{type(module).__name__} is no torch.nn.RNN: only that is compared here")
+        return infer_config(parameters, **told)
     return infer_config(
         parameters,
         nonlinearity=module.nonlinearity,
@@ -129,7 +173,7 @@ def write(path: Path, parameters: Mapping[str, Array]) -> None:
 
 def _read_file(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise UsageError(f"no file {path}: expected a .safetensors or .pt file")
+        raise UsageError(f"no file {path}: expected a .safetensors, .pt or .onnx file")
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -142,7 +186,11 @@ def _read_file(path: Path) -> Mapping[str, Any]:
             raise UsageError(f"{path} cannot be read: {_line(error)}") from None
     if path.suffix in (".pt", ".pth"):
         return _read_pt(path)
-    raise UsageError(f"{path} is no weights file: expected .safetensors or .pt")
+    if path.suffix == ".onnx":
+        from rnnparity import onnx_format
+
+        return onnx_format.read(path).parameters
+    raise UsageError(f"{path} is no weights file: expected .safetensors, .pt or .onnx")
 
 
 def _read_pt(path: Path) -> Mapping[str, Any]:

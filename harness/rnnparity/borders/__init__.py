@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rnnparity.settings import Settings
 
-Gradients = Callable[[dict[str, Any], Any, tuple[Any, Any]], dict[str, Any]]
+Gradients = Callable[[dict[str, Any], Any, tuple[Any, Any]], tuple[Any, dict[str, Any]]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FRAMEWORKS = ("numpy", "jax", "torch")
@@ -62,8 +62,9 @@ class Border(Protocol):
             function: takes named inputs and lengths (or None), returns (output, h_n).
 
         Returns:
-            Takes the inputs, the lengths, and the gradients of output and h_n; returns a gradient
-            for every input, under its name. The inputs are left as they are.
+            Takes the inputs, the lengths, and the gradients of output and h_n; returns what the
+            function returned, and a gradient for every input, under its name. The inputs are left
+            as they are.
         """
 
     def versions(self) -> dict[str, str]:

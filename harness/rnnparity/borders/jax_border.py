@@ -68,8 +68,8 @@ class JaxBorder:
         """Differentiate by `jax.vjp`, compiled."""
 
         def pulled_back(inputs: dict[str, Any], lengths: Any, upstream: Any) -> Any:
-            _, pull_back = jax.vjp(lambda given: function(given, lengths), inputs)
-            return pull_back(upstream)[0]
+            outputs, pull_back = jax.vjp(lambda given: function(given, lengths), inputs)
+            return outputs, pull_back(upstream)[0]
 
         return cast(Gradients, jax.jit(pulled_back))
 

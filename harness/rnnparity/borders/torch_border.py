@@ -74,11 +74,11 @@ class TorchBorder:
 
         def differentiate(
             inputs: dict[str, Any], lengths: Any, upstream: tuple[Any, Any]
-        ) -> dict[str, Any]:
+        ) -> tuple[Any, dict[str, Any]]:
             leaves = {name: torch.nn.Parameter(value.clone()) for name, value in inputs.items()}
             outputs = function(leaves, lengths)
             found = torch.autograd.grad(outputs, list(leaves.values()), upstream, allow_unused=True)
-            return {
+            return outputs, {
                 name: torch.zeros_like(leaf) if gradient is None else gradient
                 for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
             }

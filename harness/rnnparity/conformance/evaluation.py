@@ -1,0 +1,69 @@
+"""Running and judging a case inside a test process; what is not here skips, by name."""
+
+from functools import cache, lru_cache
+
+import pytest
+
+from rnnparity import borders, contract
+from rnnparity.borders import Border
+from rnnparity.cases import Case
+from rnnparity.contract import Implementation
+from rnnparity.diagnosis import explain_failure
+from rnnparity.execution import Outcome, execute
+from rnnparity.problems import build
+from rnnparity.reference import Reference, reference
+from rnnparity.registry import resolve
+from rnnparity.settings import Settings
+from rnnparity.verdict import Judgement, judge
+
+SETTINGS = Settings()
+
+
+@cache
+def border(framework: str) -> Border:
+    """Return the border of a framework, or skip, naming what is missing."""
+    try:
+        return borders.get(framework, SETTINGS)
+    except ModuleNotFoundError:
+        hint = borders.install_hint(framework)
+        pytest.skip(f"{framework} is not installed: {hint}")
+
+
+@cache
+def loaded(name: str) -> tuple[Implementation, Border]:
+    """Return an implementation (a registered name, file or module) and its border, or skip."""
+    try:
+        implementation = contract.load(resolve(name))
+    except contract.Absent as absent:
+        pytest.skip(str(absent))
+    return implementation, border(implementation.framework)
+
+
+def find_device(name: str, kind: str) -> str:
+    """Return the first device of a kind that an implementation's framework has here, or skip."""
+    _, its_border = loaded(name)
+    for device in its_border.devices():
+        if device.partition(":")[0] == kind:
+            return device
+    pytest.skip(f"{its_border.framework} has no {kind} device here")
+
+
+@lru_cache(maxsize=64)
+def reference_of(case: Case) -> Reference:
+    """Return what a case is judged against, kept for the implementations that follow."""
+    return reference(case)
+
+
+def evaluate(name: str, device: str, case: Case) -> Judgement:
+    """Run a case in this process, judge it, and explain a failure."""
+    implementation, its_border = loaded(name)
+    against = reference_of(case)
+
+    def run(other: Case) -> Outcome:
+        return execute(implementation, its_border, other, build(other), device)
+
+    outcome = execute(implementation, its_border, case, against.problem, device)
+    judgement = judge(case, outcome, against)
+    if judgement.verdict == "fail" and judgement.quantities:
+        judgement, _ = explain_failure(case, judgement, outcome, against, run)
+    return judgement

@@ -1,0 +1,55 @@
+"""The options of the conformance suite; loaded by every pytest, so it imports nothing heavy."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--rnn-impl` and `--rnn-xfail`."""
+    group = parser.getgroup("rnnparity", "conformance of recurrent networks")
+    group.addoption(
+        "--rnn-impl",
+        action="append",
+        default=[],
+        metavar="IMPL",
+        help="implementation for rnnparity.conformance: a file, a module or a registered name; "
+        "repeatable",
+    )
+    group.addoption(
+        "--rnn-xfail",
+        metavar="FILE",
+        help="expected failures, one `id pattern: reason` a line; strict",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the expected failures; an entry without a reason or a match is an error."""
+    path = config.getoption("--rnn-xfail")
+    if not path:
+        return
+    for number, line in enumerate(_read(path).splitlines(), 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        pattern, colon, reason = (part.strip() for part in text.partition(": "))
+        if not colon or not reason:
+            raise pytest.UsageError(f"{path}, line {number}: expected `id pattern: reason`")
+        matching = [item for item in items if fnmatchcase(_id(item), pattern)]
+        if not matching:
+            raise pytest.UsageError(f"{path}, line {number}: {pattern} matches no test")
+        for item in matching:
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise pytest.UsageError(f"--rnn-xfail {path}: {error.strerror}") from None
+
+
+def _id(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return callspec.id if callspec is not None else item.name

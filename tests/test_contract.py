@@ -1,8 +1,12 @@
 """A module that is no implementation is told which name it lacks."""
 
-import pytest
+import re
+from pathlib import Path
 
-from rnnparity import contract
+import pytest
+from conftest import evaluate, find_device
+
+from rnnparity import contract, presets
 from rnnparity.registry import Spec, resolve_all
 
 GOOD = "framework = 'numpy'\ndef layer(x, h0, cell, nonlinearity): ..."
@@ -52,3 +56,21 @@ def test_two_files_of_one_name_keep_apart(tmp_path):
         (tmp_path / folder / "mine.py").write_text(GOOD)
     specs = resolve_all([str(tmp_path / "a" / "mine.py"), str(tmp_path / "b" / "mine.py")])
     assert len({spec.name for spec in specs}) == 2
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "contract.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(import .*?)```", PAGE, re.DOTALL)
+
+
+def test_the_page_has_an_example_per_framework():
+    assert len(EXAMPLES) == 3
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=("numpy", "jax", "torch"))
+def test_examples_of_the_page_pass(tmp_path, example):
+    path = tmp_path / "example.py"
+    path.write_text(example)
+    for case in presets.features():
+        judgement = evaluate(str(path), find_device(str(path), "cpu"), case)
+        assert judgement.verdict == "pass", judgement.reason
+        assert "grad_weight_hh_l0" in judgement.quantities

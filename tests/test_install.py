@@ -29,11 +29,17 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
     assert "rnnparity/py.typed" in names
 
 
-@pytest.mark.install
-def test_without_extras_numpy_is_checked_and_the_others_are_absent(wheel, tmp_path):
+@pytest.fixture
+def python(wheel, tmp_path):
+    """An interpreter with the wheel, without extras."""
     venv.create(tmp_path / "new", with_pip=True)
     python = tmp_path / "new" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", str(wheel)], check=True)
+    return python
+
+
+@pytest.mark.install
+def test_without_extras_numpy_is_checked_and_the_others_are_absent(python, tmp_path):
     done = subprocess.run(
         [python, "-m", "rnnparity", "check"], cwd=tmp_path, capture_output=True, text=True
     )

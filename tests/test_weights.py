@@ -70,7 +70,7 @@ def _without(name):
         (_without("bias_hh_l1"), "bias_hh_l1 missing"),
         (_without("weight_hh_l0"), "weight_hh_l0 is missing"),
         (_without("weight_ih_l1_reverse"), "weight_ih_l1_reverse missing"),
-        (_parameters() | {"fc.weight": np.ones(3, "f4")}, "unexpected names fc.weight"),
+        (_parameters() | {"weight": np.ones(3, "f4")}, "unexpected names weight"),
         (_parameters() | {"bias_ih_l9": np.ones(4, "f4")}, "weight_ih_l2 is missing"),
         (_parameters() | {"weight_ih_l3000000000": np.ones((4, 8), "f4")}, "l2 is missing"),
         (_parameters() | {"weight_ih_l00": np.ones((4, 3), "f4")}, "unexpected names"),
@@ -102,7 +102,7 @@ def test_integers_are_refused():
         ("text.safetensors", b"hello, this is no weights file", "not a safetensors file"),
         ("empty.safetensors", b"", "not a safetensors file"),
         ("text.pt", b"hello", "no file of tensors"),
-        ("weights.npz", b"", "expected .safetensors or .pt"),
+        ("weights.npz", b"", "expected .safetensors, .pt or .onnx"),
     ],
 )
 def test_files_that_are_no_weights(tmp_path, name, content, message):
@@ -127,8 +127,8 @@ def test_tensors_that_are_no_plain_numbers_are_refused():
     torch = pytest.importorskip("torch", reason="torch is not installed")
     with pytest.raises(UsageError, match="cannot be read as numbers"):
         weights.read(torch.nn.RNN(3, 4, device="meta"))
-    with pytest.raises(UsageError, match="state_dict is a OrderedDict, expected a tensor"):
-        weights.read({"state_dict": torch.nn.RNN(3, 4).state_dict()})
+    with pytest.raises(UsageError, match=r"weight_hh_l0 (is a list|cannot be read)"):
+        weights.read(torch.nn.RNN(3, 4).state_dict() | {"weight_hh_l0": [[1.0], "a"]})
 
 
 class _Touch:

@@ -73,7 +73,7 @@ def check(
             raise UsageError(f"no dtype {name!r}: there are {', '.join(NAMES)}")
     if timeout <= 0:
         raise UsageError(f"timeout is {timeout:g} s, expected more than 0")
-    if weights is None and (prefix, x, lengths) != (None, None, None):
+    if weights is None and any(given is not None for given in (prefix, x, lengths)):
         raise UsageError("prefix, x and lengths go with weights: give these, too")
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")

@@ -85,9 +85,7 @@ def _judged(
     return masks
 
 
-def _calm(
-    true: Truth, name: str, unit: Array, share: float, tiny: float
-) -> NDArray[np.bool_]:
+def _calm(true: Truth, name: str, unit: Array, share: float, tiny: float) -> NDArray[np.bool_]:
     """Return the steps and rows in which the unit is small beside the quantity's own size."""
     value, config = true.values[name], true.config
     largest = unit.max(axis=2, keepdims=True)

@@ -1,0 +1,200 @@
+"""What users bring: an implementation, tests, weights, inputs."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import loaded
+
+from rnnparity import UsageError, assert_parity, weights
+from rnnparity.config import RNNConfig, parameter_shapes
+
+FRAMEWORKS = ("numpy", "jax", "torch")
+
+
+def _parameters(config=None):
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes(config or RNNConfig(input_size=3, hidden_size=4))
+    return {name: rng.normal(size=shape).astype("f4") / 2 for name, shape in shapes.items()}
+
+
+def run(*command, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, command)], capture_output=True, text=True, cwd=cwd
+    )
+
+
+def conformance(*arguments, cwd):
+    return run(
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--pyargs",
+        "rnnparity.conformance",
+        *arguments,
+        cwd=cwd,
+    )
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def starter(request, tmp_path):
+    pytest.importorskip(request.param, reason=f"{request.param} is not installed")
+    done = run("rnnparity", "new", "my_rnn.py", "--framework", request.param, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "my_rnn.py"
+
+
+OWN_TEST = """
+import numpy as np
+import my_rnn
+from rnnparity import assert_parity
+def test_mine():
+    assert_parity(my_rnn, weights="w.safetensors", x=np.ones((7, 2, 3)))
+"""
+
+
+def test_a_starter_passes_everything_and_is_failed_by_name_once_it_is_wrong(starter):
+    folder = starter.parent
+    weights.write(folder / "w.safetensors", _parameters())
+    (folder / "test_own.py").write_text(OWN_TEST)
+    some = ("-k", "float32-torch-init-T12-B4-I8-H16 or float64-critical-bi")
+
+    def all_three():
+        return (
+            run("rnnparity", "check", "my_rnn.py", "--weights", "w.safetensors", cwd=folder),
+            conformance("--rnn-impl", "my_rnn.py", *some, cwd=folder),
+            run("pytest", "-q", "-p", "no:cacheprovider", "test_own.py", cwd=folder),
+        )
+
+    for done in all_three():
+        assert done.returncode == 0, done.stdout + done.stderr
+    starter.write_text(starter.read_text().replace("weight_hh.T", "weight_hh"))
+    for done in all_three():
+        assert done.returncode == 1
+        assert "equals the recurrence with weight_hh transposed" in done.stdout
+
+
+def test_new_refuses_what_it_cannot_write(tmp_path):
+    (tmp_path / "my_rnn.py").write_text("mine")
+    for arguments, message in (
+        (["my_rnn.py"], "is there already"),
+        (["other.txt"], "expected one that ends in .py"),
+        (["other.py", "--framework", "mxnet"], "no framework 'mxnet'"),
+        (["no/folder/other.py"], "cannot be written"),
+    ):
+        done = run("rnnparity", "new", *arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert (tmp_path / "my_rnn.py").read_text() == "mine"
+
+
+BROKEN = """
+import numpy as np
+framework = "numpy"
+def layer(x, h0, cell, nonlinearity):
+    h, output = h0, []
+    for x_t in x:
+        a = x_t @ cell.weight_ih.T + cell.bias_ih + h @ cell.weight_hh.T + cell.bias_hh
+        h = np.tanh(a)
+        output.append(h)
+    return np.stack(output), h
+"""
+
+
+def test_expected_failures_are_strict_and_have_reasons(tmp_path):
+    (tmp_path / "tanh_only.py").write_text(BROKEN)
+    arguments = ("--rnn-impl", "tanh_only.py", "-k", "float32-torch-init")
+    assert conformance(*arguments, cwd=tmp_path).returncode == 1
+    expected = tmp_path / "expected.txt"
+    for text, code, message in (
+        ("*-relu-*: ignores nonlinearity", 0, "xfailed"),
+        ("*: everything", 1, "XPASS(strict)"),
+        ("*-relu-*", 4, "expected `id pattern: reason`"),
+        ("*-relu-*: known\n*-gru-*: no such test", 4, "line 2: *-gru-* matches no test"),
+    ):
+        expected.write_text(text + "\n")
+        done = conformance(*arguments, "--rnn-xfail", "expected.txt", cwd=tmp_path)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert message in done.stdout + done.stderr
+
+
+def test_assert_parity_takes_functions_and_says_what_is_wrong():
+    implementation, _ = loaded("numpy-loop")
+    config = RNNConfig(input_size=3, hidden_size=4, num_layers=2, bidirectional=True)
+    parameters = _parameters(config)
+    assert_parity(implementation.layer, weights=parameters)
+    x, lengths = np.ones((6, 3, 3)), [6, 1, 4]
+    assert_parity(implementation.layer, weights=parameters, x=x, lengths=lengths)
+    assert_parity(implementation.layer, weights=parameters, x=x, h0=np.ones((4, 3, 4)))
+
+    def wrong(x, h0, cell, nonlinearity):
+        return implementation.layer(x, 0 * h0, cell, nonlinearity)
+
+    assert_parity(wrong, weights=parameters, x=x, framework="numpy")  # h0 is zero here
+    with pytest.raises(AssertionError, match="equals the recurrence with h0 ignored") as raised:
+        assert_parity(wrong, weights=parameters, x=x, h0=np.ones((4, 3, 4)), framework="numpy")
+    assert "units, at most" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": np.ones((6, 3, 5))}, "x has shape"),
+        ({"x": np.full((6, 3, 3), np.nan)}, "not finite"),
+        ({"x": np.ones((6, 3, 3)), "lengths": [7, 1, 1]}, "expected 1 to T = 6"),
+        ({"x": np.ones((6, 3, 3)), "lengths": [1, 1]}, "one integer per sequence"),
+        ({"x": np.ones((6, 3, 3)), "h0": np.ones((2, 3, 4))}, "h0 has shape"),
+        ({"h0": np.ones((1, 3, 4))}, "without x"),
+    ],
+)
+def test_assert_parity_refuses_inputs_that_do_not_fit(arguments, message):
+    implementation, _ = loaded("numpy-loop")
+    with pytest.raises(UsageError, match=message):
+        assert_parity(implementation.layer, weights=_parameters(), **arguments)
+
+
+def test_own_input_from_the_command_line(tmp_path):
+    weights.write(tmp_path / "w.safetensors", _parameters())
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(9, 3, 3)))
+    arguments = ("check", "numpy-loop", "--weights", "w.safetensors", "--input", "x.npy")
+    done = run("rnnparity", *arguments, "--lengths", "9,2,5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for bad, message in (("9,2", "one integer per sequence"), ("9,2,x", "expected 5,3,8")):
+        done = run("rnnparity", *arguments, "--lengths", bad, cwd=tmp_path)
+        assert done.returncode == 2
+        assert message in done.stderr
+    done = run("rnnparity", "check", "numpy-loop", "--input", "x.npy", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "go with weights" in done.stderr
+
+
+def test_an_rnn_among_other_layers_is_found_or_asked_for():
+    inner = {f"encoder.rnn.{name}": value for name, value in _parameters().items()}
+    found = weights.read(inner | {"fc.weight": np.ones((2, 4), "f4"), "epoch": 3})
+    assert found.keys() == _parameters().keys()
+    assert weights.read({"state_dict": inner, "epoch": 3}).keys() == found.keys()
+    two = inner | {f"decoder.{name}": 2 * value for name, value in _parameters().items()}
+    with pytest.raises(UsageError, match=r"--prefix, one of encoder\.rnn, decoder"):
+        weights.read(two)
+    chosen = weights.read(two, "decoder")
+    assert np.array_equal(chosen["weight_hh_l0"], 2 * _parameters()["weight_hh_l0"])
+    with pytest.raises(UsageError, match="no RNN under the prefix 'nowhere'"):
+        weights.read(two, "nowhere")
+    lstm = {
+        "lstm.weight_ih_l0": np.ones((16, 3), "f4"),
+        "lstm.weight_hh_l0": np.ones((16, 4), "f4"),
+    }
+    assert weights.read(inner | lstm).keys() == found.keys()
+
+
+def test_export_from_the_command_line(tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    weights.write(tmp_path / "w.safetensors", _parameters())
+    arguments = ("export", "out.onnx", "--weights", "w.safetensors")
+    done = run("rnnparity", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run("rnnparity", "check", "numpy-loop", "--weights", "out.onnx", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

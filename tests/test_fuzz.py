@@ -1,0 +1,97 @@
+"""Damaged files: 10,000 mutations, and never anything but one clear line."""
+
+import io
+import random
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from rnnparity import inputs, weights
+from rnnparity.config import RNNConfig, parameter_shapes
+from rnnparity.errors import UsageError
+
+CONFIG = RNNConfig(input_size=3, hidden_size=4)
+
+
+def _parameters():
+    rng = np.random.default_rng(0)
+    return {n: rng.normal(size=s).astype("f4") for n, s in parameter_shapes(CONFIG).items()}
+
+
+def _safetensors(folder):
+    return save(_parameters())
+
+
+def _pt(folder):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    made = io.BytesIO()
+    torch.save(torch.nn.RNN(3, 4).state_dict(), made)
+    return made.getvalue()
+
+
+def _onnx(folder):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from rnnparity import onnx_format
+
+    onnx_format.write(folder / "made.onnx", _parameters(), CONFIG)
+    return (folder / "made.onnx").read_bytes()
+
+
+def _npy(folder):
+    made = io.BytesIO()
+    np.save(made, np.zeros((5, 2, 3), "f4"))
+    return made.getvalue()
+
+
+def _mutated(content, rng):
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 8))):
+        kind, place = rng.random(), rng.randrange(len(data) or 1)
+        if kind < 0.5 and data:
+            data[place] = rng.randrange(256)
+        elif kind < 0.7:
+            del data[place:]
+        elif kind < 0.85:
+            data[place:place] = rng.randbytes(rng.choice((1, 4, 8)))
+        else:
+            del data[place : place + rng.choice((1, 4, 8))]
+    return bytes(data)
+
+
+def _refusal(read, path):
+    try:
+        found = read(path)
+        if path.suffix != ".npy":
+            weights.infer_config(found)
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "make", "count"),
+    [
+        (".safetensors", _safetensors, 4500),
+        (".onnx", _onnx, 4000),
+        (".pt", _pt, 1000),
+        (".npy", _npy, 1000),
+    ],
+)
+def test_mutated_files_are_read_or_refused_in_one_line(tmp_path, suffix, make, count):
+    content, rng = make(tmp_path), random.Random(0)
+    read = inputs.load_array if suffix == ".npy" else weights.read
+    path, refused = tmp_path / f"mutated{suffix}", 0
+    for _ in range(count):
+        path.write_bytes(_mutated(content, rng))
+        line = _refusal(read, path)
+        refused += line is not None
+        assert line is None or "\n" not in line
+    assert count > refused > count / 10  # some mutations hit the numbers, and stay readable
+
+
+def test_a_header_of_two_gigabytes_is_refused(tmp_path):
+    path = tmp_path / "huge.safetensors"
+    path.write_bytes((2**31).to_bytes(8, "little") + b"{}" + bytes(100))
+    with pytest.raises(UsageError, match="not a safetensors file"):
+        weights.read(path)

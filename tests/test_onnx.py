@@ -1,0 +1,235 @@
+"""ONNX models: read, written, and refused where torch.nn.RNN has no such thing."""
+
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import reference_of
+
+from rnnparity import onnx_format, weights
+from rnnparity.cases import Case
+from rnnparity.config import RNNConfig, parameter_shapes
+from rnnparity.contract import load
+from rnnparity.errors import UsageError
+from rnnparity.execution import Outcome
+from rnnparity.registry import resolve_all
+from rnnparity.verdict import judge
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+helper, numpy_helper = onnx.helper, onnx.numpy_helper
+
+CONFIGS = [
+    RNNConfig(input_size=3, hidden_size=4, num_layers=layers, bidirectional=both, bias=bias)
+    for layers in (1, 2, 3)
+    for both in (False, True)
+    for bias in (True, False)
+]
+
+
+def _parameters(config):
+    rng = np.random.default_rng(0)
+    return {n: rng.normal(size=s).astype("f4") for n, s in parameter_shapes(config).items()}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=repr)
+def test_what_is_written_is_read_back(tmp_path, config):
+    given = _parameters(config)
+    onnx_format.write(tmp_path / "a.onnx", given, config)
+    found = weights.read(tmp_path / "a.onnx")
+    if not config.bias:
+        assert all(not found.pop(name).any() for name in list(found) if name.startswith("bias"))
+    assert found.keys() == given.keys()
+    assert all(np.array_equal(found[name], given[name]) for name in given)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_round_trip_through_onnx_runtime(tmp_path, layers, both, nonlinearity, batch_first, ragged):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    config = RNNConfig(
+        input_size=5,
+        hidden_size=6,
+        num_layers=layers,
+        bidirectional=both,
+        nonlinearity=nonlinearity,
+        batch_first=batch_first,
+    )
+    case = Case(config=config, T=7, B=4, ragged=ragged)
+    against = reference_of(case)
+    problem = against.problem
+    onnx_format.write(tmp_path / "a.onnx", problem.weights, config, lengths=ragged)
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    given = {"x": problem.x, "h0": problem.h0}
+    if ragged:
+        given["lengths"] = problem.lengths.astype(np.int32)
+    output, h_n = session.run(None, given)
+    judgement = judge(case, Outcome({"output": output, "h_n": h_n}), against)
+    assert judgement.verdict == "pass", judgement.reason
+
+
+def _model(node_arguments=None, W=(1, 4, 3), R=(1, 4, 4), extra_nodes=(), inputs=None):
+    rng = np.random.default_rng(0)
+    stored = {"W": rng.normal(size=W), "R": rng.normal(size=R), "B": rng.normal(size=(W[0], 8))}
+    node = helper.make_node(
+        "RNN", inputs or ["x", "W", "R", "B"], ["y", "y_h"], hidden_size=4, **(node_arguments or {})
+    )
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [node, *extra_nodes],
+        "g",
+        [value("x", 1, [None, None, 3])],
+        [value("y", 1, None)],
+        [numpy_helper.from_array(v.astype("f4"), n) for n, v in stored.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"clip": 1.0}, "clip=1"),
+        ({"activations": ["Sigmoid"]}, "activations Sigmoid"),
+        ({"activations": ["LeakyRelu"]}, "activations LeakyRelu"),
+        ({"direction": "bidirectional"}, r"expected \(2, H, I\)"),
+    ],
+)
+def test_what_torch_cannot_do_is_refused_by_name(tmp_path, arguments, message):
+    onnx.save(_model(arguments), tmp_path / "a.onnx")
+    with pytest.raises(UsageError, match=message) as raised:
+        weights.read(tmp_path / "a.onnx")
+    assert "\n" not in str(raised.value)
+
+
+def test_attributes_are_read(tmp_path):
+    onnx.save(_model({"activations": ["Relu"], "layout": 1}), tmp_path / "a.onnx")
+    model = onnx_format.read(tmp_path / "a.onnx")
+    assert (model.nonlinearity, model.batch_first, model.reverse) == ("relu", True, False)
+    onnx.save(_model({"direction": "reverse"}), tmp_path / "b.onnx")
+    assert onnx_format.read(tmp_path / "b.onnx").reverse
+
+
+def test_layers_that_are_not_stacked_are_refused(tmp_path):
+    other = helper.make_node("RNN", ["x", "W", "R", "B"], ["z", "z_h"], hidden_size=4)
+    onnx.save(_model(extra_nodes=[other]), tmp_path / "a.onnx")
+    with pytest.raises(UsageError, match="does not read the RNN before it"):
+        weights.read(tmp_path / "a.onnx")
+
+
+def test_weights_that_are_not_stored_are_refused(tmp_path):
+    onnx.save(_model(inputs=["x", "V", "R", "B"]), tmp_path / "a.onnx")
+    with pytest.raises(UsageError, match="V are not stored"):
+        weights.read(tmp_path / "a.onnx")
+
+
+def test_a_model_without_an_rnn_says_what_it_has(tmp_path):
+    model = _model()
+    del model.graph.node[:]
+    model.graph.node.append(helper.make_node("Relu", ["x"], ["y"]))
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(UsageError, match="no RNN node, but Relu"):
+        weights.read(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("place", ["../secret.bin", "/etc/passwd", "a/../../secret.bin"])
+def test_external_data_outside_the_folder_is_not_read(tmp_path, place):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "secret.bin").write_bytes(bytes(4 * 12))
+    model = _model()
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=place)
+    (folder / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UsageError, match="expected a file in its own folder"):
+        weights.read(folder / "a.onnx")
+
+
+def test_a_tensor_larger_than_its_file_is_not_allocated(tmp_path):
+    (tmp_path / "data.bin").write_bytes(bytes(48))
+    model = _model()
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="data.bin")
+    tensor.dims[1] = 2**40
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UsageError, match="larger than the file"):
+        weights.read(tmp_path / "a.onnx")
+
+
+# ONNX's own test data, as releases up to 1.22 ship it.
+ONNX_WITH_DATA = "onnx==1.19.1"
+NODE_CASES = (
+    "test_simple_rnn_defaults",
+    "test_simple_rnn_with_initial_bias",
+    "test_simple_rnn_batchwise",
+    "test_rnn_seq_length",
+)
+
+
+@pytest.fixture(scope="module")
+def node_data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx")
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+    subprocess.run([*command, "-d", str(folder), ONNX_WITH_DATA], check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = [n for n in archive.namelist() if "/data/node/" in n and "rnn" in n]
+        archive.extractall(folder, names)
+    return folder / "onnx" / "backend" / "test" / "data" / "node"
+
+
+def _tensor(path):
+    return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+
+
+@pytest.mark.install
+@pytest.mark.parametrize("name", NODE_CASES)
+def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
+    """To their stated tolerance (rtol 1e-3, atol 1e-7), by every implementation of ours."""
+    from rnnparity.api import keep
+    from rnnparity.borders import get
+    from rnnparity.settings import Settings
+
+    folder = node_data / name
+    model = onnx.load(folder / "model.onnx")
+    data = folder / "test_data_set_0"
+    inputs = {
+        value.name: _tensor(data / f"input_{i}.pb") for i, value in enumerate(model.graph.input)
+    }
+    expected = {
+        value.name: _tensor(data / f"output_{i}.pb") for i, value in enumerate(model.graph.output)
+    }
+    imported = onnx_format.read(folder / "model.onnx", inputs)
+    told = {"nonlinearity": imported.nonlinearity, "batch_first": imported.batch_first}
+    _, config, _ = keep(imported.parameters, told, tmp_path)
+    B = inputs[imported.x].shape[0 if config.batch_first else 1]
+    h0 = np.zeros((1, B, config.hidden_size), "f4") if imported.h0 is None else imported.h0
+    reproduced = 0
+    for spec in resolve_all([]):
+        implementation = load(spec)
+        border = get(implementation.framework, Settings())
+        given = {n: border.from_numpy(v, "cpu") for n, v in imported.parameters.items()}
+        lengths = imported.lengths
+        crossed = [
+            None if a is None else border.from_numpy(a, "cpu")
+            for a in (
+                inputs[imported.x],
+                h0,
+                None if lengths is None else lengths.astype(np.int64),
+            )
+        ]
+        output, h_n = implementation.run(implementation.prepared(given, config), *crossed, config)
+        found = {"Y": border.to_numpy(output), "Y_h": border.to_numpy(h_n)}
+        found["Y"] = found["Y"][:, :, None] if config.batch_first else found["Y"][:, None]
+        found["Y_h"] = found["Y_h"].swapaxes(0, 1) if config.batch_first else found["Y_h"]
+        for key, value in expected.items():
+            np.testing.assert_allclose(found[key], value, rtol=1e-3, atol=1e-7, err_msg=spec.name)
+            reproduced += 1
+    assert reproduced >= 4

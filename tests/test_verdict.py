@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import evaluate, loaded, reference_of
 
-from rnnparity import presets, selftest
+from rnnparity import invariants, presets, selftest
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.diagnosis import OBSERVABLE, diagnose, effect
@@ -163,3 +163,71 @@ def test_units_are_the_same_every_time():
     again = reference(PLAIN)
     for name, unit in reference_of(PLAIN).units.items():
         assert np.array_equal(unit, again.units[name]), name
+
+
+def test_past_the_horizon_every_step_must_still_follow_from_the_one_before():
+    arrays = _true(CHAOTIC)
+    against = reference_of(CHAOTIC)
+    assert judge(CHAOTIC, Outcome(arrays), against).verdict == "chaotic"
+    arrays["output"][against.horizon + 20 :] *= np.float32(-1)
+    judgement = judge(CHAOTIC, Outcome(arrays), against)
+    assert judgement.verdict == "fail"
+    assert "does not follow from the state before it" in judgement.reason
+    arrays = _true(CHAOTIC)
+    arrays["h_n"] = arrays["h_n"][:, :, ::-1]
+    judgement = judge(CHAOTIC, Outcome(arrays), against)
+    assert judgement.reason == "h_n is not the output at the last step"
+
+
+def test_values_that_tanh_does_not_have_fail_in_every_row():
+    case = Case(config=RNNConfig(input_size=512, hidden_size=512), T=40, B=64)
+    against = reference_of(case)
+    output = np.zeros((40, 64, 512), np.float32)
+    output[:, against.problem.rows] = against.true.values["output"]
+    unseen = next(b for b in range(64) if b not in against.problem.rows)
+    output[7, unseen, 3] = 1.5
+    assert "tanh does not have" in judge(case, Outcome({"output": output}), against).reason
+
+
+@pytest.mark.parametrize("invariant", [invariants.AUTODIFF, invariants.ROW, invariants.THREADS])
+def test_a_broken_invariant_fails_also_beside_a_nan_that_is_not_judged(invariant):
+    case = Case(
+        config=RNNConfig(input_size=2, hidden_size=32, nonlinearity="relu"),
+        T=40,
+        B=2,
+        dtype="float16",
+        regime="radius3",
+    )
+    against = reference_of(case)
+    with np.errstate(over="ignore"):
+        arrays = _true(case, "float16")
+    other = {name: array.copy() for name, array in arrays.items()}
+    other["output"][-1] = np.nan
+    assert judge(case, Outcome(arrays, invariants={invariant: other}), against).verdict == "chaotic"
+    other["output"][1] += np.float16(1)
+    judgement = judge(case, Outcome(arrays, invariants={invariant: other}), against)
+    assert judgement.verdict == "fail"
+    assert judgement.reason.startswith(invariant)
+
+
+@pytest.mark.parametrize("change", [{"weight_ih_l0": 0}, {"bias_ih_l0": 30}])
+def test_a_network_that_ignores_its_input_is_not_taken_for_a_cached_result(tmp_path, change):
+    from rnnparity import weights
+
+    problem = reference_of(PLAIN).problem
+    parameters = problem.weights | {
+        name: np.full_like(problem.weights[name], value) for name, value in change.items()
+    }
+    weights.write(tmp_path / "w.safetensors", parameters)
+    case = PLAIN.replace(weights=str(tmp_path / "w.safetensors"), invariants=True)
+    assert evaluate("numpy-loop", "cpu", case).verdict == "pass"
+
+
+@pytest.mark.parametrize("regime", ["constant", "positive", "identity"])
+@pytest.mark.parametrize("name", ["torch-rnn", "numpy-loop", "torch-loop", "jax-scan"])
+def test_errors_that_are_alike_are_expected_to_add_up(name, regime):
+    """Equal weights make equal errors: independent ones in the model would fail all four here."""
+    case = Case(config=RNNConfig(input_size=4, hidden_size=256), T=100, B=2, regime=regime)
+    judgement = evaluate(name, "cpu", case)
+    assert judgement.verdict == "pass", judgement.reason
+    assert max(quantity.z for quantity in judgement.quantities.values()) < LIMIT / 2

@@ -137,46 +137,9 @@ def check(
     )
 
 
-@app.command()
-def run(
-    implementations: Implementations = None,
-    peers: Peers = False,
-    preset: Preset = "quick",
-    device: Device = None,
-    dtype: Dtype = None,
-    weights: Weights = None,
-    prefix: Prefix = None,
-    input_: Input = None,
-    lengths: Lengths = None,
-    nonlinearity: OfWeights = Nonlinearity.tanh,
-    batch_first: BatchFirst = False,
-    threads: Threads = 1,
-    matmul_precision: Precision = "float32",
-    timeout: Timeout = 120.0,
-    out: Out = None,
-    json: Json = False,
-    resume: Resume = False,
-) -> None:
-    """Do the main job: check every implementation that is here and show the result."""
-    check(
-        implementations,
-        peers,
-        preset,
-        device,
-        dtype,
-        weights,
-        prefix,
-        input_,
-        lengths,
-        nonlinearity,
-        batch_first,
-        threads,
-        matmul_precision,
-        timeout,
-        out,
-        json,
-        resume,
-    )
+app.command(
+    "run", help="Do the main job: check every implementation that is here, and show the result."
+)(check)
 
 
 @app.command()

@@ -39,6 +39,10 @@ class RNNConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if not 0 <= self.dropout <= 1:
             raise UsageError(f"dropout is {self.dropout}, expected a probability from 0 to 1")
 
+    def time_major(self) -> "RNNConfig":
+        """Return the same with the time dimension first."""
+        return msgspec.structs.replace(self, batch_first=False)
+
     @property
     def num_directions(self) -> int:
         """2 if bidirectional, else 1."""

@@ -7,7 +7,6 @@ the layers saw and did on the way is kept (`Trace`), for the model of rounding t
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,7 +62,7 @@ def truth(case: Case, problem: Problem) -> Truth:
     def take(name: str, array: Array) -> Array:
         return time_major(case, name, array)[:, problem.rows].astype(higher)
 
-    config = msgspec.structs.replace(case.config, batch_first=False)
+    config = case.config.time_major()
     lengths = None if problem.lengths is None else problem.lengths[problem.rows]
     weights = {name: value.astype(higher) for name, value in problem.weights.items()}
     h0 = None if problem.h0 is None else take("h0", problem.h0)

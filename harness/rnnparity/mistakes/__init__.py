@@ -102,7 +102,7 @@ def product(a: Array, b: Array) -> Array:
 
 def make_setup(case: Case, problem: Problem, dtype: Any) -> Setup:
     """Return a case's arrays, time-major, the judged rows, in a precision."""
-    config = replace_batch_first(case.config)
+    config = case.config.time_major()
     weights = {name: value.astype(dtype) for name, value in problem.weights.items()}
     x = _take(case, problem, "x", problem.x, dtype)
     grad_h_n = _take(case, problem, "grad_h_n", problem.grad_h_n, dtype)
@@ -116,13 +116,6 @@ def make_setup(case: Case, problem: Problem, dtype: Any) -> Setup:
         grad_output=_take(case, problem, "grad_output", problem.grad_output, dtype),
         grad_h_n=grad_h_n,
     )
-
-
-def replace_batch_first(config: RNNConfig) -> RNNConfig:
-    """Return a configuration with the time dimension first."""
-    import msgspec
-
-    return msgspec.structs.replace(config, batch_first=False)
 
 
 def _take(case: Case, problem: Problem, name: str, array: Array, dtype: Any) -> Array:

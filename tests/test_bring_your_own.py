@@ -1,7 +1,9 @@
 """What users bring: an implementation, tests, weights, inputs."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +190,66 @@ def test_an_rnn_among_other_layers_is_found_or_asked_for():
         "lstm.weight_hh_l0": np.ones((16, 4), "f4"),
     }
     assert weights.read(inner | lstm).keys() == found.keys()
+
+
+def test_a_live_module_with_an_rnn_inside_brings_its_configuration():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    implementation, _ = loaded("torch-loop")
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.RNN(3, 4, nonlinearity="relu", batch_first=True)
+            self.head = torch.nn.Linear(4, 2)
+
+    model = Model()
+    config = weights.config_of(model, weights.read(model))
+    assert (config.nonlinearity, config.batch_first) == ("relu", True)
+    assert_parity(implementation.layer, weights=model, x=torch.randn(2, 5, 3))
+
+
+def test_assert_parity_says_what_it_does_not_know():
+    implementation, _ = loaded("numpy-loop")
+
+    def layer(x, h0, cell, nonlinearity, eps=0.0):
+        return implementation.layer(x, h0, cell, nonlinearity)
+
+    x = np.ones((6, 3, 3))
+    assert_parity(layer, weights=_parameters(), x=x, framework="numpy")
+    for arguments, message in (
+        ({}, "give framework="),
+        ({"framework": "numpy", "device": "cuda"}, "no device 'cuda' for numpy here"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            assert_parity(layer, weights=_parameters(), x=x, **arguments)
+    for implementation in (dict, lambda x: x):
+        with pytest.raises(UsageError, match="expected layer"):
+            assert_parity(implementation, weights=_parameters(), framework="numpy")
+
+
+def test_a_module_of_the_current_folder_and_an_attribute_of_it_are_found(tmp_path):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "mod.py").write_text(
+        "from elman import numpy_loop\n"
+        "class fast:\n    framework = 'numpy'\n    layer = staticmethod(numpy_loop.layer)\n"
+        "framework, layer = 'numpy', numpy_loop.layer\n"
+    )
+    weights.write(tmp_path / "w.safetensors", _parameters())
+    command = Path(sys.executable).parent / "rnnparity"
+    arguments = ("check", "pkg.mod", "pkg.mod:fast", "--weights", "w.safetensors", "--json")
+    done = subprocess.run([command, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    names = {record["implementation"] for record in json.loads(done.stdout)["records"]}
+    assert names == {"pkg.mod", "pkg.mod:fast"}
+
+
+def test_a_file_named_like_a_library_hides_nothing(tmp_path):
+    run("rnnparity", "new", "copy.py", cwd=tmp_path)
+    weights.write(tmp_path / "w.safetensors", _parameters())
+    command = Path(sys.executable).parent / "rnnparity"
+    arguments = ("check", "copy.py", "--weights", "w.safetensors")
+    done = subprocess.run([command, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_export_from_the_command_line(tmp_path):

@@ -113,6 +113,51 @@ def test_attributes_are_read(tmp_path):
     assert onnx_format.read(tmp_path / "b.onnx").reverse
 
 
+def _reversed_rnn(x, weight_ih, weight_hh, bias):
+    """An RNN that reads backwards, in plain NumPy: the judge of what `reverse` means."""
+    h, output = np.zeros((x.shape[1], 4)), np.zeros((*x.shape[:2], 4))
+    for t in reversed(range(len(x))):
+        output[t] = h = np.tanh(x[t] @ weight_ih.T + h @ weight_hh.T + bias)
+    return output
+
+
+def test_a_reverse_model_is_judged_on_reversed_input(tmp_path):
+    from rnnparity.api import case_of, keep
+
+    onnx.save(_model({"direction": "reverse"}), tmp_path / "a.onnx")
+    kept = keep(tmp_path / "a.onnx", {}, tmp_path)
+    x = np.random.default_rng(1).normal(size=(6, 2, 3)).astype("f4")
+    case = case_of(kept, "float32", tmp_path, x, None, None)
+    w = weights.read(tmp_path / "a.onnx")
+    expected = _reversed_rnn(
+        x, w["weight_ih_l0"], w["weight_hh_l0"], w["bias_ih_l0"] + w["bias_hh_l0"]
+    )
+    found = reference_of(case).true.values["output"][::-1]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(reference_of(case).true.values["output"] - expected).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"direction": "sideways"}, "unknown direction"),
+        ({"domain": "com.example"}, "not ONNX's own"),
+        ({"direction": "bidirectional", "activations": ["Tanh"]}, "activations Tanh"),
+    ],
+)
+def test_models_that_only_look_like_it_are_refused(tmp_path, arguments, message):
+    onnx.save(_model(arguments), tmp_path / "a.onnx")
+    with pytest.raises(UsageError, match=message):
+        weights.read(tmp_path / "a.onnx")
+
+
+def test_a_name_with_control_characters_stays_one_line(tmp_path):
+    onnx.save(_model({"clip": 1.0, "name": "evil\x1b[31m\nline"}), tmp_path / "a.onnx")
+    with pytest.raises(UsageError, match="clip=1") as raised:
+        weights.read(tmp_path / "a.onnx")
+    assert str(raised.value).isprintable()
+
+
 def test_layers_that_are_not_stacked_are_refused(tmp_path):
     other = helper.make_node("RNN", ["x", "W", "R", "B"], ["z", "z_h"], hidden_size=4)
     onnx.save(_model(extra_nodes=[other]), tmp_path / "a.onnx")
@@ -208,7 +253,7 @@ def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
     }
     imported = onnx_format.read(folder / "model.onnx", inputs)
     told = {"nonlinearity": imported.nonlinearity, "batch_first": imported.batch_first}
-    _, config, _ = keep(imported.parameters, told, tmp_path)
+    config = keep(imported.parameters, told, tmp_path).config
     B = inputs[imported.x].shape[0 if config.batch_first else 1]
     h0 = np.zeros((1, B, config.hidden_size), "f4") if imported.h0 is None else imported.h0
     reproduced = 0

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from rnnparity import inputs, onnx_format, presets, registry, weights, workers
 from rnnparity.cases import Case
@@ -146,10 +146,10 @@ def weights_cases(
         UsageError: the source holds no weights of a `torch.nn.RNN`.
     """
     if isinstance(source, str | Path) and Path(source).suffix in (".pt", ".pth"):
-        kept, config, dtype = _keep_in_worker(Path(source), told, directory, prefix, settings)
+        kept = _keep_in_worker(Path(source), told, directory, prefix, settings)
     else:
-        kept, config, dtype = keep(source, told, directory, prefix)
-    plain = inputs.case(kept, config, dtype, directory, x, None, lengths)
+        kept = keep(source, told, directory, prefix)
+    plain = case_of(kept, kept.dtype, directory, x, None, lengths)
     cases = [plain, plain.replace(invariants=True)]
     if x is None:
         cases += [
@@ -159,12 +159,39 @@ def weights_cases(
             plain.replace(B=None),
             plain.replace(T=1, B=1),
         ]
-    return [case.replace(dtype=one) for one in dtypes or (dtype,) for case in cases]
+    return [case.replace(dtype=one) for one in dtypes or (kept.dtype,) for case in cases]
 
 
-def keep(
-    source: Any, told: dict[str, Any], directory: Path, prefix: str | None = None
-) -> tuple[str, RNNConfig, str]:
+class Kept(NamedTuple):
+    """Weights in a run's folder, and what their source says besides.
+
+    `reverse`, `h0` and `lengths` are an ONNX model's: it reads sequences backwards only; states and
+    lengths are stored in it, and go with an input.
+    """
+
+    path: str
+    config: RNNConfig
+    dtype: str
+    reverse: bool = False
+    h0: Any = None
+    lengths: Any = None
+
+
+def case_of(kept: Kept, dtype: str, directory: Path, x: Any, h0: Any, lengths: Any) -> Case:
+    """Return a case on kept weights and a user's input, which may be None.
+
+    Raises:
+        UsageError: they do not fit.
+    """
+    if x is not None:
+        h0 = kept.h0 if h0 is None else h0
+        lengths = kept.lengths if lengths is None else lengths
+        if kept.reverse:
+            x = inputs.reversed_in_time(x, kept.config, lengths)
+    return inputs.case(kept.path, kept.config, dtype, directory, x, h0, lengths)
+
+
+def keep(source: Any, told: dict[str, Any], directory: Path, prefix: str | None = None) -> Kept:
     """Read weights and write them into a folder, so that the run can be repeated.
 
     Args:
@@ -174,16 +201,17 @@ def keep(
         prefix: what their names begin with.
 
     Returns:
-        The path of the file, the configuration, and the dtype of the weights.
+        Where they are, their configuration and dtype.
 
     Raises:
         UsageError: they cannot be used.
     """
+    model = None
     if isinstance(source, str | Path) and Path(source).suffix == ".onnx" and Path(source).is_file():
         model = onnx_format.read(Path(source))
         told = {"nonlinearity": model.nonlinearity, "batch_first": model.batch_first}
     parameters = weights.read(source, prefix)
-    config = weights.config_of(source, parameters, **told)
+    config = weights.config_of(source, parameters, prefix, **told)
     digest = hashlib.sha256(b"".join(value.tobytes() for value in parameters.values()))
     path = directory / f"weights-{digest.hexdigest()[:8]}.safetensors"
     try:
@@ -191,7 +219,10 @@ def keep(
         weights.write(path, parameters)
     except OSError as error:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
-    return str(path.resolve()), config, parameters["weight_hh_l0"].dtype.name
+    kept = Kept(str(path.resolve()), config, parameters["weight_hh_l0"].dtype.name)
+    if model is None:
+        return kept
+    return kept._replace(reverse=model.reverse, h0=model.h0, lengths=model.lengths)
 
 
 def _keep_in_worker(
@@ -200,7 +231,7 @@ def _keep_in_worker(
     directory: Path,
     prefix: str | None,
     settings: Settings,
-) -> tuple[str, RNNConfig, str]:
+) -> Kept:
     """Only torch reads a .pt file, and torch is not imported into this process."""
     with tempfile.TemporaryDirectory() as folder:
         worker = workers.Worker(settings, Path(folder) / "worker.log")

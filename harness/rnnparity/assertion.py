@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity import api, borders, contract, inputs
+from rnnparity import api, borders, contract
 from rnnparity.borders import FRAMEWORKS
 from rnnparity.diagnosis import explain_failure
 from rnnparity.errors import UsageError
@@ -62,9 +62,12 @@ def assert_parity(
     loaded = _loaded(implementation, framework, x)
     with tempfile.TemporaryDirectory() as folder:
         told = {"nonlinearity": nonlinearity, "batch_first": batch_first}
-        kept, config, own = api.keep(weights, told, Path(folder), prefix)
-        case = inputs.case(kept, config, dtype or own, Path(folder), x, h0, lengths)
+        kept = api.keep(weights, told, Path(folder), prefix)
+        case = api.case_of(kept, dtype or kept.dtype, Path(folder), x, h0, lengths)
         border = borders.get(loaded.framework, settings)
+        if device not in border.devices():
+            there = ", ".join(border.devices())
+            raise UsageError(f"no device {device!r} for {loaded.framework} here: there is {there}")
         against = reference(case)
         outcome = execute(loaded, border, case, against.problem, device)
         judgement = judge(case, outcome, against)
@@ -80,16 +83,15 @@ def assert_parity(
 
 def _loaded(implementation: Any, framework: str | None, x: Any) -> contract.Implementation:
     name = str(getattr(implementation, "__name__", type(implementation).__name__))
-    if callable(implementation) and not hasattr(implementation, "layer"):
-        home = sys.modules.get(getattr(implementation, "__module__", ""))
+    if not hasattr(implementation, "layer") and not hasattr(implementation, "rnn"):
+        home = sys.modules.get(getattr(implementation, "__module__", None) or "")
         framework = framework or getattr(home, "framework", None) or _of_array(x)
         if framework not in FRAMEWORKS:
             raise UsageError(
                 f"whose arrays {name} takes is not known: give framework=, one of "
                 f"{', '.join(FRAMEWORKS)}"
             )
-        whole = len(inspect.signature(implementation).parameters) == 5
-        kind = "rnn" if whole else "layer"
+        kind = _kind(name, implementation)
         implementation = SimpleNamespace(framework=framework, **{kind: implementation})
     try:
         return contract.from_object(name, implementation)
@@ -97,9 +99,24 @@ def _loaded(implementation: Any, framework: str | None, x: Any) -> contract.Impl
         raise UsageError(f"{name}: {error}") from None
 
 
+def _kind(name: str, function: Any) -> str:
+    """Tell `layer(x, h0, cell, nonlinearity)` from `rnn(x, h0, weights, config, lengths)`."""
+    expected = "expected layer(x, h0, cell, nonlinearity) or rnn(x, h0, weights, config, lengths)"
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} is no function with a signature: {expected}") from None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    if len(required) not in (4, 5):
+        raise UsageError(f"{name} takes {len(required)} arguments: {expected}")
+    return "layer" if len(required) == 4 else "rnn"
+
+
 def _of_array(x: Any) -> str | None:
+    """Return the framework that an array can only be of; anybody may hand over a NumPy one."""
     root = type(x).__module__.partition(".")[0]
-    return {"jaxlib": "jax"}.get(root, root) if x is not None else None
+    return {"jaxlib": "jax", "jax": "jax", "torch": "torch"}.get(root)
 
 
 def _message(loaded: contract.Implementation, device: str, case: str, judgement: Judgement) -> str:

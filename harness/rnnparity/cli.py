@@ -55,7 +55,9 @@ Dtype = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Check on the weights in a .safetensors or .pt file.", show_default=False),
+    typer.Option(
+        help="Check on the weights in a .safetensors, .pt or .onnx file.", show_default=False
+    ),
 ]
 Prefix = Annotated[
     str | None,
@@ -184,6 +186,8 @@ def export(
 
     if target.suffix != ".onnx":
         raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")
+    if weights.suffix.lower() == ".onnx":
+        raise UsageError(f"{weights} is an ONNX model already: give .safetensors or .pt")
     parameters = reader.read(weights, prefix)
     config = reader.infer_config(
         parameters, nonlinearity=str(nonlinearity), batch_first=batch_first

@@ -163,17 +163,18 @@ def _declared(module: Any, name: str, default: Any, known: tuple[str, ...]) -> A
 def _import(target: str) -> Any:
     if target.endswith(".py"):
         path = Path(target)
-        sys.path.insert(0, str(path.parent))
-        spec = importlib.util.spec_from_file_location(path.stem, path)
+        sys.path.append(str(path.parent))  # its neighbours, but nothing that hides a library
+        name = f"_rnnparity_{path.stem}"
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
+        sys.modules[name] = module
         spec.loader.exec_module(module)
         return module
     name, _, attribute = target.partition(":")
     if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path.append(str(Path.cwd()))
     module = importlib.import_module(name)
     return getattr(module, attribute) if attribute else module
 

@@ -32,6 +32,18 @@ def load_array(path: Path) -> Array:
         raise UsageError(f"{path} is not an array saved with numpy.save: {line}") from None
 
 
+def reversed_in_time(x: Any, config: RNNConfig, lengths: Any) -> Array:
+    """Return sequences turned round, each within its own length: what a reverse RNN reads."""
+    x = np.array(_numbers("x", x))
+    axis = 1 if config.batch_first and x.ndim == 3 else 0
+    if lengths is None:
+        return np.asarray(np.flip(x, axis))
+    time_major = np.moveaxis(x, axis, 0)
+    for row, length in enumerate(np.asarray(lengths)):
+        time_major[:length, row] = time_major[:length, row][::-1].copy()
+    return np.asarray(x)
+
+
 def parse_lengths(text: str) -> Array:
     """Read lengths: `5,3,8`, or the path of a `.npy` file.
 

@@ -65,7 +65,7 @@ def read(path: Path, inputs: Mapping[str, Array] | None = None) -> Imported:
         nodes = [node for node in graph.node if node.op_type == "RNN"]
         if not nodes:
             kinds = sorted({node.op_type for node in graph.node}) or ["nothing"]
-            raise UsageError(f"{path} has no RNN node, but {', '.join(kinds[:6])}")
+            raise UsageError(f"{path} has no RNN node, but {_clean(', '.join(kinds[:6]))}")
         _check_stacked(path, graph, nodes)
         layers = [_layer(path, node, values) for node in nodes]
     except UsageError:
@@ -94,6 +94,8 @@ def write(
     dtype = parameters["weight_hh_l0"].dtype
     if dtype.name not in ("float32", "float64", "float16"):
         raise UsageError(f"ONNX's RNN has no {dtype.name}: convert the weights to float32")
+    if len({value.dtype for value in parameters.values()}) > 1:
+        raise UsageError("the parameters have several dtypes: ONNX's RNN takes one")
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     D, H, I = config.num_directions, config.hidden_size, config.input_size
     stored, nodes = [], []
@@ -197,18 +199,26 @@ def _stored(path: Path, graph: Any) -> dict[str, Array]:
             place = (folder / entries.get("location", "")).resolve()
             if not place.is_relative_to(folder) or not place.is_file():
                 raise UsageError(
-                    f"{path} keeps {tensor.name} in {entries.get('location')!r}: expected a file "
-                    "in its own folder"
+                    f"{path} keeps {_clean(tensor.name)} in "
+                    f"{_clean(entries.get('location', ''))!r}: "
+                    "expected a file in its own folder"
                 )
             size = int(np.prod(list(tensor.dims), dtype=object)) * 8
             if size > 8 * max(place.stat().st_size, 1):
-                raise UsageError(f"{path}: {tensor.name} is larger than the file that holds it")
+                raise UsageError(
+                    f"{path}: {_clean(tensor.name)} is larger than the file that holds it"
+                )
             onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
         values[tensor.name] = onnx.numpy_helper.to_array(tensor)
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
             values[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
     return values
+
+
+def _clean(text: str) -> str:
+    """Return a name out of a file as one line without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:80]
 
 
 @dataclass(frozen=True)
@@ -226,32 +236,40 @@ class _Layer:
 def _layer(path: Path, node: Any, values: Mapping[str, Array]) -> _Layer:
     onnx = _onnx()
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    name = node.name or node.output[0] or "RNN"
+    name = _clean(node.name or node.output[0] or "RNN")
+    if node.domain not in ("", "ai.onnx"):
+        raise UsageError(f"{path}: {name} is of the domain {_clean(node.domain)}, not ONNX's own")
     if "clip" in attributes:
         raise UsageError(f"{path}: {name} has clip={attributes['clip']:g}: torch.nn.RNN has none")
     direction = attributes.get("direction", b"forward").decode()
+    if direction not in ("forward", "reverse", "bidirectional"):
+        raise UsageError(f"{path}: {name} has the unknown direction {_clean(direction)}")
     D = 2 if direction == "bidirectional" else 1
     activations = [a.decode() for a in attributes.get("activations", [b"Tanh"] * D)]
     foreign = [a for a in activations if a.lower() not in ("tanh", "relu")]
-    if foreign or len(set(activations)) > 1:
+    if foreign or len(set(activations)) > 1 or len(activations) != D:
         raise UsageError(
-            f"{path}: {name} has activations {', '.join(activations)}: torch.nn.RNN has tanh or "
-            "relu, one for all directions"
+            f"{path}: {name} has activations {_clean(', '.join(activations))}: "
+            "torch.nn.RNN has tanh or relu, one for all directions"
         )
     inputs = [*node.input, *[""] * (6 - len(node.input))]
     _, w, r, b, lengths, h0 = inputs
     for key in (w, r, b, lengths, h0):
         if key in (w, r) and key not in values:
-            raise UsageError(f"{path}: {name}'s {key or 'weights'} are not stored in the file")
+            raise UsageError(
+                f"{path}: {name}'s {_clean(key) or 'weights'} are not stored in the file"
+            )
     weight_ih, weight_hh = values[w], values[r]
     if b and b not in values:
-        raise UsageError(f"{path}: {name}'s {b} is not stored in the file")
+        raise UsageError(f"{path}: {name}'s {_clean(b)} is not stored in the file")
     H = weight_hh.shape[2]
     if weight_ih.ndim != 3 or weight_ih.shape[:2] != (D, H) or weight_hh.shape != (D, H, H):
         raise UsageError(
             f"{path}: {name} has W {weight_ih.shape} and R {weight_hh.shape}, expected "
             f"({D}, H, I) and ({D}, H, H)"
         )
+    if attributes.get("hidden_size", H) != H or (b and values[b].shape != (D, 2 * H)):
+        raise UsageError(f"{path}: {name}'s hidden_size or B do not fit R {weight_hh.shape}")
     cells = []
     for d in range(D):
         cell = {"weight_ih": weight_ih[d], "weight_hh": weight_hh[d]}
@@ -269,14 +287,14 @@ def _layer(path: Path, node: Any, values: Mapping[str, Array]) -> _Layer:
 def _check_stacked(path: Path, graph: Any, nodes: list[Any]) -> None:
     """Make sure that every RNN node reads the one before it, rearranged at most."""
     made_by = {output: node for node in graph.node for output in node.output}
-    for before, node in pairwise(nodes):
-        source, seen = made_by.get(node.input[0]), 0
-        while source is not None and source.op_type in _REARRANGING and seen < 20:
-            source, seen = made_by.get(source.input[0]), seen + 1
-        if source is not before:
+    for before, node in pairwise([None, *nodes]):
+        value, seen = node.input[0], 0
+        while value in made_by and made_by[value].op_type in _REARRANGING and seen < 20:
+            value, seen = made_by[value].input[0], seen + 1
+        if value in made_by if before is None else value != before.output[0]:
             raise UsageError(
-                f"{path}: {node.name or node.output[0]} does not read the RNN before it: expected "
-                "stacked RNN nodes with nothing but transposes and reshapes between them"
+                f"{path}: {_clean(node.name or node.output[0])} does not read the RNN before it: "
+                "expected stacked RNN nodes with nothing but transposes and reshapes between them"
             )
 
 

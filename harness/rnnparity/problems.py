@@ -146,6 +146,8 @@ def build(case: Case) -> Problem:
     def states(a: Array) -> Array:
         return a.astype(dtype) if case.B is not None else a[:, 0].astype(dtype)
 
+    if case.inputs is not None and not np.isfinite(layout(x).astype(np.float64)).all():
+        raise UsageError(f"{case.inputs}: x has values too large for {case.dtype}")
     return Problem(
         {name: value.astype(dtype) for name, value in parameters.items()},
         layout(x),

@@ -84,21 +84,27 @@ def framework_hint(spec: Spec) -> str | None:
     """Return the framework that a module declares in so many words, without importing it."""
     target = spec.target.partition(":")[0]
     if not target.endswith(".py"):
-        found = find_spec(target) if _importable(target) else None
+        try:
+            found = find_spec(target)
+        except (ImportError, ValueError):
+            return None
         if found is None or found.origin is None:
             return None
         target = found.origin
-    declared = re.search(r"""^framework = ["'](\w+)["']""", Path(target).read_text(), re.MULTILINE)
+    declared = re.search(
+        r"""^framework = ["'](\w+)["']""",
+        Path(target).read_text(encoding="utf-8", errors="replace"),
+        re.MULTILINE,
+    )
     return declared[1] if declared else None
 
 
 def _importable(module: str) -> bool:
-    root = module.partition(".")[0]
+    """Whether a module can be found, in the current folder too, without importing it."""
+    path = Path(*module.split("."))
+    if path.with_suffix(".py").is_file() or path.is_dir():
+        return True
     try:
-        return (
-            find_spec(root) is not None
-            or Path(*module.split(".")).exists()
-            or Path(f"{root}.py").exists()
-        )
+        return find_spec(module.partition(".")[0]) is not None
     except (ImportError, ValueError):
         return False

@@ -67,7 +67,7 @@ def judge(
             quantities[name] = _difference(case, name, array, reference, other)
             reasons += _reasons(name, quantities[name])
         reasons += _broken_invariants(case, outcome, reference)
-        reasons += _is_cached(case, outcome, reference)
+        reasons = _is_cached(case, outcome, reference) + reasons
         reasons += _outside_range(case, outcome)
         if reference.horizon is not None and not reasons:
             reasons += _steps_do_not_follow(case, outcome, reference)

@@ -79,8 +79,8 @@ def _choose(tensors: dict[str, Any], prefix: str | None, label: str) -> dict[str
             f"{label} has no parameters of a torch.nn.RNN (weight_ih_l0, ...), but "
             f"{_some(sorted(tensors))}"
         )
-    if set(groups) == {""}:  # nothing but an RNN: then every name has to be one of it
-        return tensors
+    if set(groups) == {""}:  # an RNN's own names: then what stands beside them is of it, too
+        return {name: value for name, value in tensors.items() if "." not in name}
     rnns = {name: group for name, group in groups.items() if _is_rnn(group)}
     if len(rnns) == 1 or len(groups) == 1:
         return next(iter((rnns or groups).values()))
@@ -148,13 +148,16 @@ def infer_config(parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
     return config
 
 
-def config_of(module: Any, parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
+def config_of(
+    source: Any, parameters: Mapping[str, Array], prefix: str | None = None, **told: Any
+) -> RNNConfig:
     """Return the configuration of a live `torch.nn.RNN`, or infer it from anything else's.
 
     Raises:
         UsageError: as `infer_config`.
     """
-    if getattr(module, "mode", None) not in ("RNN_TANH", "RNN_RELU"):
+    module = _live_rnn(source, parameters, prefix)
+    if module is None:
         return infer_config(parameters, **told)
     return infer_config(
         parameters,
@@ -162,6 +165,20 @@ def config_of(module: Any, parameters: Mapping[str, Array], **told: Any) -> RNNC
         batch_first=module.batch_first,
         dropout=module.dropout,
     )
+
+
+def _live_rnn(source: Any, parameters: Mapping[str, Array], prefix: str | None) -> Any:
+    """Return the `torch.nn.RNN` that the parameters were read from, if the source is a module."""
+    if not hasattr(source, "named_modules"):
+        return None
+    found = {
+        name: module
+        for name, module in source.named_modules()
+        if getattr(module, "mode", None) in ("RNN_TANH", "RNN_RELU")
+    }
+    if prefix is not None:
+        return found.get(prefix.rstrip("."))
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def write(path: Path, parameters: Mapping[str, Array]) -> None:
@@ -174,7 +191,8 @@ def write(path: Path, parameters: Mapping[str, Array]) -> None:
 def _read_file(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise UsageError(f"no file {path}: expected a .safetensors, .pt or .onnx file")
-    if path.suffix == ".safetensors":
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -184,9 +202,9 @@ def _read_file(path: Path) -> Mapping[str, Any]:
             raise UsageError(f"{path} is not a safetensors file: {_line(error)}") from None
         except Exception as error:  # a dtype that NumPy lacks is an AttributeError, and so on
             raise UsageError(f"{path} cannot be read: {_line(error)}") from None
-    if path.suffix in (".pt", ".pth"):
+    if suffix in (".pt", ".pth"):
         return _read_pt(path)
-    if path.suffix == ".onnx":
+    if suffix == ".onnx":
         from rnnparity import onnx_format
 
         return onnx_format.read(path).parameters

@@ -82,7 +82,8 @@ class Worker:
                     max_workers=1,
                     initializer=_begin,
                     initargs=(str(self._log),),
-                    env=self._settings.environment_variables(),
+                    # The current folder is no place to import libraries from.
+                    env=self._settings.environment_variables() | {"PYTHONSAFEPATH": "1"},
                 )
             future = self._executor.submit(function, *args, **kwargs)
         try:

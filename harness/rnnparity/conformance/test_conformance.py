@@ -7,6 +7,7 @@ import pytest
 from rnnparity.cases import Case, full_id
 from rnnparity.conformance import matrix
 from rnnparity.conformance.evaluation import SETTINGS, evaluate, find_device
+from rnnparity.errors import UsageError
 from rnnparity.registry import resolve_all
 
 os.environ.update(SETTINGS.environment_variables())  # before any framework is imported
@@ -17,11 +18,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" not in metafunc.fixturenames:
         return
     named = metafunc.config.getoption("--rnn-impl")
+    try:
+        specs = resolve_all(named or [], peers=not named)
+    except UsageError as error:
+        raise pytest.UsageError(f"--rnn-impl: {error}") from None
     metafunc.parametrize(
         ("implementation", "kind", "case"),
         [
             pytest.param(spec.target if named else spec.name, kind, case, id=_id(spec, kind, case))
-            for spec in resolve_all(named or [], peers=not named)
+            for spec in specs
             for kind in matrix.kinds(spec)
             for case in (matrix.cases_of_peers() if spec.peer else matrix.cases())
         ],

@@ -13,7 +13,7 @@ from rnnparity import problems
 from rnnparity.cases import Case
 from rnnparity.dtypes import numpy_dtype, underflow, unit_roundoff
 from rnnparity.problems import Problem
-from rnnparity.rounding import units
+from rnnparity.rounding import KINK, units
 from rnnparity.truth import Truth, truth
 
 Array = NDArray[Any]
@@ -24,6 +24,9 @@ Array = NDArray[Any]
 # takes many unit roundoffs.
 CHAOTIC = 1 / 32
 CHAOTIC_ROUNDOFFS = 64
+
+# Relu stops being linear where its kink is within reach, which is ten units: ten times sooner.
+CHAOTIC_RELU = CHAOTIC / KINK
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def _judged(
     case: Case, true: Truth, sizes: dict[str, Array], finite: dict[str, NDArray[np.bool_]]
 ) -> dict[str, NDArray[np.bool_]]:
     tiny = 1e3 * underflow(case.dtype)
-    share = max(CHAOTIC, CHAOTIC_ROUNDOFFS * unit_roundoff(case.dtype))
+    share = CHAOTIC if case.config.nonlinearity == "tanh" else CHAOTIC_RELU
+    share = max(share, CHAOTIC_ROUNDOFFS * unit_roundoff(case.dtype))
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
         if name.startswith("grad_"):
@@ -82,25 +86,30 @@ def _judged(
         else:
             calm = _calm(true, name, sizes[name], share, tiny)
         masks[name] = np.broadcast_to(calm, value.shape) & finite[name]
+        if name == "h_n":  # the end of the same rows
+            masks[name] = masks[name] & masks["output"].all(axis=(0, 2)).reshape(1, -1, 1)
     return masks
 
 
 def _calm(true: Truth, name: str, unit: Array, share: float, tiny: float) -> NDArray[np.bool_]:
-    """Return the steps and rows in which the unit is small beside the quantity's own size."""
+    """Return the steps and rows before rounding takes over, in the order of each direction.
+
+    What was chaotic once stays so, also where the unit happens to shrink again. Relu's states may
+    grow by many orders of magnitude: their size is that of the steps so far.
+    """
     value, config = true.values[name], true.config
-    largest = unit.max(axis=2, keepdims=True)
-    if config.nonlinearity == "tanh" or name in ("h_n", "next_h_n"):
-        calm: NDArray[np.bool_] = largest <= share * _rms(value) + tiny
-        return calm
-    # Relu's states may grow by many orders of magnitude: the size is that of the steps so far, in
-    # the order of each direction.
-    calm = np.ones(largest.shape, bool)
+    if name in ("h_n", "next_h_n"):
+        small: NDArray[np.bool_] = unit.max(axis=2, keepdims=True) <= share * _rms(value) + tiny
+        return small
+    calm = np.ones((*value.shape[:2], 1), bool)
     for d in range(config.num_directions):
-        own = slice(d * config.hidden_size, (d + 1) * config.hidden_size)
-        reach = np.abs(value[:, :, own]).max(axis=2, keepdims=True)
-        size = np.maximum.accumulate(reach[::-1] if d else reach, axis=0)
-        size = size[::-1] if d else size
-        calm &= unit[:, :, own].max(axis=2, keepdims=True) <= share * size + tiny
+        own, order = slice(d * config.hidden_size, (d + 1) * config.hidden_size), 1 - 2 * d
+        size: Any = _rms(value)
+        if config.nonlinearity == "relu":
+            reach = np.abs(value[::order, :, own]).max(axis=2, keepdims=True)
+            size = np.maximum.accumulate(reach, axis=0)
+        small = unit[::order, :, own].max(axis=2, keepdims=True) <= share * size + tiny
+        calm &= np.logical_and.accumulate(small, axis=0)[::order]
     return calm
 
 
@@ -111,6 +120,7 @@ def _finite(case: Case, true: Truth) -> dict[str, NDArray[np.bool_]]:
     """
     config = true.config
     largest = float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)
+    largest = min(largest, 1e150)  # variances, their squares, are kept in float64
     largest /= config.input_size + 2 * config.hidden_size  # a sum of so many terms must fit, too
 
     def over(arrays: list[Array]) -> NDArray[np.bool_]:

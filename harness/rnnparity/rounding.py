@@ -28,11 +28,6 @@ from rnnparity.truth import Trace, Truth, named_gradients
 
 Array = NDArray[Any]
 
-# Error of tanh in unit roundoffs, as a standard deviation. Kept libraries are within 1 to 5 ULP (2
-# to 10 unit roundoffs) at worst (XLA's CPU tanh: 5), and well below that on average. Half of the
-# variance has one sign everywhere: an approximation may be a little high throughout.
-TANH_ERROR = 2.0
-
 # Share of an error that stays the same at every step of a sequence: near a fixed point of the
 # recurrence an implementation makes nearly the same rounding errors again and again; independent
 # errors alone would let them average out.
@@ -194,7 +189,7 @@ def _layer(dx: Array, dh0: Array, replicas: _Replicas, nonlinearity: str) -> tup
     moved = bool(dx.any())
     if nonlinearity == "tanh":
         slope = 1 / np.cosh(np.clip(np.asarray(a, np.float64), -300, 300)) ** 2
-        each = TANH_ERROR / np.sqrt(2)
+        each = arithmetic.tanh_error / np.sqrt(2)
         error = np.sqrt(arithmetic.rounded(each * np.sqrt(3) * trace.output))
         made_h = arithmetic.round(trace.output).astype(np.float64) - trace.output
         throughout = each * arithmetic.u * trace.output
@@ -266,7 +261,7 @@ def one_step(trace: Trace, h_before: Array, dtype: str, nonlinearity: str) -> tu
     nearest = np.clip(np.maximum(np.abs(a) - KINK * deviation, 0), 0, 300)
     moved = deviation / np.cosh(nearest) ** 2
     h = np.tanh(a)
-    return h, np.sqrt(moved**2 + arithmetic.rounded(TANH_ERROR * np.sqrt(3) * h))
+    return h, np.sqrt(moved**2 + arithmetic.rounded(arithmetic.tanh_error * np.sqrt(3) * h))
 
 
 def _made_forward(trace: Trace, arithmetic: Arithmetic) -> Array:

@@ -35,7 +35,7 @@ Array = NDArray[Any]
 OURS = f"error in units of predicted rounding, limit {LIMIT:g} (ours)"
 
 # A case's cost, in multiply-adds of one forward pass; large ones are drawn, huge ones drawn again.
-COST = 3e8
+COST = 1e8
 
 # Draws per shape: other weights, inputs and spectral radius, without compiling again.
 DRAWS = 5

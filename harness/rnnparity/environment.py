@@ -24,7 +24,7 @@ def environment(settings: Settings) -> dict[str, Any]:
         "rnnparity": version("rnnparity"),
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(_without_folders(argument) for argument in sys.argv),
         "python": platform.python_version(),
         "os": platform.platform(),
         "machine": platform.machine(),
@@ -59,6 +59,11 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _without_folders(argument: str) -> str:
+    """Return a command's argument; of an absolute path the last part, which is all that matters."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _commit() -> str | None:

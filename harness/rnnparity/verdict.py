@@ -22,7 +22,7 @@ Array = NDArray[Any]
 # The largest error that passes, in units. An error that many roundings add up to is close to normal
 # with a standard deviation of at most one unit: among the 10^8 elements of a large run the largest
 # is then below 6. The unit itself comes from 32 replicas and can be low by a third in some of as
-# many elements, which makes that 9. Measured: right implementations stay below 7 (docs/verdict.md).
+# many elements, which makes that 9.
 LIMIT = 10.0
 
 

@@ -215,7 +215,7 @@ def selftest(
     from rnnparity import presets
     from rnnparity import selftest as tester
 
-    shapes = 260 if full else 6
+    shapes = 264 if full else 6
     cases = presets.mistake_cases(full)
     totals = {"soundness": shapes * tester.DRAWS, "sensitivity": len(cases)}
     console = _console(stderr=True)

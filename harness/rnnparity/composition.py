@@ -61,10 +61,10 @@ def run(
         for reverse in range(config.num_directions):
             row = k * config.num_directions + reverse
             source = _reversed(xp, x, span) if reverse else x
-            output, last = layer(source, h0[row, ...], cells[row], config.nonlinearity)
+            output, last = layer(source, h0[row], cells[row], config.nonlinearity)
             _check(output, last, source, config.hidden_size)
             if tape is not None:
-                tape.append(Call(source, h0[row, ...], output, cells[row]))
+                tape.append(Call(source, h0[row], output, cells[row]))
             if span is not None:
                 last = xp.take(xp.reshape(output, (-1, output.shape[2])), span.last, axis=0)
             outputs.append(_reversed(xp, output, span) if reverse else output)
@@ -72,7 +72,7 @@ def run(
         x = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=2)
     output = x if span is None else _masked(xp, x, span)
 
-    final = xp.stack(h_n, axis=0)
+    final = xp.stack(h_n, axis=0) if len(h_n) > 1 else h_n[0][None]
     if not batched:
         return output[:, 0, :], final[:, 0, :]
     return (xp.permute_dims(output, (1, 0, 2)) if config.batch_first else output), final
@@ -193,7 +193,11 @@ def _reversed(xp: Any, a: Any, span: _Span | None) -> Any:
 
 def _check(output: Any, last: Any, x: Any, H: int) -> None:
     T, B, _ = x.shape
-    for name, value, shape in (("output", output, (T, B, H)), ("h_n", last, (B, H))):
+    expected = (("output", output, (T, B, H)), ("h_n", last, (B, H)))
+    kind, dtype = type(x), x.dtype
+    if all(type(v) is kind and v.shape == shape and v.dtype == dtype for _, v, shape in expected):
+        return  # what nearly every call comes to, and what is timed
+    for name, value, shape in expected:
         if not is_array_api_obj(value) or array_namespace(value) is not array_namespace(x):
             raise ContractViolation(
                 f"layer returned {name} as a {type(value).__name__}, expected an array like x"

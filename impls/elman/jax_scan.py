@@ -4,7 +4,8 @@
 
 Source of the formula: the documentation of `torch.nn.RNN`. The input products of all time steps
 are one matrix product; the scan carries the hidden state and stacks what it was after each step.
-JAX differentiates through it.
+The recurrent weight is transposed once, before the loop: the barrier keeps XLA from moving that
+into it. JAX differentiates through it all.
 """
 
 from functools import partial
@@ -36,9 +37,10 @@ def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Ar
     activate = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
 
     projected = x @ weight_ih.T + (bias_ih + bias_hh)
+    transposed = jax.lax.optimization_barrier(weight_hh.T)
 
     def step(h: Array, projected_t: Array) -> tuple[Array, Array]:
-        h = activate(projected_t + h @ weight_hh.T)
+        h = activate(projected_t + h @ transposed)
         return h, h
 
     h, output = jax.lax.scan(step, h0, projected)

@@ -2,11 +2,11 @@
 
     h_t = tanh(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)
 
-Source of the formula: the documentation of `torch.nn.RNN`. The input products of all time steps
-are one BLAS call. The kernel then walks through time: to each step's slice of the output it adds
-one row of W_hh^T per hidden unit, which the compiler turns into vector instructions over all units,
-and applies the nonlinearity in place. For wide states BLAS's blocking of a matrix product is worth
-its call per step: there the recurrent product goes through it.
+Source of the formula: the documentation of `torch.nn.RNN`. Every matrix product here is of rows
+with rows (x_t with rows of W_ih, h with rows of W_hh). The kernel computes it in tiles of four
+times four of them: sixteen sums run side by side along the common dimension, which the compiler
+keeps in vector registers. tanh is a rational function, for the same reason. For wide states and
+large batches BLAS's blocking for the caches is worth its call per step: there it does the products.
 """
 
 from typing import Any
@@ -21,8 +21,19 @@ Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], 
 framework = "numpy"
 dtypes = ("float64", "float32")
 
-# Multiply-adds per step above which BLAS does the recurrent product.
-BLAS_FROM = 2**17
+# Multiply-adds per step above which BLAS does the products.
+BLAS_FROM = 2**25
+
+# tanh(x) = x P(x^2) / Q(x^2) for |x| <= REACH, beyond which float32's tanh is 1. Fitted for the
+# least largest relative error (2.1e-8) by iteratively reweighted least squares; highest power first.
+P = (1.3336867032890752e-08, 2.059628944982965e-05, 3.4948120682588633e-03, 0.1338037246975539)
+Q = (7.769291314997903e-07, 3.2843648430398275e-04, 2.5874030681287928e-02, 0.46713687887073946)
+P_0, REACH = 0.999999979233352, 9.01
+
+# Rows of x per round of the input product: as many as stay in a core's cache with the tiles.
+ROWS = 64
+
+_compiled = numba.njit(cache=True, fastmath={"contract", "nsz", "reassoc"})
 
 
 def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Array]:
@@ -38,55 +49,138 @@ def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Ar
         The output `[T, B, H]` and h_n `[B, H]`.
     """
     weight_ih, weight_hh, bias_ih, bias_hh = cell
-    T, B, I = x.shape
-    H = len(bias_ih)
-    output = np.empty((T, B, H), x.dtype)
-    np.dot(x.reshape(T * B, I), weight_ih.T, out=output.reshape(T * B, H))
-    bias, tanh = bias_ih + bias_hh, nonlinearity == "tanh"
-    transposed = np.ascontiguousarray(weight_hh.T)
+    (T, B, I), H = x.shape, len(bias_ih)
+    output, tanh = np.empty((T, B, H), x.dtype), nonlinearity == "tanh"
     if B * H * H < BLAS_FROM:
-        _recur(output, np.ascontiguousarray(h0), transposed, bias, tanh)
+        x, h0 = np.ascontiguousarray(x), np.ascontiguousarray(h0)
+        _recur(output, x, h0, weight_ih, weight_hh, bias_ih, bias_hh, tanh)
         return output, output[-1].copy()
+    np.dot(x.reshape(T * B, I), weight_ih.T, out=output.reshape(T * B, H))
     h, recurrent = h0, np.empty((B, H), x.dtype)
     for h_t in output:
-        np.dot(h, transposed, out=recurrent)
-        _finish(h_t, recurrent, bias, tanh)
+        np.dot(h, weight_hh.T, out=recurrent)
+        _finish(h_t, recurrent, bias_ih, bias_hh, tanh)
         h = h_t
     return output, h.copy()
 
 
-@numba.njit(cache=True, fastmath={"contract", "nsz"})
-def _recur(output: Array, h0: Array, transposed: Array, bias: Array, tanh: bool) -> None:
-    T, B, H = output.shape
-    for b in range(B):
-        h = h0[b]
-        for t in range(T):
-            a = output[t, b]
-            for i in range(H):
-                a[i] += bias[i]
-            for j in range(H):
-                h_j, row = h[j], transposed[j]
-                for i in range(H):
-                    a[i] += h_j * row[i]
-            _activate(a, tanh)
-            h = a
+@_compiled
+def _recur(
+    output: Array,
+    x: Array,
+    h0: Array,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array,
+    bias_hh: Array,
+    tanh: bool,
+) -> None:
+    (T, B, H), I = output.shape, x.shape[2]
+    bias = bias_ih + bias_hh
+    flat_x, flat = x.reshape(T * B, I), output.reshape(T * B, H)
+    for row in range(T * B):
+        flat[row] = bias
+    for row in range(0, T * B, ROWS):
+        _add_product(flat[row : row + ROWS], flat_x[row : row + ROWS], weight_ih)
+    h = h0
+    for t in range(T):
+        h_t = output[t]
+        _add_product(h_t, h, weight_hh)
+        _activate(h_t, tanh)
+        h = h_t
 
 
-@numba.njit(cache=True, fastmath={"contract", "nsz"})
-def _finish(h_t: Array, recurrent: Array, bias: Array, tanh: bool) -> None:
-    B, H = h_t.shape
-    for b in range(B):
-        a, r = h_t[b], recurrent[b]
-        for i in range(H):
-            a[i] += r[i] + bias[i]
-        _activate(a, tanh)
+@_compiled
+def _finish(h_t: Array, recurrent: Array, bias_ih: Array, bias_hh: Array, tanh: bool) -> None:
+    bias = bias_ih + bias_hh
+    for b in range(len(h_t)):
+        for i in range(len(bias)):
+            h_t[b, i] += recurrent[b, i] + bias[i]
+    _activate(h_t, tanh)
 
 
-@numba.njit(cache=True, fastmath={"contract", "nsz"}, inline="always")
+@_compiled
+def _add_product(out: Array, a: Array, w: Array) -> None:
+    """Add a w^T to out: `[M, N] += [M, K] [N, K]^T`."""
+    (M, N), K = out.shape, a.shape[1]
+    M_4, N_4 = M - M % 4, N - N % 4
+    zero = out.dtype.type(0)
+    for n in range(0, N_4, 4):
+        w0, w1, w2, w3 = w[n], w[n + 1], w[n + 2], w[n + 3]
+        for m in range(0, M_4, 4):
+            a0, a1, a2, a3 = a[m], a[m + 1], a[m + 2], a[m + 3]
+            s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = zero
+            s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = zero
+            for k in range(K):
+                v0, v1, v2, v3 = w0[k], w1[k], w2[k], w3[k]
+                u0, u1, u2, u3 = a0[k], a1[k], a2[k], a3[k]
+                s00 += u0 * v0
+                s01 += u0 * v1
+                s02 += u0 * v2
+                s03 += u0 * v3
+                s10 += u1 * v0
+                s11 += u1 * v1
+                s12 += u1 * v2
+                s13 += u1 * v3
+                s20 += u2 * v0
+                s21 += u2 * v1
+                s22 += u2 * v2
+                s23 += u2 * v3
+                s30 += u3 * v0
+                s31 += u3 * v1
+                s32 += u3 * v2
+                s33 += u3 * v3
+            _add_four(out[m], n, s00, s01, s02, s03)
+            _add_four(out[m + 1], n, s10, s11, s12, s13)
+            _add_four(out[m + 2], n, s20, s21, s22, s23)
+            _add_four(out[m + 3], n, s30, s31, s32, s33)
+        for m in range(M_4, M):
+            a0 = a[m]
+            s00 = s01 = s02 = s03 = zero
+            for k in range(K):
+                u0 = a0[k]
+                s00 += u0 * w0[k]
+                s01 += u0 * w1[k]
+                s02 += u0 * w2[k]
+                s03 += u0 * w3[k]
+            _add_four(out[m], n, s00, s01, s02, s03)
+    for n in range(N_4, N):
+        w0 = w[n]
+        for m in range(M):
+            a0, s00 = a[m], zero
+            for k in range(K):
+                s00 += a0[k] * w0[k]
+            out[m, n] += s00
+
+
+@_compiled
+def _add_four(row: Array, n: int, s0: float, s1: float, s2: float, s3: float) -> None:
+    row[n] += s0
+    row[n + 1] += s1
+    row[n + 2] += s2
+    row[n + 3] += s3
+
+
+@_compiled
 def _activate(a: Array, tanh: bool) -> None:
-    if tanh:
-        for i in range(len(a)):
-            a[i] = np.tanh(a[i])
+    flat = a.reshape(a.size)
+    kind = a.dtype.type
+    if not tanh:
+        for i in range(flat.size):
+            flat[i] = max(flat[i], kind(0))
+    elif a.itemsize == 4:
+        for i in range(flat.size):
+            flat[i] = _rational_tanh(flat[i])
     else:
-        for i in range(len(a)):
-            a[i] = max(a[i], a.dtype.type(0))
+        for i in range(flat.size):
+            flat[i] = np.tanh(flat[i])
+
+
+@_compiled
+def _rational_tanh(value: Any) -> Any:
+    f = np.float32
+    x = min(max(value, f(-REACH)), f(REACH))
+    s = x * x
+    p = (((f(P[0]) * s + f(P[1])) * s + f(P[2])) * s + f(P[3])) * s + f(P_0)
+    q = (((f(Q[0]) * s + f(Q[1])) * s + f(Q[2])) * s + f(Q[3])) * s + f(1)
+    return x * p / q

@@ -40,11 +40,14 @@ def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Ar
     np.dot(x.reshape(T * B, I), weight_ih.T, out=output.reshape(T * B, H))
     output += bias_ih + bias_hh
 
+    # Laid out as BLAS reads it, which is worth a copy if it is read more than a few times.
+    transposed = weight_hh.T if T < 8 else np.ascontiguousarray(weight_hh.T)
+    dot, add = np.dot, np.add
     h, recurrent = h0, np.empty((B, H), x.dtype)
     for h_t in output:  # a view: what is written to it is written to the output
-        np.dot(h, weight_hh.T, out=recurrent)
-        h_t += recurrent
-        activate(h_t, out=h_t)
+        dot(h, transposed, recurrent)
+        add(h_t, recurrent, h_t)
+        activate(h_t, h_t)
         h = h_t
     return output, h.copy()
 

@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rnnparity.api import bench as bench
     from rnnparity.api import check as check
+    from rnnparity.api import run as run
     from rnnparity.assertion import assert_parity as assert_parity
     from rnnparity.cases import Case as Case
     from rnnparity.config import RNNConfig as RNNConfig
@@ -16,14 +18,16 @@ if TYPE_CHECKING:
 
 _HOME = {
     "assert_parity": "rnnparity.assertion",
+    "bench": "rnnparity.api",
     "check": "rnnparity.api",
+    "run": "rnnparity.api",
     "Case": "rnnparity.cases",
     "RNNConfig": "rnnparity.config",
     "Settings": "rnnparity.settings",
     "UsageError": "rnnparity.errors",
 }
 
-__all__ = ["Case", "RNNConfig", "Settings", "UsageError", "assert_parity", "check"]
+__all__ = ["Case", "RNNConfig", "Settings", "UsageError", "assert_parity", "bench", "check", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""What Python callers use: `rnnparity.check(...)`, and the plan behind it."""
+"""What Python callers use: `check`, `bench` and `run`, and the plan behind them."""
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -12,9 +12,13 @@ from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.dtypes import NAMES
 from rnnparity.errors import UsageError
-from rnnparity.runs import TIMEOUT, Progress, Run, new_directory
+from rnnparity.reference import Reference
+from rnnparity.runs import TIMEOUT, Event, Progress, Run, new_directory
 from rnnparity.runs import check as run_check
 from rnnparity.settings import Settings
+from rnnparity.timing import sizes
+from rnnparity.timing.bench import BUDGET, PROCESSES, Plan, Step
+from rnnparity.timing.bench import bench as run_bench
 
 
 def check(
@@ -71,8 +75,7 @@ def check(
     for name in dtypes or ():
         if name not in NAMES:
             raise UsageError(f"no dtype {name!r}: there are {', '.join(NAMES)}")
-    if timeout <= 0:
-        raise UsageError(f"timeout is {timeout:g} s, expected more than 0")
+    _check_positive("timeout", timeout)
     if weights is None and any(given is not None for given in (prefix, x, lengths)):
         raise UsageError("prefix, x and lengths go with weights: give these, too")
     if weights is not None and cases is not None:
@@ -100,6 +103,134 @@ def check(
         resume=resume,
         progress=progress,
     )
+
+
+def bench(
+    *implementations: Any,
+    peers: bool = False,
+    preset: str = "cpu",
+    device: str | Sequence[str] | None = None,
+    dtype: str | Sequence[str] | None = None,
+    settings: Settings | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    timeout: float = TIMEOUT,
+    processes: int = PROCESSES,
+    budget: float = BUDGET,
+    progress: Callable[[Event | Step], None] = lambda event: None,
+) -> Run:
+    """Check implementations on the sizes of a preset, then time those that pass, in turns.
+
+    Args:
+        *implementations: as for `check`; `torch.nn.RNN`, the baseline, always comes along.
+        peers: whether the peers come along.
+        preset: of sizes: "quick", "cpu", "streaming", ...
+        device: device names or kinds; None for all that are found.
+        dtype: what to time in; float32 if None.
+        settings: threads and matmul precision.
+        out: the run's folder; `results/<time>-<preset>` if None.
+        resume: go on with the run in `out`.
+        timeout: seconds for one case and for an import.
+        processes: how many processes repeat each timing.
+        budget: seconds that the rounds of one timing take in each process, if rounds are short.
+        progress: called with every event of the check, then with every step of the timing.
+
+    Returns:
+        The run: `.timings`, `.records`, `.environment`, `.directory`, `.passed`.
+
+    Raises:
+        UsageError: something given cannot be used.
+    """
+    jobs = sizes.jobs(preset, tuple(_several(dtype) or ("float32",)))
+    plan = Plan(processes=processes, budget=budget, timeout=timeout)
+    return _timed(
+        implementations, peers, preset, [], jobs, device, settings, out, resume, plan, progress
+    )
+
+
+def run(
+    *implementations: Any,
+    peers: bool = False,
+    preset: str = "quick",
+    device: str | Sequence[str] | None = None,
+    dtype: str | Sequence[str] | None = None,
+    settings: Settings | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    timeout: float = TIMEOUT,
+    progress: Callable[[Event | Step], None] = lambda event: None,
+) -> Run:
+    """Do the main job: `check`, then `bench` what passes, into one folder.
+
+    Args:
+        *implementations: as for `check`.
+        peers: likewise.
+        preset: "quick"; "full", all cases, with the sizes of "cpu"; or one of sizes, with the cases
+            of "quick".
+        device: likewise.
+        dtype: only cases in these dtypes, and timings in them; if None, all cases, and float32.
+        settings: likewise.
+        out: likewise.
+        resume: likewise.
+        timeout: likewise.
+        progress: as for `bench`.
+
+    Returns:
+        The run.
+
+    Raises:
+        UsageError: something given cannot be used.
+    """
+    jobs = sizes.jobs("cpu" if preset == "full" else preset, tuple(_several(dtype) or ("float32",)))
+    cases = presets.preset("full" if preset == "full" else "quick")
+    cases = [case for case in cases if dtype is None or case.dtype in (_several(dtype) or ())]
+    plan = Plan(timeout=timeout) if preset != "quick" else Plan(3, 0.4, timeout)
+    return _timed(
+        implementations, peers, preset, cases, jobs, device, settings, out, resume, plan, progress
+    )
+
+
+def _timed(
+    implementations: Sequence[Any],
+    peers: bool,
+    preset: str,
+    cases: list[Case],
+    jobs: list[sizes.Job],
+    device: str | Sequence[str] | None,
+    settings: Settings | None,
+    out: str | Path | None,
+    resume: bool,
+    plan: Plan,
+    progress: Callable[[Event | Step], None],
+) -> Run:
+    settings = settings or Settings()
+    _check_positive("timeout", plan.timeout)
+    _check_positive("budget", plan.budget)
+    _check_positive("processes", plan.processes)
+    specs = registry.resolve_all([_text(one) for one in implementations], peers)
+    baseline = registry.registered().get(registry.BASELINE)
+    if baseline is not None and baseline not in specs:
+        specs.insert(0, baseline)
+    references: dict[Case, Reference] = {}
+    made = run_check(
+        specs,
+        dict.fromkeys([*cases, *(job.case for job in jobs)]),
+        Path(out) if out is not None else new_directory(preset),
+        settings=settings,
+        devices=_several(device),
+        timeout=plan.timeout,
+        resume=resume,
+        progress=progress,
+        references=references,
+    )
+    if not made.interrupted:
+        run_bench(made, specs, jobs, references, settings=settings, plan=plan, progress=progress)
+    return made
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise UsageError(f"{name} is {value:g}, expected more than 0")
 
 
 def _several(given: str | Sequence[str] | None) -> list[str] | None:

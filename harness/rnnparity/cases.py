@@ -27,6 +27,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         inputs: the path of a `.npz` file with x, laid out as the config says, and perhaps h0 and
             lengths; None to draw them.
         invariants: whether it is also run in the ways that must not matter (`invariants`).
+        judged: at most so many rows of the batch are judged; None for as many as can be afforded.
         weights: "digits", the model that comes with the package, or the path of a weights file.
     """
 
@@ -42,6 +43,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     weights: str | None = None
     inputs: str | None = None
     invariants: bool = False
+    judged: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse sizes that no RNN has.

@@ -73,7 +73,7 @@ Lengths = Annotated[
 ]
 OfWeights = Annotated[Nonlinearity, typer.Option(help="Nonlinearity of --weights.")]
 BatchFirst = Annotated[bool, typer.Option("--batch-first", help="--weights are batch-first.")]
-Threads = Annotated[int, typer.Option(help="Threads per implementation.")]
+Threads = Annotated[str, typer.Option(help="Threads per implementation: a number, or all.")]
 Precision = Annotated[str, typer.Option(help="Of matrix products: float32 or tf32.")]
 Timeout = Annotated[float, typer.Option(help="Seconds for one case, compilation included.")]
 Out = Annotated[
@@ -111,7 +111,7 @@ def check(
     lengths: Lengths = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
     batch_first: BatchFirst = False,
-    threads: Threads = 1,
+    threads: Threads = "1",
     matmul_precision: Precision = "float32",
     timeout: Timeout = 120.0,
     out: Out = None,
@@ -119,7 +119,10 @@ def check(
     resume: Resume = False,
 ) -> None:
     """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
-    _check(
+    if input_ is not None or lengths is not None:
+        from rnnparity import inputs
+    _go(
+        "check",
         json,
         implementations or [],
         peers=peers,
@@ -128,8 +131,8 @@ def check(
         dtype=dtype,
         weights=weights,
         prefix=prefix,
-        input_=input_,
-        lengths=lengths,
+        x=None if input_ is None else inputs.load_array(input_),
+        lengths=None if lengths is None else inputs.parse_lengths(lengths),
         nonlinearity=str(nonlinearity),
         batch_first=batch_first,
         settings=_settings(threads, matmul_precision),
@@ -139,9 +142,93 @@ def check(
     )
 
 
-app.command(
-    "run", help="Do the main job: check every implementation that is here, and show the result."
-)(check)
+@app.command()
+def bench(
+    implementations: Implementations = None,
+    peers: Peers = False,
+    preset: Annotated[str, typer.Option(help="Which sizes: see rnnparity list.")] = "cpu",
+    device: Device = None,
+    dtype: Dtype = None,
+    threads: Threads = "1",
+    matmul_precision: Precision = "float32",
+    processes: Annotated[int, typer.Option(help="Processes that repeat each timing.")] = 5,
+    budget: Annotated[
+        float, typer.Option(help="Seconds per timing and process, where calls are short.")
+    ] = 0.8,
+    timeout: Timeout = 120.0,
+    out: Out = None,
+    json: Json = False,
+    resume: Resume = False,
+) -> None:
+    """Time what passes, in turns with torch.nn.RNN. Exit codes as for check."""
+    _go(
+        "bench",
+        json,
+        implementations or [],
+        peers=peers,
+        preset=preset,
+        device=device,
+        dtype=dtype,
+        settings=_settings(threads, matmul_precision),
+        processes=processes,
+        budget=budget,
+        out=out,
+        resume=resume,
+        timeout=timeout,
+    )
+
+
+@app.command()
+def run(
+    implementations: Implementations = None,
+    peers: Peers = False,
+    preset: Annotated[
+        str, typer.Option(help="quick, full, or sizes: see rnnparity list.")
+    ] = "quick",
+    device: Device = None,
+    dtype: Dtype = None,
+    threads: Threads = "1",
+    matmul_precision: Precision = "float32",
+    timeout: Timeout = 120.0,
+    out: Out = None,
+    json: Json = False,
+    resume: Resume = False,
+) -> None:
+    """Do the main job: check, time what passes, show both. Exit codes as for check."""
+    _go(
+        "run",
+        json,
+        implementations or [],
+        peers=peers,
+        preset=preset,
+        device=device,
+        dtype=dtype,
+        settings=_settings(threads, matmul_precision),
+        out=out,
+        resume=resume,
+        timeout=timeout,
+    )
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="Folder of the earlier run.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="Folder of the later run.")],
+    threshold: Annotated[
+        float, typer.Option(help="Smallest change that counts, as a share: 0.05 is 5%.")
+    ] = 0.05,
+) -> None:
+    """Compare the timings of two runs. Exit code 1 if something became slower."""
+    from rnnparity import records
+    from rnnparity.timing import comparison, table
+
+    for folder in (before, after):
+        if not (folder / records.TIMINGS).exists():
+            raise UsageError(f"{folder} has no {records.TIMINGS}: give the folder of a timing run")
+    earlier, later = (list(records.read_timings(folder)) for folder in (before, after))
+    changes = comparison.compare(earlier, later, threshold)
+    table.show_changes(changes, _console())
+    raise SystemExit(1 if any(change.verdict == "slower" for change in changes) else 0)
 
 
 @app.command()
@@ -204,12 +291,17 @@ def selftest(
     full: Annotated[
         bool, typer.Option("--full", help="10,000 right runs; about half an hour on 2 cores.")
     ] = False,
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Test the intervals of timings instead.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the random cases.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report.", show_default=False)
     ] = None,
 ) -> None:
     """Test the verdict itself: right implementations must pass, known mistakes must fail."""
+    if timing:
+        _selftest_of_timing(200 if full else 5, out)
     from rich.progress import Progress
 
     from rnnparity import presets
@@ -235,9 +327,33 @@ def selftest(
     if out is not None:
         from rnnparity.environment import write_environment
 
-        write_environment(out, _settings(1, "float32"))
+        write_environment(out, _settings("1", "float32"))
         (out / "selftest.md").write_text("\n\n".join([*parts, tester.kill_matrix(found)]) + "\n")
         sys.stdout.write(f"\nkill matrix in {out / 'selftest.md'}\n")
+    raise SystemExit(0 if found.passed else 1)
+
+
+def _selftest_of_timing(count: int, out: Path | None) -> None:
+    from rich.progress import track
+
+    from rnnparity.timing import trials as tester
+
+    signal.signal(signal.SIGTERM, _terminated)
+    console = _console(stderr=True)
+    steps = iter(track(range(count), "trials", console=console, disable=not console.is_terminal))
+    next(steps)
+
+    def advance() -> None:
+        next(steps, None)
+
+    found = tester.trials(count, progress=advance)
+    text = tester.summary(found)
+    sys.stdout.write(text + "\n")
+    if out is not None:
+        from rnnparity.environment import write_environment
+
+        write_environment(out, _settings("1", "float32"))
+        (out / "trials.md").write_text(text + "\n")
     raise SystemExit(0 if found.passed else 1)
 
 
@@ -253,25 +369,24 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-def _check(json: bool, implementations: list[str], **arguments: Any) -> None:
-    from rnnparity import api, inputs, terminal
+def _go(job: str, json: bool, implementations: list[str], **arguments: Any) -> None:
+    """Run `api.check`, `api.bench` or `api.run`, show it, and exit."""
+    from rnnparity import api, terminal
     from rnnparity.records import document
-    from rnnparity.registry import resolve_all
+    from rnnparity.registry import BASELINE, registered, resolve_all
 
-    input_, lengths = arguments.pop("input_"), arguments.pop("lengths")
-    if input_ is not None:
-        arguments["x"] = inputs.load_array(input_)
-    if lengths is not None:
-        arguments["lengths"] = inputs.parse_lengths(lengths)
     names = [spec.name for spec in resolve_all(implementations, arguments["peers"])]
     if arguments["resume"] and arguments["out"] is None:
         raise UsageError("--resume needs --out DIR: the folder of the run to go on with")
+    if job != "check" and BASELINE in registered() and BASELINE not in names:
+        names.insert(0, BASELINE)
     signal.signal(signal.SIGTERM, _terminated)
     with terminal.Display(_console(stderr=True)) as display:
         display.announce(names)
-        result = api.check(*implementations, progress=display, **arguments)
+        result = getattr(api, job)(*implementations, progress=display, **arguments)
     if json:
-        sys.stdout.buffer.write(document(result.environment, result.records) + b"\n")
+        made = [*result.records, *result.timings]
+        sys.stdout.buffer.write(document(result.environment, made) + b"\n")
     else:
         terminal.show(result, _console())
     raise SystemExit(_exit_code(result, implementations))
@@ -285,8 +400,7 @@ def _terminated(*_: object) -> None:
 def _exit_code(result: "Run", asked_for: list[str]) -> int:
     if result.interrupted:
         return 130
-    verdicts = {record.verdict for record in result.records}
-    if verdicts & {"fail", "error"}:
+    if result.verdicts & {"fail", "error"}:
         return 1
     missing = [r for r in result.records if r.verdict == "absent" and r.implementation in asked_for]
     if missing:
@@ -298,10 +412,14 @@ def _exit_code(result: "Run", asked_for: list[str]) -> int:
     return 0
 
 
-def _settings(threads: int, matmul_precision: str) -> Any:
+def _settings(threads: str, matmul_precision: str) -> Any:
+    from rnnparity.environment import usable_cores
     from rnnparity.settings import Settings
 
-    return Settings(threads=threads, matmul_precision=matmul_precision)
+    if threads != "all" and not threads.isdecimal():
+        raise UsageError(f"threads is {threads!r}, expected a number of 1 or more, or all")
+    count = usable_cores() if threads == "all" else int(threads)
+    return Settings(threads=count, matmul_precision=matmul_precision)
 
 
 def _console(stderr: bool = False) -> "Console":

@@ -1,21 +1,17 @@
 """One implementation on one case on one device: from arrays to an outcome. Judges nothing."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import composition, invariants
-from rnnparity.borders import Border, Gradients
+from rnnparity import calls, invariants
+from rnnparity.borders import Border
 from rnnparity.cases import Case
-from rnnparity.config import RNNConfig, parameter_shapes
 from rnnparity.contract import Implementation
 from rnnparity.errors import ContractViolation, explain
 from rnnparity.problems import Problem
-from rnnparity.truth import named_gradients
 
 Array = NDArray[Any]
 
@@ -75,18 +71,26 @@ def _run(
     held = {name: border.from_numpy(value, device) for name, value in given.items()}
     weights = {name: held[f"weight {name}"] for name in problem.weights}
 
-    forward = _forward(implementation, border, config, weights)
-    results = _named(forward(weights, held["x"], held.get("h0"), held.get("lengths")))
-    if problem.x_next is not None:
-        x_next = border.from_numpy(problem.x_next, device)
-        ones = None if problem.lengths is None else np.ones_like(problem.lengths)
-        lengths = None if ones is None else border.from_numpy(ones, device)
-        following = _named(forward(weights, x_next, results["h_n"], lengths))
-        results |= {f"next_{name}": value for name, value in following.items()}
+    with border.unrecorded():
+        forward = calls.forward(implementation, border, config, weights)
+        results = _named(forward(held["x"], held.get("h0"), held.get("lengths")))
+        if problem.x_next is not None:
+            x_next = border.from_numpy(problem.x_next, device)
+            ones = None if problem.lengths is None else np.ones_like(problem.lengths)
+            lengths = None if ones is None else border.from_numpy(ones, device)
+            following = _named(forward(x_next, results["h_n"], lengths))
+            results |= {f"next_{name}": value for name, value in following.items()}
     observed: dict[str, dict[str, Array]] = {}
     if implementation.gradients:
-        recorded, gradients = _gradients(implementation, border, case, problem, held, device)
-        results |= gradients
+        differentiate = calls.gradients(implementation, border, config, weights)
+        states: dict[str, Any] = {
+            name: border.leaf(held[name]) for name in held if name in ("x", "h0")
+        }
+        upstream = tuple(
+            border.from_numpy(value, device) for value in (problem.grad_output, problem.grad_h_n)
+        )
+        recorded, gradients = differentiate(states, held.get("lengths"), upstream)
+        results |= {f"grad_{name}": value for name, value in gradients.items()}
         crossed = {name: border.to_numpy(value) for name, value in _named(recorded).items()}
         observed[invariants.AUTODIFF] = crossed
     border.synchronize(tuple(results.values()))
@@ -105,7 +109,8 @@ def _run(
 
     def again(x: Array, h0: Array | None, lengths: Array | None) -> dict[str, Array]:
         crossed = [None if a is None else border.from_numpy(a, device) for a in (x, h0, lengths)]
-        found = _named(forward(weights, *crossed))
+        with border.unrecorded():
+            found = _named(forward(*crossed))
         border.synchronize(tuple(found.values()))
         return {name: border.to_numpy(value) for name, value in found.items()}
 
@@ -116,84 +121,6 @@ def _run(
         if border.to_numpy(results[name]).tobytes() != arrays[name].tobytes():
             raise ContractViolation(f"a later call changed the {name} that an earlier one returned")
     return Outcome(arrays, invariants=observed)
-
-
-def _forward(
-    implementation: Implementation, border: Border, config: RNNConfig, weights: dict[str, Any]
-) -> Callable[..., tuple[Any, Any]]:
-    """Return what runs the whole RNN on weights, x, h0 and lengths, ready to be called."""
-    if implementation.prepare is None:
-        return _compiled_forward(implementation, border, config)
-    # What `prepare` returns may be anything, also what no compiler takes as an argument.
-    prepared = implementation.prepared(weights, config)
-
-    def run(weights: Any, x: Any, h0: Any, lengths: Any) -> tuple[Any, Any]:
-        return implementation.run(prepared, x, h0, lengths, config)
-
-    return border.forward(run)
-
-
-@lru_cache(maxsize=8)
-def _compiled_forward(
-    implementation: Implementation, border: Border, config: RNNConfig
-) -> Callable[..., tuple[Any, Any]]:
-    """Kept, so that cases that differ only in their numbers are compiled once."""
-
-    def run(weights: Any, x: Any, h0: Any, lengths: Any) -> tuple[Any, Any]:
-        prepared = implementation.prepared(weights, config)
-        return implementation.run(prepared, x, h0, lengths, config)
-
-    return border.forward(run)
-
-
-@lru_cache(maxsize=8)
-def _compiled_gradients(
-    implementation: Implementation, border: Border, config: RNNConfig
-) -> Gradients:
-    def run(inputs: dict[str, Any], lengths: Any) -> tuple[Any, Any]:
-        own = {name: inputs[name] for name in parameter_shapes(config)}
-        prepared = implementation.prepared(own, config)
-        return implementation.run(prepared, inputs["x"], inputs.get("h0"), lengths, config)
-
-    return border.gradients(run)
-
-
-def _gradients(
-    implementation: Implementation,
-    border: Border,
-    case: Case,
-    problem: Problem,
-    held: dict[str, Any],
-    device: str,
-) -> tuple[Any, dict[str, Any]]:
-    """Return (output, h_n) as they are while gradients are recorded, and the gradients.
-
-    They are those of the problem's functional with respect to x, h0 and every parameter.
-    """
-    config, lengths = case.config, held.get("lengths")
-    upstream = tuple(
-        border.from_numpy(value, device) for value in (problem.grad_output, problem.grad_h_n)
-    )
-    weights = {name: held[f"weight {name}"] for name in problem.weights}
-    if implementation.layer_backward is not None:
-        tape: list[composition.Call] = []
-        prepared = implementation.prepared(weights, config)
-        layer, x, h0 = implementation.layer, held["x"], held.get("h0")
-        assert layer is not None
-        recorded = composition.run(layer, x, h0, prepared, config, lengths, tape)
-        backward = implementation.layer_backward
-        of_x, of_h0, of_cells = composition.backward(
-            backward, tape, upstream[0], upstream[1], config, lengths
-        )
-        found = {"grad_x": of_x, "grad_h0": of_h0} | named_gradients(of_cells, config)
-    else:
-        inputs = {name: held[name] for name in ("x", "h0") if name in held}
-        differentiate = _compiled_gradients(implementation, border, config)
-        recorded, gradients = differentiate(weights | inputs, lengths, upstream)
-        found = {f"grad_{name}": value for name, value in gradients.items()}
-    if "h0" not in held:
-        found.pop("grad_h0", None)
-    return recorded, found
 
 
 def _named(result: Any) -> dict[str, Any]:

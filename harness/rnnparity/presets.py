@@ -8,18 +8,22 @@ from rnnparity.config import RNNConfig
 from rnnparity.dtypes import NAMES
 from rnnparity.errors import UsageError
 from rnnparity.problems import REGIMES
+from rnnparity.timing import sizes
 
 PRESETS = ("quick", "full")
 
 
 def preset(name: str) -> list[Case]:
-    """Return the cases of a preset.
+    """Return the cases of a preset; those of a preset of sizes are what would be timed.
 
     Raises:
         UsageError: there is no such preset.
     """
+    if name not in PRESETS and name not in sizes.PRESETS:
+        known = dict.fromkeys([*PRESETS, *sizes.PRESETS])
+        raise UsageError(f"no preset {name!r}: there are {', '.join(known)}")
     if name not in PRESETS:
-        raise UsageError(f"no preset {name!r}: there are {', '.join(PRESETS)}")
+        return list(dict.fromkeys(job.case for job in sizes.jobs(name)))
     return list(dict.fromkeys(quick() if name == "quick" else full()))
 
 

@@ -181,7 +181,7 @@ def judged_rows(case: Case) -> NDArray[np.int64]:
     affordable = min(JUDGE_BYTES / size, JUDGE_REPLICA_FLOP / (REPLICAS * products))
     if case.dtype == "float64":
         affordable = min(affordable / 2, JUDGE_LONGDOUBLE_FLOP / products)
-    count = max(1, min(B, int(affordable)))
+    count = max(1, min(B, int(affordable), case.judged or B))
     order = np.argsort(_uniform(case, "rows", (B,), 1.0), kind="stable")
     return np.sort(order[:count])
 

@@ -1,17 +1,20 @@
 """The records: one JSON line per check, written as they are made, and read back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from rnnparity.cases import Case, full_id
 from rnnparity.errors import UsageError
 
+R = TypeVar("R")
+
 VERDICTS = ("pass", "fail", "chaotic", "unsupported", "absent", "error")
 RECORDS = "records.jsonl"
+TIMINGS = "timings.jsonl"
 ENVIRONMENT = "environment.json"
 
 
@@ -70,16 +73,72 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return full_id(self.implementation, self.device, self.definition)
 
 
+class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How long one implementation takes on one case and device; raw seconds, nothing scaled.
+
+    Attributes:
+        mode: "forward", or "gradients": forward and backward.
+        verdict: "pass" where the timed calls' own outputs passed; else there are no times.
+        role: "implementation"; "again", the baseline a second time; or "bound", products alone.
+        seconds: per call, for each process and each of its rounds.
+        calls: of a block, for each process: what one of `seconds` is the mean of.
+        ratio: baseline's seconds by these, paired within rounds; with its 95% interval.
+        first_call: seconds, compilation included, for each process.
+        prepare: seconds of what is done once per set of weights, likewise.
+        seen_faster: how many times as fast calls are on inputs that were seen before.
+        cores: that were busy, the median of all blocks.
+        peak_memory: bytes that a call adds to the process at most.
+        flop: of the matrix products of the forward pass. bytes: that it must move at least.
+        steps: (T, seconds) of shorter sequences and this one, for the line through them:
+        fixed: seconds of a call besides its steps; per_step: seconds of a step.
+    """
+
+    implementation: str
+    framework: str
+    device: str
+    dtype: str
+    case: str
+    mode: str
+    verdict: str
+    reason: str = ""
+    role: str = "implementation"
+    threads: int = 1
+    baseline: str = ""
+    seconds: tuple[tuple[float, ...], ...] = ()
+    calls: tuple[int, ...] = ()
+    median: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    first_call: tuple[float, ...] = ()
+    prepare: tuple[float, ...] = ()
+    seen_faster: float | None = None
+    cores: float | None = None
+    peak_memory: int | None = None
+    flop: float | None = None
+    bytes: float | None = None
+    steps: tuple[tuple[int, float], ...] = ()
+    fixed: float | None = None
+    per_step: float | None = None
+    definition: Case | None = None
+
+    @property
+    def id(self) -> str:
+        """The timing's full id."""
+        case = "" if self.definition is None else full_id("", self.device, self.definition)
+        return f"{self.implementation}{case}-{self.mode}-{self.role}"
+
+
 class Recorder:
     """Appends records to a run's folder, one flushed line each; safe to share between threads."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = RECORDS) -> None:
         """Make the folder and open its records for appending."""
         directory.mkdir(parents=True, exist_ok=True)
-        self._file = (directory / RECORDS).open("ab")
+        self._file = (directory / name).open("ab")
         self._lock = Lock()
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Record | Timing) -> None:
         """Append one line."""
         with self._lock:
             self._file.write(msgspec.json.encode(record) + b"\n")
@@ -92,14 +151,22 @@ class Recorder:
 
 def read(directory: Path) -> Iterator[Record]:
     """Read the records of a run; a torn last line, from a run that was killed, is left out."""
-    path = directory / RECORDS
+    return _lines(directory / RECORDS, Record)
+
+
+def read_timings(directory: Path) -> Iterator[Timing]:
+    """Read the timings of a run, likewise."""
+    return _lines(directory / TIMINGS, Timing)
+
+
+def _lines(path: Path, kind: type[R]) -> Iterator[R]:
     if not path.exists():
         return
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         if not line.endswith(b"\n"):
             continue
         try:
-            yield msgspec.json.decode(line, type=Record)
+            yield msgspec.json.decode(line, type=kind)
         except (msgspec.DecodeError, UsageError) as error:
             raise UsageError(
                 f"{path}, line {number} is not a record of this version: {error}"
@@ -131,7 +198,7 @@ def keep_decided(directory: Path) -> list[Record]:
     return kept
 
 
-def document(environment: dict[str, Any], records: list[Record]) -> bytes:
+def document(environment: dict[str, Any], records: Sequence[Record | Timing]) -> bytes:
     """Return the one JSON document that `--json` prints."""
     return msgspec.json.format(
         msgspec.json.encode({"environment": environment, "records": records}), indent=2

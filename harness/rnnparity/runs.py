@@ -23,7 +23,7 @@ from rnnparity.environment import environment, usable_cores
 from rnnparity.errors import UsageError
 from rnnparity.examination import Examination, as_record_fields
 from rnnparity.execution import Outcome
-from rnnparity.records import Record
+from rnnparity.records import Record, Timing
 from rnnparity.reference import Reference, reference
 from rnnparity.registry import BASELINE, Spec, registered
 from rnnparity.settings import Settings
@@ -56,14 +56,24 @@ class Run:
     directory: Path
     environment: dict[str, Any]
     records: list[Record] = field(default_factory=list)
+    timings: list[Timing] = field(default_factory=list)
     interrupted: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether something was checked and nothing failed or broke."""
-        verdicts = {record.verdict for record in self.records}
-        checked = verdicts & {"pass", "chaotic"}
-        return bool(checked) and not verdicts & {"fail", "error"} and not self.interrupted
+        checked = self.verdicts & {"pass", "chaotic"}
+        return bool(checked) and not self.verdicts & {"fail", "error"} and not self.interrupted
+
+    @property
+    def verdicts(self) -> set[str]:
+        """Which verdicts there are, of checks and of timings."""
+        return {one.verdict for one in self.records} | {one.verdict for one in self.timings}
+
+    def write_environment(self) -> None:
+        """Write what the run is made on into its folder."""
+        text = msgspec.json.format(msgspec.json.encode(self.environment), indent=2)
+        (self.directory / records.ENVIRONMENT).write_bytes(text + b"\n")
 
 
 def new_directory(preset: str, under: Path = Path("results")) -> Path:
@@ -83,6 +93,7 @@ def check(
     timeout: float = TIMEOUT,
     resume: bool = False,
     progress: Progress = lambda event: None,
+    references: dict[Case, Reference] | None = None,
 ) -> Run:
     """Check implementations on cases and write the records as they are made.
 
@@ -95,6 +106,7 @@ def check(
         timeout: seconds for one case, and for the import.
         resume: leave out what the folder already has a verdict on; errors are tried again.
         progress: called with every event, from several threads, one at a time.
+        references: gets those of the cases of which a sample is judged: they are to be timed.
 
     Raises:
         UsageError: the folder cannot be used, or holds another run.
@@ -108,7 +120,12 @@ def check(
     except OSError as error:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     run = Run(directory, described, earlier)
-    _Session(run, list(cases), settings, devices, timeout, progress, recorder).run(specs)
+    session = _Session(run, list(cases), settings, devices, timeout, progress, recorder)
+    session.run(specs)
+    if references is not None:
+        for case, future in session.references.items():
+            if case.judged is not None and future.done() and future.exception() is None:
+                references[case] = future.result()
     return run
 
 
@@ -163,7 +180,7 @@ class _Session:
 
     def run(self, specs: list[Spec]) -> None:
         """Drive all implementations, as many at once as there are cores for."""
-        self._write_environment()
+        self.made.write_environment()
         jobs = max(1, usable_cores() // self.settings.threads)
         pool = ThreadPoolExecutor(jobs)
         try:
@@ -182,7 +199,7 @@ class _Session:
             for examination in self.examinations:
                 examination.stop()
             pool.shutdown(wait=True)
-            self._write_environment()
+            self.made.write_environment()
             self.recorder.close()
 
     def _drive_baseline(self) -> None:
@@ -338,10 +355,6 @@ class _Session:
             if event.record is not None and not event.earlier:
                 self.made.records.append(event.record)
             self.progress(event)
-
-    def _write_environment(self) -> None:
-        text = msgspec.json.format(msgspec.json.encode(self.made.environment), indent=2)
-        (self.made.directory / records.ENVIRONMENT).write_bytes(text + b"\n")
 
 
 class _Baseline:

@@ -19,8 +19,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from rnnparity.records import VERDICTS, Record
+from rnnparity.records import VERDICTS, Record, Timing
 from rnnparity.runs import Event, Run
+from rnnparity.timing.bench import Step
+from rnnparity.timing.table import show_timings
 from rnnparity.verdict import LIMIT
 
 COLOURS = {
@@ -32,6 +34,8 @@ COLOURS = {
     "absent": "yellow",
 }
 
+
+TIMING = "timing"
 
 COLUMNS = ("output", "h_n", "grad x", "grad h0", "grad W")
 
@@ -79,8 +83,11 @@ class Display:
             )
             self._counts[name] = Counter()
 
-    def __call__(self, event: Event) -> None:
-        """Show one event."""
+    def __call__(self, event: Event | Step) -> None:
+        """Show one event of a check, or one step of a timing."""
+        if isinstance(event, Step):
+            self._show_step(event)
+            return
         name = event.implementation
         task, counts = self._tasks[name], self._counts[name]
         if event.planned is not None:
@@ -102,18 +109,31 @@ class Display:
             elapsed = time.monotonic() - self._started
             self._console.print(f"[{elapsed:6.1f} s] {name}: {_tally(counts)}", highlight=False)
 
+    def _show_step(self, step: Step) -> None:
+        if TIMING not in self._tasks:
+            self._tasks[TIMING] = self._progress.add_task(TIMING, total=step.total, note="")
+        self._progress.update(self._tasks[TIMING], completed=step.done, note=f"[dim]{step.what}")
+        new = step.done != self._planned.get(TIMING)
+        self._planned[TIMING] = step.done
+        if new and not self._console.is_terminal:
+            elapsed = time.monotonic() - self._started
+            self._console.print(f"[{elapsed:6.1f} s] timed {step.done} of {step.total}")
+
 
 def show(run: Run, console: Console) -> None:
     """Print a table per device, then what did not pass, then where the records are."""
     checked = [record for record in run.records if record.definition is not None]
     for device in dict.fromkeys(record.device for record in checked):
         console.print(_table(device, [r for r in checked if r.device == device]))
-    _show_failures([r for r in run.records if r.verdict in ("fail", "error")], console)
+    made: list[Record | Timing] = [*run.records, *run.timings]
+    bad = [one for one in made if one.verdict in ("fail", "error")]
+    _show_failures(bad, console)
     for record in run.records:
         if record.definition is None and record.verdict == "absent":
             where = f" on {record.device}" if record.device else ""
             name = (record.implementation, "yellow")
             console.print(Text.assemble(name, f"{where} absent: {record.reason}"), soft_wrap=True)
+    show_timings(run, console)
     if run.interrupted:
         console.print(
             f"interrupted after {len(run.records)} records; "
@@ -194,9 +214,9 @@ def _tally(counts: Counter[str]) -> str:
     return ", ".join([f"{passed}/{total} pass", *others])
 
 
-def _show_failures(failures: list[Record], console: Console) -> None:
+def _show_failures(failures: list[Record | Timing], console: Console) -> None:
     """Print one line for every different reason of every implementation."""
-    shown: dict[tuple[str, str, str], list[Record]] = {}
+    shown: dict[tuple[str, str, str], list[Record | Timing]] = {}
     for record in failures:
         kind = re.sub(r"[\d.]+(e[+-]?\d+)?|\[.*?\]|\(.*?\)", "#", record.reason)
         shown.setdefault((record.implementation, record.verdict, kind), []).append(record)

@@ -186,14 +186,15 @@ def run_case(spec: Spec, settings: Settings, case: Case, device: str) -> Any:
     from rnnparity import contract, execution, problems
 
     try:
-        implementation, border = _loaded(spec, settings)
+        implementation, border = loaded(spec, settings)
     except (contract.Absent, contract.BrokenImplementation) as error:
         return execution.Outcome(verdict="error", reason=str(error))
     return execution.execute(implementation, border, case, problems.build(case), device)
 
 
 @cache
-def _loaded(spec: Spec, settings: Settings) -> Any:
+def loaded(spec: Spec, settings: Settings) -> Any:
+    """Load an implementation and its border, once per process."""
     from rnnparity import borders, contract
 
     implementation = contract.load(spec)

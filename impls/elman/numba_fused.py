@@ -24,8 +24,8 @@ dtypes = ("float64", "float32")
 # Multiply-adds per step above which BLAS does the products.
 BLAS_FROM = 2**25
 
-# tanh(x) = x P(x^2) / Q(x^2) for |x| <= REACH, beyond which float32's tanh is 1. Fitted for the
-# least largest relative error (2.1e-8) by iteratively reweighted least squares; highest power first.
+# tanh(x) = x P(x^2) / Q(x^2) for |x| <= REACH, beyond which float32's tanh is 1. Highest power
+# first; fitted for the least largest relative error (2.1e-8), by reweighted least squares.
 P = (1.3336867032890752e-08, 2.059628944982965e-05, 3.4948120682588633e-03, 0.1338037246975539)
 Q = (7.769291314997903e-07, 3.2843648430398275e-04, 2.5874030681287928e-02, 0.46713687887073946)
 P_0, REACH = 0.999999979233352, 9.01

@@ -4,6 +4,7 @@ Every class has the names of `Border`. A framework is imported when its border i
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
@@ -11,7 +12,12 @@ from numpy.typing import NDArray
 
 from rnnparity.settings import Settings
 
-Gradients = Callable[[dict[str, Any], Any, tuple[Any, Any]], tuple[Any, dict[str, Any]]]
+Arrays = dict[str, Any]
+# Given weights, returns what is given x and h0, lengths (or None) and the gradients of output and
+# h_n, and returns (output, h_n) and a gradient for every weight and for x and h0, by their names.
+Gradients = Callable[[Arrays], Callable[[Arrays, Any, tuple[Any, Any]], tuple[Any, Arrays]]]
+Prepare = Callable[[Arrays], Any]
+Run = Callable[[Any, Any, Any, Any], tuple[Any, Any]]  # what was prepared, x, h0, lengths
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FRAMEWORKS = ("numpy", "jax", "torch")
@@ -52,19 +58,22 @@ class Border(Protocol):
     def synchronize(self, value: Any) -> None:
         """Wait until every array in `value` has been computed."""
 
-    def forward(self, function: Function) -> Function:
-        """Make a function ready to be run for its values: compiled, nothing recorded."""
+    def compiled(self, function: Function) -> Function:
+        """Return a function compiled as a whole, where the framework has a compiler."""
 
-    def gradients(self, function: Callable[[dict[str, Any], Any], Any]) -> Gradients:
-        """Differentiate a function by the framework's autodiff.
+    def can_take(self, prepared: Any) -> bool:
+        """Whether a compiled function can take this as an argument."""
 
-        Args:
-            function: takes named inputs and lengths (or None), returns (output, h_n).
+    def unrecorded(self) -> AbstractContextManager[Any]:
+        """Return a context in which nothing is recorded for gradients."""
 
-        Returns:
-            Takes the inputs, the lengths, and the gradients of output and h_n; returns what the
-            function returned, and a gradient for every input, under its name. The inputs are left
-            as they are.
+    def leaf(self, array: Any) -> Any:
+        """Return an array with respect to which gradients can be taken; it shares no memory."""
+
+    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
+        """Differentiate what `run` does on what `prepare` makes, by the framework's autodiff.
+
+        Weights, x and h0 are leaves; they are left as they are.
         """
 
     def versions(self) -> dict[str, str]:

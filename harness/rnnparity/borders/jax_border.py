@@ -1,6 +1,7 @@
 """The border to JAX."""
 
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, cast
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity import dtypes
-from rnnparity.borders import Function, Gradients
+from rnnparity.borders import Arrays, Function, Gradients, Prepare, Run
 from rnnparity.errors import ContractViolation
 from rnnparity.settings import Settings
 
@@ -58,20 +59,40 @@ class JaxBorder:
 
     def synchronize(self, value: Any) -> None:
         """Wait for every array."""
-        jax.block_until_ready(value)
+        for array in value if isinstance(value, tuple) else (value,):
+            wait = getattr(array, "block_until_ready", None)
+            if wait is not None:
+                wait()
 
-    def forward(self, function: Function) -> Function:
+    def compiled(self, function: Function) -> Function:
         """Compile the whole function."""
         return cast(Function, jax.jit(function))
 
-    def gradients(self, function: Callable[[dict[str, Any], Any], Any]) -> Gradients:
+    def can_take(self, prepared: Any) -> bool:
+        """A compiled function takes containers of arrays."""
+        return all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(prepared))
+
+    def unrecorded(self) -> AbstractContextManager[Any]:
+        """JAX records nothing."""
+        return nullcontext()
+
+    def leaf(self, array: jax.Array) -> jax.Array:
+        """Return the array: it cannot be changed."""
+        return array
+
+    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
         """Differentiate by `jax.vjp`, compiled."""
 
-        def pulled_back(inputs: dict[str, Any], lengths: Any, upstream: Any) -> Any:
-            outputs, pull_back = jax.vjp(lambda given: function(given, lengths), inputs)
-            return outputs, pull_back(upstream)[0]
+        @jax.jit
+        def pulled_back(weights: Arrays, states: Arrays, lengths: Any, upstream: Any) -> Any:
+            def function(weights: Arrays, states: Arrays) -> Any:
+                return run(prepare(weights), states["x"], states.get("h0"), lengths)
 
-        return cast(Gradients, jax.jit(pulled_back))
+            outputs, pull_back = jax.vjp(function, weights, states)
+            of_weights, of_states = pull_back(upstream)
+            return outputs, of_weights | of_states
+
+        return lambda weights: partial(pulled_back, weights)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of JAX and of jaxlib, which holds XLA."""

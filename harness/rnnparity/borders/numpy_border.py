@@ -1,13 +1,13 @@
 """The border to NumPy."""
 
-from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity import dtypes
-from rnnparity.borders import Function, Gradients
+from rnnparity.borders import Function, Gradients, Prepare, Run
 from rnnparity.errors import ContractViolation
 from rnnparity.settings import Settings
 
@@ -45,11 +45,23 @@ class NumpyBorder:
     def synchronize(self, value: Any) -> None:
         """NumPy returns when it is done."""
 
-    def forward(self, function: Function) -> Function:
+    def compiled(self, function: Function) -> Function:
         """NumPy runs a function as it is."""
         return function
 
-    def gradients(self, function: Callable[[dict[str, Any], Any], Any]) -> Gradients:
+    def can_take(self, prepared: Any) -> bool:
+        """A Python function takes anything."""
+        return True
+
+    def unrecorded(self) -> AbstractContextManager[Any]:
+        """NumPy records nothing."""
+        return nullcontext()
+
+    def leaf(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Copy."""
+        return array.copy()
+
+    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
         """NumPy has no autodiff; an implementation brings a `layer_backward`."""
         raise NotImplementedError
 

@@ -1,6 +1,7 @@
 """The border to PyTorch."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnparity import dtypes
-from rnnparity.borders import Function, Gradients
+from rnnparity.borders import Arrays, Function, Gradients, Prepare, Run
 from rnnparity.errors import ContractViolation
 from rnnparity.settings import Settings
 
@@ -65,25 +66,44 @@ class TorchBorder:
         elif array.device.type == "mps":
             torch.mps.synchronize()
 
-    def forward(self, function: Function) -> Function:
-        """Run without recording for gradients."""
-        return torch.no_grad()(function)
+    def compiled(self, function: Function) -> Function:
+        """PyTorch runs a function as it is."""
+        return function
 
-    def gradients(self, function: Callable[[dict[str, Any], Any], Any]) -> Gradients:
-        """Differentiate by autograd; leaves are parameters, as a module holds them."""
+    def can_take(self, prepared: Any) -> bool:
+        """A Python function takes anything."""
+        return True
 
-        def differentiate(
-            inputs: dict[str, Any], lengths: Any, upstream: tuple[Any, Any]
-        ) -> tuple[Any, dict[str, Any]]:
-            leaves = {name: torch.nn.Parameter(value.clone()) for name, value in inputs.items()}
-            outputs = function(leaves, lengths)
-            found = torch.autograd.grad(outputs, list(leaves.values()), upstream, allow_unused=True)
-            return outputs, {
-                name: torch.zeros_like(leaf) if gradient is None else gradient
-                for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
-            }
+    def unrecorded(self) -> AbstractContextManager[Any]:
+        """Switch autograd off."""
+        return torch.no_grad()
 
-        return differentiate
+    def leaf(self, array: torch.Tensor) -> torch.Tensor:
+        """Return a parameter, as a module holds it."""
+        return torch.nn.Parameter(array.clone())
+
+    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
+        """Differentiate by autograd."""
+
+        def begin(weights: Arrays) -> Callable[..., Any]:
+            prepared = prepare(weights)
+
+            def differentiate(
+                states: Arrays, lengths: Any, upstream: tuple[Any, Any]
+            ) -> tuple[Any, Arrays]:
+                leaves = weights | states
+                outputs = run(prepared, states["x"], states.get("h0"), lengths)
+                found = torch.autograd.grad(
+                    outputs, list(leaves.values()), upstream, allow_unused=True
+                )
+                return outputs, {
+                    name: torch.zeros_like(leaf) if gradient is None else gradient
+                    for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
+                }
+
+            return differentiate
+
+        return begin
 
     def versions(self) -> dict[str, str]:
         """Return PyTorch's version, and those of CUDA and cuDNN where it has them."""

@@ -1,0 +1,387 @@
+"""A timing run: what passed takes turns in shared processes; what was timed is judged; records."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnparity import records
+from rnnparity.execution import Outcome
+from rnnparity.records import Timing
+from rnnparity.reference import Reference, reference
+from rnnparity.registry import BASELINE, Spec
+from rnnparity.runs import Run
+from rnnparity.settings import Settings
+from rnnparity.timing import machine, pyperf_format, statistics, turns
+from rnnparity.timing.contestants import AGAIN, BOUND, Contestant
+from rnnparity.timing.sizes import (
+    FORWARD,
+    Job,
+    compulsory_bytes,
+    floating_point_operations,
+)
+from rnnparity.timing.turns import Measured
+from rnnparity.verdict import judge
+from rnnparity.workers import Worker, WorkerLost, shield
+
+# Processes that a run repeats in, and seconds that the rounds of one job take in each.
+PROCESSES, BUDGET = 5, 0.8
+
+# The share of a job's budget for each shorter sequence, and the lengths, as shares of T.
+STEPS_BUDGET, STEPS, STEPS_FROM = 0.3, (0.25, 0.5), 8
+
+# Matrix products alone are timed from this hidden size on; below, it is calls that take the time.
+BOUND_FROM = 256
+
+# Inputs seen before may lie in a cache: so many times as fast, surely, and the results were kept.
+# And so many cores more than threads were asked for are not noise.
+SEEN_FASTER, EXTRA_CORES = 2.0, 0.5
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a timing run is: `done` of `total` jobs, now at `what`."""
+
+    done: int
+    total: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    processes: int = PROCESSES
+    budget: float = BUDGET
+    timeout: float = 120.0
+
+
+def bench(
+    run: Run,
+    specs: Sequence[Spec],
+    jobs: Sequence[Job],
+    references: dict[Any, Reference],
+    *,
+    settings: Settings,
+    plan: Plan | None = None,
+    progress: Callable[[Step], None] = lambda step: None,
+) -> None:
+    """Time what passed, and add timings to the run and to its folder.
+
+    Args:
+        run: with the verdicts on the cases of the jobs; gets the timings.
+        specs: what may be timed, the baseline with it.
+        jobs: what on.
+        references: of the cases, as far as they are at hand.
+        settings: threads and precision.
+        plan: how much is measured.
+        progress: called for every job and process.
+    """
+    plan = plan or Plan()
+    watch = machine.Watch(settings.threads)
+    earlier = list(records.read_timings(run.directory))
+    run.timings += earlier
+    done = {(one.definition, one.mode, one.device) for one in earlier}
+    devices = dict.fromkeys(r.device for r in run.records if r.definition is not None)
+    todo = [(d, job) for d in devices for job in jobs if (job.case, job.mode, d) not in done]
+    recorder = records.Recorder(run.directory, records.TIMINGS)
+    try:
+        with _Processes(settings, plan, run.directory) as processes:
+            session = _Session(run, specs, references, settings, plan, processes)
+            for i, (device, job) in enumerate(todo):
+                progress(Step(i, len(todo), _words(job, device)))
+                for timing in session.time(device, job):
+                    recorder.write(timing)
+                    run.timings.append(timing)
+            progress(Step(len(todo), len(todo), ""))
+            if processes.started:
+                run.environment["machine"] = processes.best(sorted(_frameworks(run)))
+    except KeyboardInterrupt:
+        run.interrupted = True
+    finally:
+        recorder.close()
+        run.environment["timing"] = {
+            "processes": plan.processes,
+            "budget_seconds": plan.budget,
+            "warnings": watch.warnings(),
+        }
+        run.write_environment()
+        pyperf_format.write(run)
+
+
+def _words(job: Job, device: str) -> str:
+    case = job.case
+    I, H = case.config.input_size, case.config.hidden_size
+    return f"T={case.T} B={case.B} I={I} H={H} {case.dtype} {job.mode} on {device}"
+
+
+def _frameworks(run: Run) -> set[str]:
+    return {one.framework for one in run.timings if one.framework and one.seconds}
+
+
+class _Processes:
+    """The worker processes of a run, which wait while another one measures."""
+
+    def __init__(self, settings: Settings, plan: Plan, directory: Path) -> None:
+        self._settings, self._plan, self._directory = settings, plan, directory
+        self.started = False
+        self._stack = ExitStack()
+        self.workers: list[Worker] = []
+
+    def __enter__(self) -> "_Processes":
+        shield()
+        for _ in range(self._plan.processes):
+            worker = Worker(self._settings, self._directory / "worker-timing.log")
+            self._stack.callback(worker.close)
+            self.workers.append(worker)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def warm(self, contestants: tuple[Contestant, ...]) -> None:
+        """Import everything in all of them, two at a time, before anything is measured."""
+        if self.started:
+            return
+        self.started = True
+
+        def begin(worker: Worker) -> None:
+            with suppress(WorkerLost):  # shows again, with its reason, when it is to measure
+                worker.call(self._plan.timeout, turns.warm, contestants, self._settings)
+
+        with ThreadPoolExecutor(2, initializer=shield) as pool:
+            list(pool.map(begin, self.workers))
+
+    def best(self, frameworks: list[str]) -> dict[str, Any]:
+        try:
+            return self.workers[0].call(
+                self._plan.timeout, machine.best, tuple(frameworks), self._settings
+            )
+        except WorkerLost as lost:
+            return {"error": f"the process {lost}"}
+
+
+class _Session:
+    def __init__(
+        self,
+        run: Run,
+        specs: Sequence[Spec],
+        references: dict[Any, Reference],
+        settings: Settings,
+        plan: Plan,
+        processes: _Processes,
+    ) -> None:
+        self.run, self.specs, self.references = run, list(specs), references
+        self.settings, self.plan, self.processes = settings, plan, processes
+        self.rng = random.Random(0)
+        self.frameworks = {r.implementation: r.framework for r in run.records}
+
+    def time(self, device: str, job: Job) -> list[Timing]:
+        """Return the timings of one job: of what passed; the others' say why there are none."""
+        verdicts = {
+            r.implementation: r
+            for r in self.run.records
+            if r.device == device and r.definition == job.case
+        }
+        passed, timings = [], []
+        for spec in self.specs:
+            record = verdicts.get(spec.name)
+            if record is None:
+                continue
+            lacks_gradients = job.mode != FORWARD and "grad_x" not in record.quantities
+            if record.verdict not in ("pass", "chaotic"):
+                told = {"verdict": record.verdict, "reason": record.reason}
+                timings.append(self._timing(Contestant(spec.name, spec), device, job, **told))
+            elif lacks_gradients:
+                told = {"verdict": "unsupported", "reason": "declares no gradients"}
+                timings.append(self._timing(Contestant(spec.name, spec), device, job, **told))
+            else:
+                passed.append(Contestant(spec.name, spec))
+        if not passed:
+            return timings
+        baseline = next((c for c in passed if c.name == BASELINE), passed[0])
+        contestants = [*passed, Contestant(f"{baseline.name} again", baseline.spec, AGAIN)]
+        contestants += self._bounds(passed, job, device)
+        measured, outcomes = self._measure(tuple(contestants), device, job)
+        points = self._steps(tuple(passed), device, job)
+        timings += self._judged(contestants, baseline, device, job, measured, outcomes, points)
+        return timings
+
+    def _bounds(self, passed: list[Contestant], job: Job, device: str) -> list[Contestant]:
+        if job.mode != FORWARD or job.case.config.hidden_size < BOUND_FROM:
+            return []
+        frameworks = {self.frameworks.get(c.name) for c in passed} & {"numpy", "jax", "torch"}
+        target = "rnnparity.timing.bare_products:{}_products"
+        return [
+            Contestant(f"{name} products", Spec(f"{name} products", target.format(name)), BOUND)
+            for name in sorted(f for f in frameworks if f)
+        ]
+
+    def _measure(
+        self,
+        contestants: tuple[Contestant, ...],
+        device: str,
+        job: Job,
+    ) -> tuple[dict[str, list[Measured]], dict[str, Outcome]]:
+        self.processes.warm(contestants)
+        measured: dict[str, list[Measured]] = {c.name: [] for c in contestants}
+        outcomes: dict[str, Outcome] = {}
+        for p, worker in enumerate(self.processes.workers):
+            arguments = (contestants, self.settings, job, device, self.plan.budget, p)
+            try:
+                found, kept = worker.call(
+                    self.plan.timeout * len(contestants), turns.measure, *arguments
+                )
+            except WorkerLost as lost:
+                found = dict.fromkeys(measured, Measured(error=f"the shared process {lost}"))
+                kept = {}
+            for name, one in found.items():
+                measured[name].append(one)
+            for name, outcome in kept.items():  # each process's has the same chance
+                if name not in outcomes or self.rng.random() < 1 / (p + 1):
+                    outcomes[name] = outcome
+        return measured, outcomes
+
+    def _steps(
+        self, contestants: tuple[Contestant, ...], device: str, job: Job
+    ) -> dict[str, list[tuple[int, float]]]:
+        """Time shorter sequences, in one process: fewer rounds do for a line."""
+        points: dict[str, list[tuple[int, float]]] = {c.name: [] for c in contestants}
+        if job.mode != FORWARD or job.case.T < STEPS_FROM:
+            return points
+        for share in STEPS:
+            T = round(job.case.T * share)
+            shorter = Job(job.case.replace(T=T), job.mode)
+            budget = self.plan.budget * STEPS_BUDGET
+            try:
+                found, _ = self.processes.workers[0].call(
+                    self.plan.timeout * len(contestants),
+                    turns.measure,
+                    *(contestants, self.settings, shorter, device, budget, 0),
+                )
+            except WorkerLost:
+                return points
+            for name, one in found.items():
+                if one.seconds:
+                    points[name].append((T, float(np.median(one.seconds))))
+        return points
+
+    def _judged(
+        self,
+        contestants: Iterable[Contestant],
+        baseline: Contestant,
+        device: str,
+        job: Job,
+        measured: dict[str, list[Measured]],
+        outcomes: dict[str, Outcome],
+        points: dict[str, list[tuple[int, float]]],
+    ) -> list[Timing]:
+        told = {
+            c.name: self._verdict(c, job, measured[c.name], outcomes.get(c.name))
+            for c in contestants
+        }
+        of_baseline = measured[baseline.name] if told[baseline.name][0] == "pass" else None
+        timings = []
+        for contestant in contestants:
+            verdict, reason = told[contestant.name]
+            more: dict[str, Any] = {"verdict": verdict, "reason": reason}
+            if verdict == "pass":
+                more |= _times(
+                    job.case.T, measured[contestant.name], of_baseline, points.get(contestant.name)
+                )
+                more["baseline"] = "" if of_baseline is None else baseline.name
+            timings.append(self._timing(contestant, device, job, **more))
+        return timings
+
+    def _verdict(
+        self, contestant: Contestant, job: Job, measured: list[Measured], outcome: Outcome | None
+    ) -> tuple[str, str]:
+        """Return the verdict on what was timed, and why."""
+        errors = [one.error for one in measured if one.error]
+        if errors:
+            return "error", f"while timed: {errors[0]}"
+        if contestant.role == BOUND:
+            return "pass", ""
+        assert outcome is not None
+        judgement = judge(job.case, outcome, self._reference(job.case))
+        if judgement.verdict not in ("pass", "chaotic"):
+            return judgement.verdict, f"while timed: {judgement.reason}"
+        reason = suspicion(measured, self.settings.threads)
+        return ("fail", reason) if reason else ("pass", "")
+
+    def _reference(self, case: Any) -> Reference:
+        if case not in self.references:
+            self.references[case] = reference(case, self.settings.matmul_precision)
+        return self.references[case]
+
+    def _timing(self, contestant: Contestant, device: str, job: Job, **more: Any) -> Timing:
+        framework = self.frameworks.get(contestant.spec.name, "")
+        if contestant.role == BOUND:
+            framework = contestant.name.partition(" ")[0]
+        return Timing(
+            implementation=contestant.name,
+            framework=framework,
+            device=device,
+            dtype=job.case.dtype,
+            case=job.case.id,
+            mode=job.mode,
+            role=contestant.role,
+            threads=self.settings.threads,
+            flop=floating_point_operations(job.case),
+            bytes=compulsory_bytes(job.case),
+            definition=job.case,
+            **more,
+        )
+
+
+def suspicion(measured: list[Measured], threads: int) -> str:
+    """Return why times are not what they seem, or "" if nothing speaks against them."""
+    seen = statistics.ratio([m.fresh for m in measured], [m.seen for m in measured])
+    if seen.low > SEEN_FASTER:
+        faster = f"calls on inputs seen before are {seen.value:.3g} times as fast"
+        return f"{faster}: results are kept, and not computed"
+    cores = _median_cores(measured)
+    if cores > threads + EXTRA_CORES:
+        return f"kept {cores:.1f} cores busy, {threads} were asked for"
+    return ""
+
+
+def _times(
+    T: int,
+    measured: list[Measured],
+    baseline: list[Measured] | None,
+    points: list[tuple[int, float]] | None,
+) -> dict[str, Any]:
+    """Return the fields of a timing that come from its samples."""
+    seconds = tuple(one.seconds for one in measured)
+    found: dict[str, Any] = {
+        "seconds": seconds,
+        "calls": tuple(one.calls for one in measured),
+        "median": statistics.median(seconds),
+        "first_call": tuple(one.first_call for one in measured),
+        "prepare": tuple(one.prepare for one in measured),
+        "cores": _median_cores(measured),
+        "seen_faster": statistics.ratio(
+            [one.fresh for one in measured], [one.seen for one in measured]
+        ).value,
+    }
+    memory = [one.peak_memory for one in measured if one.peak_memory is not None]
+    found["peak_memory"] = max(memory) if memory else None
+    if baseline is not None:
+        of = statistics.ratio([one.seconds for one in baseline], seconds)
+        found |= {"ratio": of.value, "ratio_low": of.low, "ratio_high": of.high}
+    if points:
+        found["steps"] = (*points, (T, found["median"]))
+        line = statistics.line(found["steps"])
+        if line is not None:
+            found |= {"fixed": line.fixed, "per_step": line.per_step}
+    return found
+
+
+def _median_cores(measured: list[Measured]) -> float:
+    return float(np.median(np.concatenate([one.cores for one in measured])))

@@ -1,0 +1,212 @@
+"""An implementation on one job, ready to be timed: in a worker, with arrays of its own."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity import calls, workers
+from rnnparity.execution import Outcome
+from rnnparity.problems import Problem
+from rnnparity.registry import Spec
+from rnnparity.settings import Settings
+from rnnparity.timing.sizes import FORWARD, Job
+
+Array = NDArray[Any]
+
+# What a contestant is: judged and compared; the baseline once more, for the noise; or matrix
+# products alone, a bound that no implementation of the same framework should be far from.
+IMPLEMENTATION, AGAIN, BOUND = "implementation", "again", "bound"
+
+# Seconds that a block of calls should take. Long enough for the clock and for caches to be warm,
+# short enough that neighbours in a round meet the same machine.
+BLOCK = 2e-3
+
+# Inputs that blocks go round, and inputs that were never seen before, to compare with; fewer where
+# they would not fit into so much memory.
+INPUTS, FRESH = 4, 16
+INPUT_BYTES = 64e6
+
+PEAK = Path("/proc/self/clear_refs")
+
+
+class Contestant(msgspec.Struct, frozen=True):
+    """What is timed under which name. `delay` makes it slower by that share (a test's)."""
+
+    name: str
+    spec: Spec
+    role: str = IMPLEMENTATION
+    delay: float = 0.0
+
+
+class Timed:
+    """One contestant on one job.
+
+    Attributes:
+        prepare: seconds of what is done once per set of weights.
+        first_call: seconds of the first call, compilation included.
+        peak_memory: bytes by which a later call raises the process's memory at most; None if
+            the system does not tell.
+        calls: per block.
+    """
+
+    def __init__(
+        self, contestant: Contestant, settings: Settings, job: Job, problem: Problem, device: str
+    ) -> None:
+        """Hold the arrays, prepare, call for the first time and choose the size of a block."""
+        self.contestant, self._delay = contestant, contestant.delay
+        implementation, border = workers.loaded(contestant.spec, settings)
+        self._border, self._forward = border, job.mode == FORWARD
+        config = job.case.config
+        weights = {n: border.from_numpy(value, device) for n, value in problem.weights.items()}
+        h0 = None if problem.h0 is None else border.from_numpy(problem.h0, device)
+        self._wait: Callable[[Any], None] = border.synchronize
+        wait_for_all([*weights.values(), h0], border)
+
+        begun = time.perf_counter()
+        make = calls.forward if self._forward else calls.gradients
+        with border.unrecorded() if self._forward else _Nothing():
+            self._call: Callable[..., Any] = make(implementation, border, config, weights)
+        self.prepare = time.perf_counter() - begun
+
+        upstream = None
+        if not self._forward:
+            upstream = tuple(
+                border.from_numpy(a, device) for a in (problem.grad_output, problem.grad_h_n)
+            )
+
+        def arguments(x: Array) -> tuple[Any, ...]:
+            held = border.from_numpy(x, device)
+            wait_for_all([held], border)
+            if self._forward:
+                return held, h0, None
+            states = {"x": border.leaf(held)}
+            if h0 is not None:
+                states["h0"] = border.leaf(h0)
+            return states, None, upstream
+
+        self._x, self._make_arguments = problem.x, arguments
+        self._rolled = at_most(INPUTS, problem.x)
+        self._arguments = [arguments(rolled(problem.x, i)) for i in range(self._rolled)]
+        self._next = 0
+        self.first_call = self._measure(self._in_turn(1))[0]
+        self.peak_memory = self._memory()
+        self.calls = self._calibrated()
+
+    def block(self, end_with_first: bool = False) -> tuple[float, float, Any]:
+        """Call a block's number of times, on a few inputs in turn.
+
+        Args:
+            end_with_first: whether the last call gets the input that is judged.
+
+        Returns:
+            Seconds per call, the cores that were busy, and what the last call returned.
+        """
+        n, count = self.calls, len(self._arguments)
+        if n >= 8:
+            self._measure(self._in_turn(n // 8))
+        if end_with_first:
+            self._next = (1 - n) % count
+        return self._measure(self._in_turn(n))
+
+    def fresh(self) -> float:
+        """Return seconds per call on inputs that were never seen before."""
+        n = min(self.calls, at_most(FRESH, self._x))
+        new = [self._make_arguments(rolled(self._x, self._rolled + i)) for i in range(n)]
+        self._rolled += n
+        self._measure(self._in_turn(1))
+        return self._measure(new)[0]
+
+    def outcome(self, result: Any) -> Outcome:
+        """Return what a call returned as the verdict takes it."""
+        if self._forward:
+            arrays = dict(zip(("output", "h_n"), result, strict=True))
+        else:
+            (output, h_n), gradients = result
+            arrays = {"output": output, "h_n": h_n}
+            arrays |= {f"grad_{name}": value for name, value in gradients.items()}
+        return Outcome({name: self._border.to_numpy(value) for name, value in arrays.items()})
+
+    def _in_turn(self, n: int) -> list[tuple[Any, ...]]:
+        count, first = len(self._arguments), self._next
+        self._next = (first + n) % count
+        return [self._arguments[(first + i) % count] for i in range(n)]
+
+    def _measure(self, order: list[tuple[Any, ...]]) -> tuple[float, float, Any]:
+        call, wait = self._call, self._wait
+        forward = self._forward
+        with self._border.unrecorded() if forward else _Nothing():
+            cpu, begun = time.process_time(), time.perf_counter()
+            for arguments in order:
+                result = call(*arguments)
+                wait(result[0] if forward else tuple(result[1].values()))
+            seconds = time.perf_counter() - begun
+            if self._delay:
+                seconds = _delayed(begun, seconds * (1 + self._delay))
+            cpu = time.process_time() - cpu
+        return seconds / len(order), cpu / seconds, result
+
+    def _calibrated(self) -> int:
+        """Return how many calls a block has, from the fastest of a few."""
+        fastest, spent = math.inf, 0.0
+        for _ in range(20):
+            seconds = self._measure(self._in_turn(1))[0]
+            fastest, spent = min(fastest, seconds), spent + seconds
+            if spent > BLOCK:
+                break
+        return max(1, math.ceil(BLOCK / fastest))
+
+    def _memory(self) -> int | None:
+        try:
+            PEAK.write_text("5")  # Linux: forget the peak so far
+            before = _status("VmRSS")
+            self._measure(self._in_turn(1))
+            return max(0, _status("VmHWM") - before)
+        except (OSError, StopIteration):
+            return None
+
+
+def at_most(count: int, x: Array) -> int:
+    """Return how many inputs like x are held: `count`, or what fits; two at least."""
+    return max(2, min(count, int(INPUT_BYTES / x.nbytes)))
+
+
+def rolled(x: Array, i: int) -> Array:
+    """Return x (for i = 0), which is judged, or another input: its values in other places."""
+    one: Array = np.roll(x, i)
+    return one * (1 + i // x.size) if i >= x.size else one
+
+
+def wait_for_all(values: list[Any], border: Any) -> None:
+    """Wait for arrays that were just made."""
+    for value in values:
+        if value is not None:
+            border.synchronize(value)
+
+
+def _delayed(begun: float, seconds: float) -> float:
+    while time.perf_counter() - begun < seconds:
+        pass
+    return time.perf_counter() - begun
+
+
+def _status(name: str) -> int:
+    lines = Path(f"/proc/{os.getpid()}/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith(name))
+    return 1024 * int(line.split()[1])
+
+
+class _Nothing:
+    """As contextlib.nullcontext."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass

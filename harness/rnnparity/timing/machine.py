@@ -1,0 +1,103 @@
+"""The best that this machine does, measured in the run itself, and what makes it unstable."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from rnnparity.environment import usable_cores
+from rnnparity.settings import Settings
+
+# A square product that no overhead shows in (2.1 GFLOP), a copy that no cache holds (bytes), and
+# how often each is tried for the best.
+PRODUCT, COPY, TRIES = 1024, 128 * 2**20, 7
+
+# What was seen to spoil timings: other work per core, and cores taken away by the host.
+BUSY_PER_CORE, STOLEN = 0.3, 0.01
+
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def best(frameworks: tuple[str, ...], settings: Settings) -> dict[str, Any]:
+    """Measure, in a worker: operations per second by framework, and bytes per second of a copy."""
+    products = {name: _best_product(name) for name in frameworks}
+    source, target = np.ones(COPY // 8), np.zeros(COPY // 8)
+    copied = 2 * COPY / _fastest(lambda: np.copyto(target, source))  # read, and written
+    return {
+        "threads": settings.threads,
+        "product_flop_per_second": products,
+        "copy_bytes_per_second": copied,
+    }
+
+
+def _best_product(framework: str) -> float:
+    a = np.random.default_rng(0).standard_normal((PRODUCT, PRODUCT), np.float32)
+    call: Callable[[], Any]
+    if framework == "torch":
+        import torch
+
+        there, out = torch.from_numpy(a), torch.empty(PRODUCT, PRODUCT)
+
+        def call() -> Any:
+            return torch.mm(there, there, out=out)
+    elif framework == "jax":
+        import jax
+
+        product, on_device = jax.jit(lambda a: a @ a), jax.numpy.asarray(a)
+
+        def call() -> Any:
+            return product(on_device).block_until_ready()
+    else:
+        result = np.empty_like(a)
+
+        def call() -> Any:
+            return np.dot(a, a, out=result)
+
+    return float(2 * PRODUCT**3 / _fastest(call))
+
+
+def _fastest(call: Callable[[], Any]) -> float:
+    call()
+    found = []
+    for _ in range(TRIES):
+        begun = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - begun)
+    return min(found)
+
+
+class Watch:
+    """Sees what makes timings unstable, from its making to `warnings`."""
+
+    def __init__(self, threads: int) -> None:
+        """Look at the machine before the run puts load on it."""
+        self._threads, self._cores = threads, usable_cores()
+        self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        self._cpu = psutil.cpu_times()
+
+    def warnings(self) -> list[str]:
+        """Return one line for each reason to trust the times less."""
+        found = []
+        if self._load > BUSY_PER_CORE * self._cores:
+            found.append(
+                f"other work was running: load {self._load:.1f} on {self._cores} cores at the start"
+            )
+        now = psutil.cpu_times()
+        all_of_it = sum(now) - sum(self._cpu)
+        stolen = getattr(now, "steal", 0.0) - getattr(self._cpu, "steal", 0.0)
+        if all_of_it > 0 and stolen / all_of_it > STOLEN:
+            found.append(f"the host took {100 * stolen / all_of_it:.0f}% of the time (steal)")
+        if self._threads >= self._cores:
+            found.append(
+                f"{self._threads} threads on {self._cores} cores: none is left for the system"
+            )
+        if GOVERNOR.exists() and GOVERNOR.read_text().strip() != "performance":
+            found.append(
+                f"the clock follows the load (governor {GOVERNOR.read_text().strip()}): "
+                "set it to performance"
+            )
+        return found

@@ -1,0 +1,97 @@
+"""From raw seconds to medians, ratios paired within a round, and their intervals."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Share of the intervals that should hold the truth, and resamples that they are found from.
+CONFIDENCE, RESAMPLES = 0.95, 2000
+
+
+class Ratio(NamedTuple):
+    """How many times as fast as the baseline, with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def same(self) -> bool:
+        """Whether the interval holds 1: no difference was seen."""
+        return self.low <= 1 <= self.high
+
+
+class Line(NamedTuple):
+    """seconds = fixed + per_step * T."""
+
+    fixed: float
+    per_step: float
+
+
+def median(seconds: Sequence[Sequence[float]]) -> float:
+    """Return the median over all processes and rounds."""
+    return float(np.median(np.concatenate([np.asarray(s) for s in seconds])))
+
+
+def ratio(
+    baseline: Sequence[Sequence[float]], other: Sequence[Sequence[float]], seed: int = 0
+) -> Ratio:
+    """Return by how much the baseline takes longer, with a bootstrap interval.
+
+    Both took turns: round by round they met the same machine, so that the quotient of a round is
+    free of what slowed it as a whole. What differs between processes (where arrays came to lie)
+    stays, so processes are drawn first, then rounds within them (a two-stage bootstrap; Davison and
+    Hinkley, 1997, 3.8). Few processes spread too little by a factor of (P - 1) / P, in variance:
+    the interval is widened by that.
+
+    Args:
+        baseline: seconds per call, a sequence of rounds for each process.
+        other: likewise, the same rounds.
+        seed: of the resampling.
+    """
+    logs = [np.log(np.asarray(b) / np.asarray(o)) for b, o in zip(baseline, other, strict=True)]
+    value = _centre([np.median(one) for one in logs])
+    rng = np.random.default_rng(seed)
+    P = len(logs)
+    within = np.stack([_resampled_medians(one, rng) for one in logs])  # [P, P * RESAMPLES]
+    chosen = rng.integers(P, size=(RESAMPLES, P))
+    which = rng.integers(within.shape[1], size=(RESAMPLES, P))
+    drawn = within[chosen, which].mean(axis=1)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(drawn, (tail, 1 - tail))
+    widen = float(np.sqrt(P / (P - 1))) if P > 1 else 1.0
+    low, high = value - widen * (value - low), value + widen * (high - value)
+    return Ratio(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)))
+
+
+def line(points: Sequence[tuple[int, float]]) -> Line | None:
+    """Fit seconds over time steps; None for fewer than two lengths.
+
+    Least relative squares, neither part below 0 (Lawson and Hanson's non-negative least squares).
+    """
+    from scipy.optimize import nnls
+
+    if len({T for T, _ in points}) < 2:
+        return None
+    T, seconds = (np.asarray(column, np.float64) for column in zip(*points, strict=True))
+    design = np.stack([1 / seconds, T / seconds], axis=1)
+    (fixed, per_step), _ = nnls(design, np.ones(len(points)))
+    return Line(float(fixed), float(per_step))
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean, which is what ratios are averaged by."""
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def _centre(medians: Sequence[float]) -> float:
+    return float(np.mean(medians))
+
+
+def _resampled_medians(values: Floats, rng: np.random.Generator) -> Floats:
+    R = len(values)
+    return np.asarray(np.median(values[rng.integers(R, size=(RESAMPLES // 4, R))], axis=1))

@@ -1,0 +1,150 @@
+"""The timings in a terminal: how many times as fast as the baseline, within 80 columns."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rnnparity.records import Timing
+from rnnparity.runs import Run
+from rnnparity.timing.comparison import Change
+from rnnparity.timing.contestants import AGAIN, IMPLEMENTATION
+from rnnparity.timing.statistics import geometric_mean
+
+# Columns of implementations that fit into 80 characters beside the size and the baseline's time.
+ACROSS = 4
+
+
+def show_timings(run: Run, console: Console) -> None:
+    """Print a table for every device, dtype and mode, and what makes the times uncertain."""
+    groups: dict[tuple[str, str, str], list[Timing]] = {}
+    for one in run.timings:
+        groups.setdefault((one.device, one.dtype, one.mode), []).append(one)
+    for (device, dtype, mode), timings in groups.items():
+        baseline = next((one.baseline for one in timings if one.baseline), "")
+        if not baseline:
+            continue
+        threads = timings[0].threads
+        title = (
+            f"{device}, {dtype}, {mode}, {threads} thread{'s' * (threads > 1)}: "
+            f"times as fast as {baseline}"
+        )
+        rows = [one for one in timings if one.role == IMPLEMENTATION]
+        names = [n for n in dict.fromkeys(one.implementation for one in rows) if n != baseline]
+        for i in range(0, max(1, len(names)), ACROSS):
+            console.print(_table(title, baseline, names[i : i + ACROSS], timings))
+    if run.timings:
+        floors = [noise(one) for one in run.timings if one.role == AGAIN and one.ratio]
+        if floors:
+            console.print(
+                f"noise: the baseline against itself is within {max(floors):.1%} everywhere "
+                "(95% intervals); = is a difference below it, or an interval that holds 1"
+            )
+        for warning in run.environment.get("timing", {}).get("warnings", []):
+            console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+
+
+def noise(again: Timing) -> float:
+    """Return the noise floor: how far from 1 the baseline's ratio to itself may be."""
+    assert again.ratio_low is not None
+    assert again.ratio_high is not None
+    return max(again.ratio_high - 1, 1 - again.ratio_low, 0.0)
+
+
+def is_same(one: Timing, again: Timing | None) -> bool:
+    """Whether no difference to the baseline was seen."""
+    assert one.ratio is not None
+    assert one.ratio_low is not None
+    assert one.ratio_high is not None
+    floor = 0.0 if again is None or again.ratio is None else noise(again)
+    return one.ratio_low <= 1 <= one.ratio_high or abs(one.ratio - 1) < floor
+
+
+def seconds(value: float) -> str:
+    """Return seconds as people read them: 1.23 ms."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
+def size(one: Timing) -> str:
+    """Return a timing's sizes: 100,32,64,128."""
+    case = one.definition
+    assert case is not None
+    return f"{case.T},{case.B or 1},{case.config.input_size},{case.config.hidden_size}"
+
+
+def _table(title: str, baseline: str, names: Sequence[str], timings: list[Timing]) -> Table:
+    table = Table(
+        title=title, title_justify="left", pad_edge=False, box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("T,B,I,H", no_wrap=True)
+    table.add_column(baseline, justify="right", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    for case in dict.fromkeys(one.case for one in timings):
+        here = {one.implementation: one for one in timings if one.case == case}
+        again = next((one for one in here.values() if one.role == AGAIN), None)
+        first = here.get(baseline)
+        cells = []
+        for name in names:
+            cells.append(_cell(here.get(name), again))
+            ratio = here[name].ratio if name in here else None
+            if ratio:
+                ratios[name].append(ratio)
+        time = "-" if first is None or first.median is None else seconds(first.median)
+        table.add_row(size(next(iter(here.values()))), time, *cells)
+    if any(len(found) > 1 for found in ratios.values()):
+        means = [f"{geometric_mean(found):.2f}" if found else "-" for found in ratios.values()]
+        table.add_section()
+        table.add_row("geometric mean", "", *means)
+    return table
+
+
+def _cell(one: Timing | None, again: Timing | None) -> Text:
+    if one is None:
+        return Text("-")
+    if one.ratio is None or one.ratio_low is None or one.ratio_high is None:
+        return Text("-" if one.verdict == "pass" else one.verdict, style="yellow")
+    if is_same(one, again):
+        return Text(f"= {one.ratio:.2f}", style="dim")
+    half = (one.ratio_high - one.ratio_low) / 2
+    style = "green" if one.ratio > 1 else "red"
+    digits = 1 if one.ratio >= 9.95 else 2
+    return Text(f"{one.ratio:.{digits}f} ±{half:.{digits}f}", style=style)
+
+
+def show_changes(changes: list[Change], console: Console) -> None:
+    """Print what two runs differ by."""
+    table = Table(
+        title="the later run's time over the earlier's, relative to the baseline of each",
+        title_justify="left",
+        pad_edge=False,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for name in ("implementation", "T,B,I,H", "mode"):
+        table.add_column(name, no_wrap=True)
+    for name in ("seconds", "relative", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    styles = {"slower": "bold red", "faster": "green", "same": "dim"}
+    for change in changes:
+        one = change.after
+        table.add_row(
+            Text(one.implementation),
+            size(one),
+            one.mode,
+            f"{change.seconds:.3f}",
+            f"{change.relative:.3f}",
+            f"{change.p:.2g}",
+            Text(change.verdict, style=styles[change.verdict]),
+        )
+    console.print(table)
+    counts = Counter(change.verdict for change in changes)
+    console.print(", ".join(f"{counts[v]} {v}" for v in ("slower", "faster", "same")))

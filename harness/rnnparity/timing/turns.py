@@ -1,0 +1,155 @@
+"""Contestants that share a process take turns in short blocks, in shuffled order."""
+
+import gc
+import random
+import time
+from typing import Any
+
+import msgspec
+
+from rnnparity import problems
+from rnnparity.errors import explain
+from rnnparity.execution import Outcome
+from rnnparity.settings import Settings
+from rnnparity.timing.contestants import Contestant, Timed
+from rnnparity.timing.sizes import Job
+
+# Rounds of one process: so many at least, for a median; at most, since more tell nothing new.
+FEWEST, MOST = 3, 60
+
+# Every so many rounds each contestant also runs on inputs that it has never seen.
+FRESH_EVERY = 4
+
+# Seconds to wait at most for other threads of the process to stop spinning, and the share of a
+# core that counts as stopped.
+SETTLED_WITHIN, SETTLED_BELOW = 0.2, 0.2
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process found of one contestant; `error` instead of times if it broke.
+
+    `fresh` are seconds per call on inputs never seen before, `seen` the blocks right before those.
+    """
+
+    prepare: float = 0.0
+    first_call: float = 0.0
+    peak_memory: int | None = None
+    calls: int = 0
+    seconds: tuple[float, ...] = ()
+    fresh: tuple[float, ...] = ()
+    seen: tuple[float, ...] = ()
+    cores: tuple[float, ...] = ()
+    error: str = ""
+
+
+def measure(
+    contestants: tuple[Contestant, ...],
+    settings: Settings,
+    job: Job,
+    device: str,
+    budget: float,
+    seed: int,
+) -> tuple[dict[str, Measured], dict[str, Outcome]]:
+    """Time contestants on a job, in this process.
+
+    Args:
+        contestants: who takes turns.
+        settings: of this process; the environment has them already.
+        job: what on.
+        device: where.
+        budget: seconds that the rounds may take together; at least `FEWEST` are made.
+        seed: of the order of turns.
+
+    Returns:
+        By name: the times, and what one call out of the timed ones returned.
+    """
+    rng = random.Random(seed)
+    problem = problems.build(job.case)
+    timed: dict[str, Timed] = {}
+    found: dict[str, Measured] = {}
+    for contestant in rng.sample(contestants, len(contestants)):
+        try:
+            timed[contestant.name] = Timed(contestant, settings, job, problem, device)
+        except BaseException as error:  # it is the contestant's own
+            found[contestant.name] = Measured(error=explain(error))
+    rounds = _Rounds(timed, settings, rng)
+    gc.collect()
+    gc.disable()
+    try:
+        rounds.run(budget)
+    finally:
+        gc.enable()
+    return found | rounds.measured(), rounds.outcomes
+
+
+class _Rounds:
+    def __init__(self, timed: dict[str, Timed], settings: Settings, rng: random.Random) -> None:
+        self.timed, self.settings, self.rng = timed, settings, rng
+        self.samples: dict[str, dict[str, list[float]]] = {
+            name: {"seconds": [], "fresh": [], "seen": [], "cores": []} for name in timed
+        }
+        self.outcomes: dict[str, Outcome] = {}
+        self.lost: dict[str, Measured] = {}
+
+    def run(self, budget: float) -> None:
+        begun, done, planned = time.perf_counter(), 0, FEWEST
+        judged = {name: self.rng.randrange(FEWEST) for name in self.timed}
+        while done < planned and self.timed:
+            for name in self.rng.sample(sorted(self.timed), len(self.timed)):
+                try:
+                    self._turn(name, done % FRESH_EVERY == 1, judged[name] == done)
+                except BaseException as error:  # as above
+                    self.lost[name] = Measured(error=explain(error))
+                    del self.timed[name]
+            done += 1
+            per_round = (time.perf_counter() - begun) / done
+            planned = min(MOST, max(FEWEST, int(budget / per_round)))
+
+    def _turn(self, name: str, fresh_too: bool, judged: bool) -> None:
+        one, samples = self.timed[name], self.samples[name]
+        if self.settings.threads > 1:
+            settle()
+        seconds, cores, result = one.block(end_with_first=judged)
+        samples["seconds"].append(seconds)
+        samples["cores"].append(cores)
+        if judged:
+            self.outcomes[name] = one.outcome(result)
+        if fresh_too:
+            samples["fresh"].append(one.fresh())
+            samples["seen"].append(seconds)
+
+    def measured(self) -> dict[str, Measured]:
+        return self.lost | {
+            name: Measured(
+                prepare=one.prepare,
+                first_call=one.first_call,
+                peak_memory=one.peak_memory,
+                calls=one.calls,
+                seconds=tuple(self.samples[name]["seconds"]),
+                fresh=tuple(self.samples[name]["fresh"]),
+                seen=tuple(self.samples[name]["seen"]),
+                cores=tuple(self.samples[name]["cores"]),
+            )
+            for name, one in self.timed.items()
+        }
+
+
+def settle() -> None:
+    """Wait until threads that the turn before has left spinning have gone to sleep."""
+    end = time.perf_counter() + SETTLED_WITHIN
+    while time.perf_counter() < end:
+        cpu, begun = time.process_time(), time.perf_counter()
+        time.sleep(1e-3)
+        if time.process_time() - cpu < SETTLED_BELOW * (time.perf_counter() - begun):
+            return
+
+
+def warm(contestants: tuple[Contestant, ...], settings: Settings) -> dict[str, Any]:
+    """Import all that the contestants need; return what the frameworks say of themselves."""
+    from rnnparity import workers
+
+    versions = {}
+    for contestant in contestants:
+        implementation, border = workers.loaded(contestant.spec, settings)
+        versions[implementation.framework] = border.versions()
+    return versions

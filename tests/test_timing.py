@@ -1,0 +1,274 @@
+"""The timing method, and what it must not be fooled by."""
+
+import subprocess
+import sys
+
+import msgspec
+import numpy as np
+import pytest
+
+import rnnparity
+from rnnparity import records
+from rnnparity.errors import UsageError
+from rnnparity.timing import comparison, sizes, statistics
+from rnnparity.timing.bench import suspicion
+from rnnparity.timing.turns import Measured
+
+SHORT = {"preset": "notebook", "processes": 2, "budget": 0.05}
+
+IMPLEMENTATION = """
+import time
+import numpy as np
+framework = "numpy"
+calls, kept = 0, {}
+
+def right(x, h0, cell, nonlinearity):
+    output, h = np.empty((len(x), *h0.shape), x.dtype), h0
+    for t in range(len(x)):
+        h = np.tanh(x[t] @ cell[0].T + cell[2] + h @ cell[1].T + cell[3])
+        output[t] = h
+    return output, h
+
+def layer(x, h0, cell, nonlinearity):
+    global calls
+    calls += 1
+"""
+
+
+def timed(tmp_path, body, **arguments):
+    path = tmp_path / "mine.py"
+    path.write_text(IMPLEMENTATION + body)
+    run = rnnparity.bench(str(path), out=tmp_path / "run", **SHORT | arguments)
+    (mine,) = [t for t in run.timings if t.implementation == "mine" and t.mode == "forward"]
+    return run, mine
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    pytest.importorskip("torch")
+    out = tmp_path_factory.mktemp("timing") / "run"
+    return rnnparity.bench("numpy-loop", out=out, **SHORT)
+
+
+def rounds(rng, speed, processes=5, count=30, noise=0.05, drift=0.3):
+    """Two contestants on a machine that drifts by tens of percent."""
+    base, other = [], []
+    for _ in range(processes):
+        machine = np.exp(drift * np.cumsum(rng.standard_normal(count)) / np.sqrt(count))
+        base.append(machine * np.exp(noise * rng.standard_normal(count)))
+        other.append(machine / speed * np.exp(noise * rng.standard_normal(count)))
+    return base, other
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.05, 3.0])
+def test_interval_holds_the_ratio(speed):
+    rng = np.random.default_rng(0)
+    found = [statistics.ratio(*rounds(rng, speed), seed=i) for i in range(200)]
+    held = np.mean([one.low <= speed <= one.high for one in found])
+    assert held >= 0.93
+    widths = [(one.high - one.low) / one.value for one in found]
+    assert np.median(widths) < 0.08
+
+
+def test_pairs_matter():
+    """The same rounds, paired at random: the drift is back, and the interval is far wider."""
+    rng = np.random.default_rng(0)
+    base, other = rounds(rng, 1.0)
+    paired = statistics.ratio(base, other)
+    unpaired = statistics.ratio(base, [rng.permutation(one) for one in other])
+    assert unpaired.high - unpaired.low > 2 * (paired.high - paired.low)
+
+
+def test_processes_that_differ_widen_the_interval():
+    rng = np.random.default_rng(0)
+    base, other = rounds(rng, 1.0)
+    shifted = [one * factor for one, factor in zip(other, (0.9, 1, 1, 1, 1.1), strict=True)]
+    plain, wide = statistics.ratio(base, other), statistics.ratio(base, shifted)
+    assert wide.high - wide.low > 2 * (plain.high - plain.low)
+
+
+def test_line():
+    points = [(T, 1e-5 + 2e-6 * T) for T in (16, 32, 64)]
+    fixed, per_step = statistics.line(points)
+    assert fixed == pytest.approx(1e-5)
+    assert per_step == pytest.approx(2e-6)
+    assert statistics.line(points[:1]) is None
+    steeper = statistics.line([(16, 1e-6), (32, 4e-6), (64, 9e-6)])
+    assert steeper.fixed == 0
+
+
+def test_records(run):
+    assert run.passed
+    of = {(t.implementation, t.mode): t for t in run.timings}
+    mine = of["numpy-loop", "forward"]
+    assert mine.verdict == "pass"
+    assert len(mine.seconds) == 2
+    assert all(len(of_process) >= 3 for of_process in mine.seconds)
+    assert mine.median == statistics.median(mine.seconds)
+    assert mine.ratio_low <= mine.ratio <= mine.ratio_high
+    assert of["torch-rnn", "forward"].ratio == 1
+    again = of["torch-rnn again", "forward"]
+    assert again.role == "again"
+    assert mine.flop == 2 * 5 * 4 * 3 * (5 + 3)
+    assert list(records.read_timings(run.directory)) == run.timings
+
+
+def test_resume_makes_nothing_twice(run):
+    again = rnnparity.bench("numpy-loop", out=run.directory, resume=True, **SHORT)
+    assert again.timings == run.timings
+    assert list(records.read_timings(run.directory)) == run.timings
+
+
+def test_wrong_when_timed(tmp_path):
+    """Right as long as it is checked; the timed calls return zeros, which are quick to make."""
+    _, mine = timed(
+        tmp_path,
+        "    if calls > 40: return np.zeros((len(x), *h0.shape), x.dtype), h0\n"
+        "    return right(x, h0, cell, nonlinearity)\n",
+    )
+    assert mine.verdict == "fail"
+    assert mine.reason.startswith("while timed: ")
+    assert not mine.seconds
+    assert mine.ratio is None
+
+
+def test_results_kept(tmp_path):
+    """A cache by content: no input that was seen before is computed again."""
+    _, mine = timed(
+        tmp_path,
+        "    key = x.tobytes(), h0.tobytes(), cell[0].tobytes()\n"
+        "    if key not in kept:\n"
+        "        time.sleep(1e-3)\n"
+        "        kept[key] = right(x, h0, cell, nonlinearity)\n"
+        "    return tuple(a.copy() for a in kept[key])\n",
+    )
+    assert mine.verdict == "fail"
+    assert "inputs seen before" in mine.reason
+    assert not mine.seconds
+
+
+def test_more_threads_than_asked_for():
+    fine = Measured(seconds=(1.0,), fresh=(1.0,), seen=(1.0,), cores=(1.0, 1.1, 1.0))
+    busy = msgspec.structs.replace(fine, cores=(1.9, 2.0, 1.9))
+    assert suspicion([fine, fine], 1) == ""
+    assert suspicion([busy, busy], 2) == ""
+    assert suspicion([busy, busy], 1) == "kept 1.9 cores busy, 1 were asked for"
+
+
+def test_error_when_timed(tmp_path):
+    run, mine = timed(
+        tmp_path,
+        "    if calls > 40: raise RuntimeError('enough')\n"
+        "    return right(x, h0, cell, nonlinearity)\n",
+    )
+    assert (mine.verdict, mine.seconds) == ("error", ())
+    assert "enough" in mine.reason
+    assert not run.passed
+
+
+def test_crash_when_timed(tmp_path):
+    run, mine = timed(
+        tmp_path,
+        "    if calls > 40: __import__('os')._exit(3)\n"
+        "    return right(x, h0, cell, nonlinearity)\n",
+    )
+    assert mine.verdict == "error"
+    assert "exited with code 3" in mine.reason
+    assert run.timings
+
+
+def test_failing_parity_has_no_time(tmp_path):
+    _, mine = timed(tmp_path, "    return right(x, h0, cell, nonlinearity)[0] * 0, h0\n")
+    assert mine.verdict == "fail"
+    assert not mine.seconds
+
+
+def test_unknown_sizes():
+    with pytest.raises(UsageError, match="no preset 'fast' of sizes: there are notebook"):
+        sizes.jobs("fast")
+    with pytest.raises(UsageError, match="processes is 0"):
+        rnnparity.bench("numpy-loop", preset="notebook", processes=0)
+
+
+@pytest.mark.parametrize("preset", sizes.PRESETS)
+def test_presets_are_cases(preset):
+    made = sizes.jobs(preset)
+    assert made
+    assert all(job.case.judged == sizes.JUDGED for job in made)
+
+
+def slowed(run, factor, tmp_path, name):
+    """Return a folder with a run's timings, numpy-loop's made slower."""
+    folder = tmp_path / name
+    recorder = records.Recorder(folder, records.TIMINGS)
+    rng = np.random.default_rng(0)
+    for one in run.timings:
+        by = factor if one.implementation == "numpy-loop" else 1.0
+        seconds = tuple(
+            tuple(by * s * float(np.exp(rng.normal(scale=0.002))) for s in one.seconds[0])
+            for _ in range(6)
+        )
+        recorder.write(
+            msgspec.structs.replace(one, seconds=seconds, ratio_low=0.99, ratio_high=1.01)
+        )
+    recorder.close()
+    return folder
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "rnnparity", *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def test_compare(run, tmp_path):
+    before, same = slowed(run, 1.0, tmp_path, "a"), slowed(run, 1.0, tmp_path, "b")
+    slower, faster = slowed(run, 1.3, tmp_path, "c"), slowed(run, 0.7, tmp_path, "d")
+    done = command("compare", before, same)
+    assert (done.returncode, "0 slower, 0 faster" in done.stdout) == (0, True), done
+    done = command("compare", before, slower)
+    assert (done.returncode, "2 slower" in done.stdout) == (1, True), done
+    done = command("compare", before, faster)
+    assert (done.returncode, "2 faster" in done.stdout) == (0, True), done
+    assert command("compare", before, slower, "--threshold", 0.5).returncode == 0
+    done = command("compare", before, tmp_path)
+    assert done.returncode == 2
+    assert "has no timings.jsonl" in done.stderr
+
+
+def test_compare_needs_something_in_common(run):
+    with pytest.raises(UsageError, match="no timing in common"):
+        comparison.compare(run.timings, [])
+
+
+def test_pyperf_reads_the_samples(run):
+    pytest.importorskip("pyperf")
+    path = run.directory / "pyperf.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "pyperf", "compare_to", path, path],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hidden because not significant" in done.stdout
+    shown = subprocess.run(
+        [sys.executable, "-m", "pyperf", "show", path], capture_output=True, text=True
+    )
+    assert "numpy-loop-cpu-float32" in shown.stdout
+
+
+def test_table_fits_a_terminal(run, capsys):
+    from rich.console import Console
+
+    from rnnparity.timing.table import show_timings
+
+    show_timings(run, Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("numpy-loop" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_threads():
+    done = command("bench", "--threads", "some")
+    assert done.returncode == 2
+    assert "expected a number of 1 or more, or all" in done.stderr

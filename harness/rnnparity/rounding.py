@@ -234,8 +234,13 @@ def pre_activation(
     if h_before is None:
         h_before = np.concatenate((trace.h0[None], trace.output[:-1]))
     bias = bias_ih + bias_hh
-    from_x, error_x = arithmetic.dot(trace.x, weight_ih.T, bias)
-    from_h, error_h = arithmetic.dot(h_before, weight_hh.T, from_x + bias)
+    # An implementation may accumulate onto one bias, onto both, or onto all that came before.
+    from_x, error_x = arithmetic.dot(
+        trace.x, weight_ih.T, np.maximum(np.abs(bias_ih), np.abs(bias))
+    )
+    from_h, error_h = arithmetic.dot(
+        h_before, weight_hh.T, np.maximum(np.abs(bias_hh), np.abs(from_x + bias))
+    )
     a = from_x + from_h + bias
     added = arithmetic.rounded(bias_ih, bias_hh, bias, from_x + bias, from_h, a)
     return a, np.sqrt(error_x + error_h + added)

@@ -52,8 +52,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         variables["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={eigen}"
         variables["NPROC"] = n
         variables["JAX_ENABLE_X64"] = "1"
-        # Every result is waited for: handing each call to another thread only adds to it.
-        variables["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
         variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         full = self.matmul_precision == "float32"
         variables["JAX_DEFAULT_MATMUL_PRECISION"] = "highest" if full else "tensorfloat32"

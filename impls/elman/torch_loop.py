@@ -9,6 +9,7 @@ the backward pass needs what would be overwritten.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -18,9 +19,12 @@ Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], 
 framework = "torch"
 dtypes = ("float64", "float32", "float16", "bfloat16")
 
-# Multiply-adds per step from which oneDNN's product of float32 matrices on the CPU, up to twice as
-# fast as the one that PyTorch calls by itself, is worth its 15 microseconds per call.
-ONEDNN_FROM = 2**21
+# Multiply-adds from which oneDNN, whose product of float32 matrices on the CPU is up to twice as
+# fast as what PyTorch calls by itself, is worth the 15 microseconds that calling it takes.
+ONEDNN_FROM = 2**20
+
+# Steps from which it is worth to leave autograd's bookkeeping, and to see states as vectors.
+LONG = 4
 
 
 def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Array]:
@@ -36,36 +40,42 @@ def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Ar
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
     weight_ih, weight_hh, bias_ih, bias_hh = cell
-    B, H = h0.shape
+    (T, B, I), H = x.shape, h0.shape[1]
     bias, h = bias_ih + bias_hh, h0
+    linear: Callable[..., Array] = torch.nn.functional.linear
 
     if torch.is_grad_enabled() and any(a.requires_grad for a in (x, h0, *cell)):
         activate, transposed, steps = _ACTIVATE[nonlinearity], weight_hh.T, []
-        for projected_t in torch.nn.functional.linear(x, weight_ih, bias).unbind():
+        for projected_t in linear(x, weight_ih, bias).unbind():
             h = activate(torch.addmm(projected_t, h, transposed))
             steps.append(h)
         return torch.stack(steps), h
 
-    if B * H * H >= ONEDNN_FROM and _has_onednn(x):
-        output = _linear(x, _packed(weight_ih), bias)
+    if T * B * I * H >= ONEDNN_FROM and _onednn_takes(x):
+        linear = _linear
+    output = linear(x, weight_ih, bias)
+
+    if B * H * H >= ONEDNN_FROM and _onednn_takes(x):
         activate_, packed = _ACTIVATE_LARGE[nonlinearity], _packed(weight_hh)
         with torch.inference_mode():
             for h_t in output.unbind():  # a view: what is written to it is written to the output
-                h = activate_(h_t.add_(_linear(h, packed, None)))
+                h = activate_(h_t.add_(_linear(h, packed)))
         return output, h.clone()
 
-    output = torch.nn.functional.linear(x, weight_ih, bias)
     activate_ = _ACTIVATE_INPLACE[nonlinearity]
-    with torch.inference_mode():  # saves a third of what a call costs besides its work
-        if B == 1:
-            h = h0[0]
+    unrecorded: AbstractContextManager[object] = (
+        torch.inference_mode() if T >= LONG else nullcontext()
+    )
+    with unrecorded:  # takes a third off what a step costs besides its work
+        if B == 1 and T >= LONG:
+            h, addmv_ = h0[0], torch.Tensor.addmv_
             for h_t in output[:, 0].unbind():
-                h = activate_(h_t.addmv_(weight_hh, h))
+                h = activate_(addmv_(h_t, weight_hh, h))
             h = h[None]
         else:
-            transposed = weight_hh.T
+            transposed, addmm_ = weight_hh.T, torch.Tensor.addmm_
             for h_t in output.unbind():
-                h = activate_(h_t.addmm_(h, transposed))
+                h = activate_(addmm_(h_t, h, transposed))
     return output, h.clone()
 
 
@@ -78,13 +88,13 @@ def _tanh_by_expm1(a: Array) -> Array:
     return a.div_(a + 2)
 
 
-def _has_onednn(x: Array) -> bool:
-    return (
-        x.dtype == torch.float32
-        and x.device.type == "cpu"
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
+    torch.ops.mkldnn, "_linear_pointwise"
+)
+
+
+def _onednn_takes(x: Array) -> bool:
+    return _HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
 def _packed(weight: Array) -> Array:
@@ -92,8 +102,8 @@ def _packed(weight: Array) -> Array:
     return packed
 
 
-def _linear(x: Array, packed: Array, bias: Array | None) -> Array:
-    product: Array = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    product: Array = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
 
 

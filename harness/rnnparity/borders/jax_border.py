@@ -21,8 +21,12 @@ class JaxBorder:
     framework = "jax"
 
     def __init__(self, settings: Settings) -> None:
-        """Make sure of x64 and of the precision of matrix products."""
+        """Make sure of x64 and of the precision of matrix products.
+
+        Every result is waited for: handing each call to another thread would only add to it.
+        """
         jax.config.update("jax_enable_x64", True)
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
         full = settings.matmul_precision == "float32"
         jax.config.update("jax_default_matmul_precision", "highest" if full else "tensorfloat32")
 

@@ -154,22 +154,17 @@ class Timed:
 
     def _calibrated(self) -> int:
         """Return how many calls a block has, from the fastest of a few."""
-        fastest, spent = math.inf, 0.0
-        for _ in range(20):
+        fastest = spent = self._second_call
+        while spent < BLOCK:
             seconds = self._measure(self._in_turn(1))[0]
             fastest, spent = min(fastest, seconds), spent + seconds
-            if spent > BLOCK:
-                break
         return max(1, math.ceil(BLOCK / fastest))
 
     def _memory(self) -> int | None:
-        try:
-            PEAK.write_text("5")  # Linux: forget the peak so far
-            before = _status("VmRSS")
-            self._measure(self._in_turn(1))
-            return max(0, _status("VmHWM") - before)
-        except (OSError, StopIteration):
-            return None
+        """Call a second time, and return how far that raised the process's memory."""
+        before = _forget_peak()
+        self._second_call = self._measure(self._in_turn(1))[0]
+        return None if before is None else max(0, _status("VmHWM") - before)
 
 
 def at_most(count: int, x: Array) -> int:
@@ -194,6 +189,15 @@ def _delayed(begun: float, seconds: float) -> float:
     while time.perf_counter() - begun < seconds:
         pass
     return time.perf_counter() - begun
+
+
+def _forget_peak() -> int | None:
+    """Make Linux forget the process's peak of memory, and return what it has now, in bytes."""
+    try:
+        PEAK.write_text("5")
+        return _status("VmRSS")
+    except (OSError, StopIteration):
+        return None
 
 
 def _status(name: str) -> int:

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
 
 # Share of the intervals that should hold the truth, and resamples that they are found from.
 CONFIDENCE, RESAMPLES = 0.95, 2000
@@ -54,15 +51,19 @@ def ratio(
         seed: of the resampling.
     """
     logs = [np.log(np.asarray(b) / np.asarray(o)) for b, o in zip(baseline, other, strict=True)]
-    value = _centre([np.median(one) for one in logs])
+    value = float(np.median(np.concatenate(logs)))
+    P, rounds = len(logs), np.array([len(one) for one in logs])
+    padded = np.full((P, rounds.max()), np.nan)
+    for row, one in zip(padded, logs, strict=True):
+        row[: len(one)] = one
     rng = np.random.default_rng(seed)
-    P = len(logs)
-    within = np.stack([_resampled_medians(one, rng) for one in logs])  # [P, P * RESAMPLES]
-    chosen = rng.integers(P, size=(RESAMPLES, P))
-    which = rng.integers(within.shape[1], size=(RESAMPLES, P))
-    drawn = within[chosen, which].mean(axis=1)
+    drawn = rng.integers(P, size=(RESAMPLES, P))
+    each = max(1, round(float(rounds.mean())))
+    which = rng.random((RESAMPLES, P, each)) * rounds[drawn][:, :, None]
+    resampled = padded[drawn[:, :, None], which.astype(np.int64)]
+    medians = np.median(resampled.reshape(RESAMPLES, -1), axis=1)
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, (tail, 1 - tail))
+    low, high = np.quantile(medians, (tail, 1 - tail))
     widen = float(np.sqrt(P / (P - 1))) if P > 1 else 1.0
     low, high = value - widen * (value - low), value + widen * (high - value)
     return Ratio(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)))
@@ -86,12 +87,3 @@ def line(points: Sequence[tuple[int, float]]) -> Line | None:
 def geometric_mean(values: Sequence[float]) -> float:
     """Return the geometric mean, which is what ratios are averaged by."""
     return float(np.exp(np.mean(np.log(values))))
-
-
-def _centre(medians: Sequence[float]) -> float:
-    return float(np.mean(medians))
-
-
-def _resampled_medians(values: Floats, rng: np.random.Generator) -> Floats:
-    R = len(values)
-    return np.asarray(np.median(values[rng.integers(R, size=(RESAMPLES // 4, R))], axis=1))

@@ -15,7 +15,7 @@ from rnnparity.timing.contestants import Contestant, Timed
 from rnnparity.timing.sizes import Job
 
 # Rounds of one process: so many at least, for a median; at most, since more tell nothing new.
-FEWEST, MOST = 3, 60
+FEWEST, MOST = 4, 60
 
 # Every so many rounds each contestant also runs on inputs that it has never seen.
 FRESH_EVERY = 4

@@ -2,10 +2,10 @@
 
     h_t = tanh(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)
 
-Source of the formula: the documentation of `torch.nn.RNN`. The input products of all time steps
-are one matrix product; the scan carries the hidden state and stacks what it was after each step.
-The recurrent weight is transposed once, before the loop: the barrier keeps XLA from moving that
-into it. JAX differentiates through it all.
+Source of the formula: the documentation of `torch.nn.RNN`. The scan carries the hidden state and
+stacks what it was after each step. The input products of all time steps are one matrix product
+before it, or each step makes its own, whichever is faster at the size. Weights are transposed once:
+the barrier keeps XLA from moving that into the loop. JAX differentiates through it all.
 """
 
 from functools import partial
@@ -19,7 +19,12 @@ Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], 
 framework = "jax"
 dtypes = ("float64", "float32", "float16", "bfloat16")
 
-# Multiply-adds per step from which two steps per iteration are faster; below, they are slower.
+# Each step makes its input product in batches from so many rows on (they share one reading of the
+# weights, and the products of all steps would not stay in the cache), and where it is so few
+# multiply-adds that one operation less is what counts.
+ROWS, FEW = 64, 2**9
+
+# Multiply-adds of a recurrent product from which two steps per iteration are faster.
 UNROLL_FROM = 2**23
 
 
@@ -37,15 +42,21 @@ def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Ar
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
     weight_ih, weight_hh, bias_ih, bias_hh = cell
+    (_, B, I), H = x.shape, h0.shape[1]
     activate = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
 
-    bias, projected = bias_ih + bias_hh, x @ weight_ih.T
-    transposed = jax.lax.optimization_barrier(weight_hh.T)
+    bias, from_h = bias_ih + bias_hh, jax.lax.optimization_barrier(weight_hh.T)
+    in_step = B >= ROWS or B * I * H <= FEW
+    if in_step:
+        steps, from_x = x, jax.lax.optimization_barrier(weight_ih.T)
+    else:
+        steps = x @ weight_ih.T
 
-    def step(h: Array, projected_t: Array) -> tuple[Array, Array]:
-        h = activate(projected_t + bias + h @ transposed)
+    def step(h: Array, x_t: Array) -> tuple[Array, Array]:
+        projected_t = x_t @ from_x if in_step else x_t
+        h = activate(projected_t + bias + h @ from_h)
         return h, h
 
-    unroll = 2 if h0.size * h0.shape[1] >= UNROLL_FROM else 1
-    h, output = jax.lax.scan(step, h0, projected, unroll=unroll)
+    unroll = 2 if B * H * H >= UNROLL_FROM else 1
+    h, output = jax.lax.scan(step, h0, steps, unroll=unroll)
     return output, h

@@ -1,11 +1,12 @@
 """The timing method on trial: a baseline against itself, and against itself made slower.
 
-Every trial is a small timing run of its own, in fresh processes. What the intervals of the first
+Every trial is a small timing run of its own. What the intervals of the first
 comparison should hold is 1; the second should be told apart.
 """
 
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.registry import resolve
+from rnnparity.runs import TIMEOUT
 from rnnparity.settings import Settings
 from rnnparity.timing import statistics, turns
 from rnnparity.timing.bench import PROCESSES
@@ -28,6 +30,9 @@ COVERED, DELAY, TOLD, WIDTH = 0.93, 0.05, 0.90, 0.04
 
 # As in a run, but three contestants of one size need less time than a dozen.
 BUDGET = 0.4
+
+# Trials that the same processes serve, as they serve the jobs of a run.
+ANEW = 10
 
 
 @dataclass
@@ -92,16 +97,18 @@ def trials(
     config = RNNConfig(input_size=64, hidden_size=128)
     job = Job(Case(config=config, T=20, B=8), FORWARD)
     found = Trials()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        workers: list[Worker] = []
         for i in range(count):
+            if i % ANEW == 0:
+                stack.close()
+                workers = [Worker(settings, Path(folder) / "log") for _ in range(processes)]
+                for worker in workers:
+                    stack.callback(worker.close)
             measured = []
-            for p in range(processes):
-                worker = Worker(settings, Path(folder) / "worker.log")
-                try:
-                    arguments = (contestants, settings, job, "cpu", budget, i * processes + p)
-                    measured.append(worker.call(120, turns.measure, *arguments)[0])
-                finally:
-                    worker.close()
+            for p, worker in enumerate(workers):
+                arguments = (contestants, settings, job, "cpu", budget, i * processes + p)
+                measured.append(worker.call(TIMEOUT, turns.measure, *arguments)[0])
             seconds = {c.name: [one[c.name].seconds for one in measured] for c in contestants}
             found.same.append(statistics.ratio(seconds["one"], seconds["again"], seed=i))
             found.delayed.append(statistics.ratio(seconds["one"], seconds["delayed"], seed=i))
@@ -115,7 +122,7 @@ def summary(found: Trials) -> str:
     delays = [1 / one.value - 1 for one in found.delayed]
     return "\n".join(
         [
-            f"{len(found.same)} trials of {PROCESSES} processes",
+            f"{len(found.same)} trials of {PROCESSES} processes, started anew every {ANEW} trials",
             f"a baseline against itself: the 95% interval holds 1 in {found.covered:.1%} "
             f"(at least {COVERED:.0%} pass); ratios from {min(ratios):.4f} to {max(ratios):.4f}; "
             f"median width of the interval {found.width:.2%} (at most {WIDTH:.0%})",

@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -211,6 +212,7 @@ def _timed(
     baseline = registry.registered().get(registry.BASELINE)
     if baseline is not None and baseline not in specs:
         specs.insert(0, baseline)
+    begun = time.monotonic()
     references: dict[Case, Reference] = {}
     made = run_check(
         specs,
@@ -225,6 +227,11 @@ def _timed(
     )
     if not made.interrupted:
         run_bench(made, specs, jobs, references, settings=settings, plan=plan, progress=progress)
+    made.environment["seconds"] = {
+        "wall": time.monotonic() - begun,
+        "workers": workers.seconds_at_work(begun),
+    }
+    made.write_environment()
     return made
 
 

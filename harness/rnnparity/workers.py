@@ -30,6 +30,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+# When workers of this process were at work: (begun, ended), on the clock of `time.monotonic`.
+_at_work: list[tuple[float, float]] = []
+
+
+def seconds_at_work(begun: float) -> float:
+    """Return how long, since a moment, at least one worker was at work."""
+    total, until = 0.0, begun
+    for start, end in sorted(_at_work):
+        total += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return total
+
+
 class WorkerLost(Exception):
     """The worker died or did not answer; the message says which, in words."""
 
@@ -85,9 +98,11 @@ class Worker:
                     # The current folder is no place to import libraries from.
                     env=self._settings.environment_variables() | {"PYTHONSAFEPATH": "1"},
                 )
+            begun = time.monotonic()
             future = self._executor.submit(function, *args, **kwargs)
         try:
             result: R = future.result(timeout)
+            _at_work.append((begun, time.monotonic()))
         except FutureTimeout:
             self.stop()
             raise WorkerLost(f"gave no answer in {timeout:g} s and was stopped") from None

@@ -19,10 +19,9 @@ Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], 
 framework = "jax"
 dtypes = ("float64", "float32", "float16", "bfloat16")
 
-# Each step makes its input product in batches from so many rows on (they share one reading of the
-# weights, and the products of all steps would not stay in the cache), and where it is so few
-# multiply-adds that one operation less is what counts.
-ROWS, FEW = 64, 2**9
+# Each step makes its own input product where it has up to so many inputs per sequence: it reads the
+# weights again, but the products of all steps need not be written and read.
+INPUTS_PER_ROW = 16
 
 # Multiply-adds of a recurrent product from which two steps per iteration are faster.
 UNROLL_FROM = 2**23
@@ -46,7 +45,7 @@ def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Ar
     activate = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
 
     bias, from_h = bias_ih + bias_hh, jax.lax.optimization_barrier(weight_hh.T)
-    in_step = B >= ROWS or B * I * H <= FEW
+    in_step = I <= INPUTS_PER_ROW * B
     if in_step:
         steps, from_x = x, jax.lax.optimization_barrier(weight_ih.T)
     else:

@@ -29,6 +29,7 @@ def check(
     cases: Sequence[Case] | None = None,
     device: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
+    case: str | Sequence[str] | None = None,
     weights: Any = None,
     prefix: str | None = None,
     x: Any = None,
@@ -52,6 +53,7 @@ def check(
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if
             None).
+        case: only the cases of these ids.
         weights: a `torch.nn.RNN`, a state dict, or the path of a `.safetensors`, `.pt` or `.onnx`
             file: checks on these weights instead of a preset.
         prefix: what the RNN's names begin with, where `weights` holds several.
@@ -92,8 +94,11 @@ def check(
         cases = presets.preset(preset)
     if dtypes:
         cases = [case for case in cases if case.dtype in dtypes]
+    chosen = _several(case)
+    if chosen:
+        cases = [one for one in cases if one.id in chosen]
     if not cases:
-        raise UsageError("no case is left to check: give other dtypes or another preset")
+        raise UsageError("no case is left to check: give other dtypes, cases or another preset")
     return run_check(
         specs,
         cases,
@@ -103,6 +108,7 @@ def check(
         timeout=timeout,
         resume=resume,
         progress=progress,
+        preset=None if weights is not None else preset,
     )
 
 
@@ -224,6 +230,7 @@ def _timed(
         resume=resume,
         progress=progress,
         references=references,
+        preset=preset,
     )
     if not made.interrupted:
         run_bench(made, specs, jobs, references, settings=settings, plan=plan, progress=progress)

@@ -81,6 +81,10 @@ Out = Annotated[
     typer.Option(help="Folder of the records [default: results/<time>].", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Chosen = Annotated[
+    list[str] | None,
+    typer.Option("--case", help="Only the case of this id; repeatable.", show_default=False),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
 
 
@@ -105,6 +109,7 @@ def check(
     preset: Preset = "quick",
     device: Device = None,
     dtype: Dtype = None,
+    case: Chosen = None,
     weights: Weights = None,
     prefix: Prefix = None,
     input_: Input = None,
@@ -129,6 +134,7 @@ def check(
         preset=preset,
         device=device,
         dtype=dtype,
+        case=case,
         weights=weights,
         prefix=prefix,
         x=None if input_ is None else inputs.load_array(input_),
@@ -208,6 +214,29 @@ def run(
         resume=resume,
         timeout=timeout,
     )
+
+
+@app.command()
+def report(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs; several: what changed.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the report [default: the run's].", show_default=False),
+    ] = None,
+) -> None:
+    """Make a run's report again: report.html, report.md, junit.xml. Several runs: what changed."""
+    from rnnparity.report import writing
+
+    if len(directories) > 1:
+        text = writing.compared(directories)
+        sys.stdout.write(text)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "trend.md").write_text(text, encoding="utf-8")
+        return
+    sys.stdout.write(f"report in {writing.write(directories[0], out)}\n")
 
 
 @app.command()
@@ -389,6 +418,10 @@ def _go(job: str, json: bool, implementations: list[str], **arguments: Any) -> N
         sys.stdout.buffer.write(document(result.environment, made) + b"\n")
     else:
         terminal.show(result, _console())
+    if job != "check":
+        from rnnparity.report import writing
+
+        _console(stderr=json).print(f"report in {writing.write(result.directory)}", soft_wrap=True)
     raise SystemExit(_exit_code(result, implementations))
 
 

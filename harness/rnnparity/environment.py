@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from rnnparity.errors import UsageError
+from rnnparity.records import SCHEMA
 from rnnparity.settings import Settings
 
 
@@ -21,6 +22,7 @@ def environment(settings: Settings) -> dict[str, Any]:
     import psutil
 
     return {
+        "schema": SCHEMA,
         "rnnparity": version("rnnparity"),
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -13,6 +13,7 @@ from rnnparity.errors import UsageError
 R = TypeVar("R")
 
 VERDICTS = ("pass", "fail", "chaotic", "unsupported", "absent", "error")
+SCHEMA = 1  # of the records: goes up when an older reader would misread them
 RECORDS = "records.jsonl"
 TIMINGS = "timings.jsonl"
 ENVIRONMENT = "environment.json"
@@ -29,6 +30,9 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             the indices of a parameter.
         judged: share of the elements that are judged; the others are past the chaotic horizon.
         max_abs_difference_to_torch_rnn: from `torch.nn.RNN` on the CPU, where it was run.
+        rms_z: root mean square of z over the judged elements.
+        by_step: of the output, the largest z of every stretch of time steps, equally many in each.
+        histogram: of the output, how many elements have z in each bin of a quarter unit.
     """
 
     max_abs_error: float | None
@@ -37,6 +41,9 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     index: tuple[int, ...]
     judged: float = 1.0
     max_abs_difference_to_torch_rnn: float | None = None
+    rms_z: float | None = None
+    by_step: tuple[float, ...] = ()
+    histogram: tuple[int, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,28 +156,39 @@ class Recorder:
         self._file.close()
 
 
-def read(directory: Path) -> Iterator[Record]:
-    """Read the records of a run; a torn last line, from a run that was killed, is left out."""
-    return _lines(directory / RECORDS, Record)
+def read(directory: Path, notes: list[str] | None = None) -> Iterator[Record]:
+    """Read the records of a run; a torn last line, from a run that was killed, is left out.
+
+    Args:
+        directory: of the run.
+        notes: gets a line for everything that cannot be read; if None, that is an error.
+
+    Raises:
+        UsageError: a line is not a record.
+    """
+    return _lines(directory / RECORDS, Record, notes)
 
 
-def read_timings(directory: Path) -> Iterator[Timing]:
+def read_timings(directory: Path, notes: list[str] | None = None) -> Iterator[Timing]:
     """Read the timings of a run, likewise."""
-    return _lines(directory / TIMINGS, Timing)
+    return _lines(directory / TIMINGS, Timing, notes)
 
 
-def _lines(path: Path, kind: type[R]) -> Iterator[R]:
+def _lines(path: Path, kind: type[R], notes: list[str] | None) -> Iterator[R]:
     if not path.exists():
         return
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         if not line.endswith(b"\n"):
+            if notes is not None:
+                notes.append(f"{path.name}, line {number} is torn: the run was ended there")
             continue
         try:
             yield msgspec.json.decode(line, type=kind)
         except (msgspec.DecodeError, UsageError) as error:
-            raise UsageError(
-                f"{path}, line {number} is not a record of this version: {error}"
-            ) from None
+            told = f"line {number} is not a record of this version: {error}"
+            if notes is None:
+                raise UsageError(f"{path}, {told}") from None
+            notes.append(f"{path.name}, {told}")
 
 
 def read_environment(directory: Path) -> dict[str, Any]:

@@ -70,6 +70,21 @@ class Run:
         """Which verdicts there are, of checks and of timings."""
         return {one.verdict for one in self.records} | {one.verdict for one in self.timings}
 
+    def _repr_html_(self) -> str:
+        from rnnparity.report import notebook
+
+        return notebook.html(self)
+
+    def to_pandas(self) -> Any:
+        """Return the timings, or the checks if nothing was timed, as a `pandas.DataFrame`.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        from rnnparity.report import notebook
+
+        return notebook.to_pandas(self)
+
     def write_environment(self) -> None:
         """Write what the run is made on into its folder."""
         text = msgspec.json.format(msgspec.json.encode(self.environment), indent=2)
@@ -94,6 +109,7 @@ def check(
     resume: bool = False,
     progress: Progress = lambda event: None,
     references: dict[Case, Reference] | None = None,
+    preset: str | None = None,
 ) -> Run:
     """Check implementations on cases and write the records as they are made.
 
@@ -106,13 +122,17 @@ def check(
         timeout: seconds for one case, and for the import.
         resume: leave out what the folder already has a verdict on; errors are tried again.
         progress: called with every event, from several threads, one at a time.
+        preset: the name that the cases go by, to be recorded.
         references: gets those of the cases of which a sample is judged: they are to be timed.
 
     Raises:
         UsageError: the folder cannot be used, or holds another run.
     """
     settings = settings or Settings()
-    described = environment(settings) | {"implementations": {s.name: _identity(s) for s in specs}}
+    described = environment(settings) | {
+        "preset": preset,
+        "implementations": {s.name: _identity(s) for s in specs},
+    }
     earlier = _earlier(directory, described, resume)
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,9 @@ Array = NDArray[Any]
 # many elements, which makes that 9.
 LIMIT = 10.0
 
+# What a record keeps of z for pictures: stretches of time, the largest value, and a histogram.
+STRETCHES, SHOWN, BIN, BINS = 48, 1e9, 0.25, 40
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -228,7 +231,23 @@ def _difference(
         index=_case_index(name, index, reference),
         judged=float(judged.mean()),
         max_abs_difference_to_torch_rnn=_finite(difference),
+        rms_z=_finite(np.sqrt(np.mean(np.square(z[judged])))) if judged.any() else None,
+        by_step=_by_step(z) if name == "output" else (),
+        histogram=_histogram(z[judged]) if name == "output" else (),
     )
+
+
+def _by_step(z: Array) -> tuple[float, ...]:
+    """Return the largest z of every time step, or of as many stretches as are kept."""
+    largest = np.minimum(z.max(axis=(1, 2)), SHOWN)
+    stretches = np.array_split(largest, min(len(largest), STRETCHES))
+    return tuple(round(float(one.max()), 3) for one in stretches)
+
+
+def _histogram(z: Array) -> tuple[int, ...]:
+    """Return how many elements have z in each bin of a quarter unit; the last bin is open."""
+    counts = np.bincount(np.minimum(z / BIN, BINS).astype(np.int64).ravel(), minlength=BINS + 1)
+    return tuple(int(count) for count in np.trim_zeros(counts, "b"))
 
 
 def _case_index(name: str, index: tuple[Any, ...], reference: Reference) -> tuple[int, ...]:

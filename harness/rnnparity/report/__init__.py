@@ -1,0 +1,12 @@
+"""A run as something to read: one HTML page, Markdown with pictures, JUnit XML. From records alone.
+
+source      a run's folder, read as far as it can be
+summary     what is said of it: the sentence, the matrix, failures, timings
+charts      the pictures, as Vega-Lite
+page        HTML
+markdown    Markdown, with SVG
+junit       JUnit XML
+    trend       several runs side by side
+    writing     all of them, into a folder
+    notebook    what Jupyter shows of a run
+"""

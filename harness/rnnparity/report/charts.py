@@ -1,0 +1,334 @@
+"""The pictures of a report, made with Altair; aggregated here, so that they stay small."""
+
+import math
+from typing import Any
+
+import altair as alt
+
+from rnnparity.records import Record, Timing
+from rnnparity.report.source import Source
+from rnnparity.report.summary import timed
+from rnnparity.timing.contestants import BOUND, IMPLEMENTATION
+from rnnparity.timing.table import size
+from rnnparity.verdict import BIN, LIMIT
+
+# Points of relative time in the picture of drift.
+POINTS = 24
+
+# Distinct without colour, too: every series has a shape or is named at its axis.
+WIDTH = 640
+
+
+def charts(source: Source) -> dict[str, dict[str, Any]]:
+    """Return the specifications by name; only those that have something to show."""
+    made = {
+        "drift": _drift(source.records),
+        "distribution": _distribution(source.records),
+        "ratios": _ratios(timed(source)),
+        "steps": _steps(timed(source)),
+        "widths": _widths(timed(source)),
+        "roofline": _roofline(timed(source), source.environment.get("machine", {})),
+        "first_call": _first_call(timed(source)),
+    }
+    return {name: chart.to_dict() for name, chart in made.items() if chart is not None}
+
+
+def _judged(records: list[Record]) -> list[Record]:
+    return [
+        r for r in records if r.verdict in ("pass", "chaotic", "fail") and "output" in r.quantities
+    ]
+
+
+def _drift(records: list[Record]) -> Any:
+    """The largest error of the output over time, float32: where does it leave?"""
+    largest: dict[tuple[str, int], float] = {}
+    for r in _judged(records):
+        by_step = r.quantities["output"].by_step
+        if r.dtype != "float32" or len(by_step) < 2:
+            continue
+        for i, z in enumerate(by_step):
+            at = round(i / (len(by_step) - 1) * POINTS)
+            key = (r.implementation, at)
+            largest[key] = max(largest.get(key, 0.0), z)
+    if not largest:
+        return None
+    rows: list[dict[str, Any]] = [
+        {"implementation": name, "time": at / POINTS, "units": max(z, 0.01)}
+        for (name, at), z in sorted(largest.items())
+    ]
+    lines = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("time:Q", title="share of the sequence", axis=alt.Axis(format="%")),
+            y=alt.Y("units:Q", title="largest error, units", scale=alt.Scale(type="log")),
+            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
+            shape=alt.Shape("implementation:N"),
+            tooltip=["implementation:N", "time:Q", "units:Q"],
+        )
+    )
+    limit = (
+        alt.Chart(alt.Data(values=[{"limit": LIMIT}]))
+        .mark_rule(strokeDash=[4, 4])
+        .encode(y="limit:Q")
+    )
+    return _sized(
+        lines + limit,
+        "Error of the output over time, float32, the largest of all cases; the dashed line is the "
+        "limit",
+    )
+
+
+def _distribution(records: list[Record]) -> Any:
+    """How errors are distributed, against what rounding predicts at most."""
+    counts: dict[str, list[float]] = {}
+    for r in _judged(records):
+        if r.verdict == "fail":
+            continue
+        for i, count in enumerate(r.quantities["output"].histogram):
+            own = counts.setdefault(r.implementation, [])
+            own.extend([0.0] * (i + 1 - len(own)))
+            own[i] += count
+    if not counts:
+        return None
+    rows: list[dict[str, Any]] = [
+        {"implementation": name, "units": (i + 0.5) * BIN, "share": count / sum(own) / BIN}
+        for name, own in counts.items()
+        for i, count in enumerate(own)
+        if count
+    ]
+    predicted = [
+        {"units": z / 20, "share": math.sqrt(2 / math.pi) * math.exp(-((z / 20) ** 2) / 2)}
+        for z in range(90)
+    ]
+    points = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("units:Q", title="error of an element, units"),
+            y=alt.Y(
+                "share:Q",
+                title="share of elements per unit",
+                scale=alt.Scale(type="log", domain=[1e-6, 10], clamp=True),
+            ),
+            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
+            shape=alt.Shape("implementation:N"),
+            tooltip=["implementation:N", "units:Q", "share:Q"],
+        )
+    )
+    line = (
+        alt.Chart(alt.Data(values=predicted))
+        .mark_line(strokeDash=[4, 4])
+        .encode(x="units:Q", y="share:Q")
+    )
+    return _sized(
+        points + line,
+        "How errors are distributed; dashed: a normal distribution of one unit, which is what "
+        "rounding predicts at most",
+    )
+
+
+def _ratios(timings: list[Timing]) -> Any:
+    """How many times as fast as the baseline, with intervals, a panel for each mode."""
+    rows: list[dict[str, Any]] = [
+        {
+            "implementation": t.implementation,
+            "size": size(t),
+            "mode": t.mode,
+            "ratio": t.ratio,
+            "low": t.ratio_low,
+            "high": t.ratio_high,
+        }
+        for t in timings
+        if t.ratio is not None and t.role == IMPLEMENTATION and t.implementation != t.baseline
+    ]
+    if not rows:
+        return None
+    sizes = list(dict.fromkeys(row["size"] for row in rows))
+    base = alt.Chart().encode(
+        y=alt.Y("size:N", sort=sizes, title="T,B,I,H"),
+        yOffset="implementation:N",
+        color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
+    )
+    points = base.mark_point(filled=True, size=50).encode(
+        x=alt.X("ratio:Q", scale=alt.Scale(type="log"), title="times as fast as the baseline"),
+        shape="implementation:N",
+        tooltip=["implementation:N", "size:N", "mode:N", "ratio:Q", "low:Q", "high:Q"],
+    )
+    bars = base.mark_rule().encode(x="low:Q", x2="high:Q")
+    one = alt.Chart().mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(1))
+    return (
+        alt.layer(bars, points, one, data=alt.Data(values=rows))
+        .properties(width=WIDTH - 120, height=alt.Step(9))
+        .facet(row=alt.Row("mode:N", title=None))
+        .properties(title="Times as fast as the baseline, with 95% intervals")
+    )
+
+
+def _steps(timings: list[Timing]) -> Any:
+    """Seconds per call against the number of time steps."""
+    rows: list[dict[str, Any]] = [
+        {
+            "implementation": t.implementation,
+            "T": T,
+            "seconds": seconds,
+            "size": ",".join(size(t).split(",")[1:]),
+        }
+        for t in timings
+        if t.role == IMPLEMENTATION
+        for T, seconds in t.steps
+    ]
+    if not rows:
+        return None
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("T:Q", scale=alt.Scale(type="log"), title="time steps"),
+            y=alt.Y(
+                "seconds:Q",
+                scale=alt.Scale(type="log"),
+                title="seconds per call",
+                axis=alt.Axis(format="~e"),
+            ),
+            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
+            shape=alt.Shape("implementation:N"),
+            detail="size:N",
+            tooltip=["implementation:N", "size:N", "T:Q", "seconds:Q"],
+        )
+    )
+    return _sized(chart, "Seconds per call against time steps; a line for each B, I, H")
+
+
+def _widths(timings: list[Timing]) -> Any:
+    """Seconds per step and sequence against the hidden size."""
+    rows: list[dict[str, Any]] = []
+    for t in timings:
+        case = t.definition
+        if t.role != IMPLEMENTATION or t.mode != "forward" or case is None or t.median is None:
+            continue
+        rows.append(
+            {
+                "implementation": t.implementation,
+                "H": case.config.hidden_size,
+                "seconds": t.median / case.T,
+                "size": size(t),
+            }
+        )
+    if not rows:
+        return None
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_point(filled=True, size=60)
+        .encode(
+            x=alt.X("H:Q", scale=alt.Scale(type="log"), title="hidden size"),
+            y=alt.Y(
+                "seconds:Q",
+                scale=alt.Scale(type="log"),
+                title="seconds per step",
+                axis=alt.Axis(format="~e"),
+            ),
+            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
+            shape=alt.Shape("implementation:N"),
+            tooltip=["implementation:N", "size:N", "seconds:Q"],
+        )
+    )
+    return _sized(chart, "Seconds per step against the hidden size, forward")
+
+
+def _roofline(timings: list[Timing], machine: dict[str, Any]) -> Any:
+    """What is reached of what this machine can do."""
+    peaks = machine.get("product_flop_per_second") or {}
+    copied = machine.get("copy_bytes_per_second")
+    rows: list[dict[str, Any]] = [
+        {
+            "implementation": t.implementation,
+            "intensity": t.flop / t.bytes,
+            "gflops": t.flop / t.median / 1e9,
+            "size": size(t),
+        }
+        for t in timings
+        if t.mode == "forward"
+        and t.role in (IMPLEMENTATION, BOUND)
+        and t.flop
+        and t.bytes
+        and t.median
+    ]
+    if not rows or not peaks or not copied:
+        return None
+    peak = max(peaks.values()) / 1e9
+    low = min(row["intensity"] for row in rows) / 1.5
+    high = max(row["intensity"] for row in rows) * 1.5
+    roof = [
+        {"intensity": x, "gflops": min(peak, x * copied / 1e9)}
+        for x in sorted({low, peak * 1e9 / copied, high})
+        if low <= x <= high
+    ]
+    points = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_point(filled=True, size=50)
+        .encode(
+            x=alt.X(
+                "intensity:Q",
+                scale=alt.Scale(type="log"),
+                title="operations per byte that must move",
+            ),
+            y=alt.Y("gflops:Q", scale=alt.Scale(type="log"), title="GFLOP/s"),
+            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
+            shape=alt.Shape("implementation:N"),
+            tooltip=["implementation:N", "size:N", "gflops:Q", "intensity:Q"],
+        )
+    )
+    line = (
+        alt.Chart(alt.Data(values=roof))
+        .mark_line(strokeDash=[4, 4])
+        .encode(x="intensity:Q", y="gflops:Q")
+    )
+    return _sized(
+        points + line,
+        "Operations per second, under this machine's best product and copy (dashed)",
+    )
+
+
+def _first_call(timings: list[Timing]) -> Any:
+    """The first call against the steady state."""
+    rows: list[dict[str, Any]] = []
+    for t in timings:
+        if t.role == IMPLEMENTATION and t.first_call and t.median and t.mode == "forward":
+            first = sorted(t.first_call)[len(t.first_call) // 2]
+            rows.append(
+                {
+                    "implementation": t.implementation,
+                    "size": size(t),
+                    "first": first,
+                    "steady": t.median,
+                }
+            )
+    if not rows:
+        return None
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_point(filled=True, size=60)
+        .encode(
+            x=alt.X(
+                "steady:Q",
+                scale=alt.Scale(type="log"),
+                title="seconds per call",
+                axis=alt.Axis(format="~e"),
+            ),
+            y=alt.Y(
+                "first:Q",
+                scale=alt.Scale(type="log"),
+                title="seconds of the first call",
+                axis=alt.Axis(format="~e"),
+            ),
+            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
+            shape=alt.Shape("implementation:N"),
+            tooltip=["implementation:N", "size:N", "first:Q", "steady:Q"],
+        )
+    )
+    return _sized(chart, "The first call, compilation included, against later ones")
+
+
+def _sized(chart: Any, title: str) -> Any:
+    return chart.properties(width="container", height=300, title=alt.Title(title, limit=900))

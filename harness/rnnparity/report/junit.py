@@ -1,0 +1,56 @@
+"""A report as JUnit XML, which CI systems show: a suite for an implementation and device."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rnnparity.records import Record
+from rnnparity.report import summary
+from rnnparity.report.source import Source
+
+JUNIT = "junit.xml"
+
+
+def write(source: Source, directory: Path) -> Path:
+    """Write `junit.xml` into a folder."""
+    path = directory / JUNIT
+    path.write_bytes(render(source))
+    return path
+
+
+def render(source: Source) -> bytes:
+    """Return the document: fail is a failure, error an error, unsupported and absent are skips."""
+    root = ElementTree.Element("testsuites", name="rnnparity")
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in source.records:
+        groups.setdefault((record.implementation, record.device), []).append(record)
+    for (implementation, device), records in groups.items():
+        name = _clean(f"{implementation} {device}".strip())
+        suite = ElementTree.SubElement(
+            root,
+            "testsuite",
+            name=name,
+            tests=str(len(records)),
+            failures=str(sum(r.verdict == "fail" for r in records)),
+            errors=str(sum(r.verdict == "error" for r in records)),
+            skipped=str(sum(r.verdict in ("unsupported", "absent") for r in records)),
+        )
+        for record in records:
+            test = ElementTree.SubElement(
+                suite, "testcase", classname=name, name=_clean(record.case or "import")
+            )
+            kind = {"fail": "failure", "error": "error"}.get(record.verdict)
+            if kind is not None:
+                told = ElementTree.SubElement(test, kind, message=_clean(record.reason))
+                told.text = _clean(summary.command(record, source))
+            elif record.verdict in ("unsupported", "absent"):
+                ElementTree.SubElement(test, "skipped", message=_clean(record.reason))
+            elif record.reason:
+                ElementTree.SubElement(test, "system-out").text = _clean(record.reason)
+    ElementTree.indent(root)
+    found: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return found
+
+
+def _clean(text: str) -> str:
+    """Return text without the control characters that XML has no way to write."""
+    return "".join(c if c in "\t\n" or c >= " " else "?" for c in text)

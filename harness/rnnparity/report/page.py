@@ -1,0 +1,98 @@
+"""A report as one HTML file that needs nothing else: no network, no other file."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import altair
+import vl_convert
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from rnnparity.report import summary
+from rnnparity.report.charts import charts
+from rnnparity.report.source import Source
+from rnnparity.timing.table import seconds
+from rnnparity.verdict import LIMIT
+
+PAGE = "report.html"
+
+SNIPPET = "window.vegaEmbed = vegaEmbed;"
+
+
+def write(source: Source, directory: Path) -> Path:
+    """Write `report.html` into a folder."""
+    path = directory / PAGE
+    path.write_text(render(source), encoding="utf-8")
+    return path
+
+
+def render(source: Source) -> str:
+    """Return the page."""
+    folder = files("rnnparity.report") / "templates"
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["seconds"] = lambda value: "-" if value is None else seconds(value)
+    template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
+    columns, matrix = summary.matrix(source)
+    pictures = charts(source)
+    return template.render(
+        title=source.name,
+        sentence=summary.sentence(source),
+        limit=LIMIT,
+        columns=columns,
+        matrix=matrix,
+        letters=summary.LETTERS,
+        environment=source.environment,
+        machine=machine(source.environment),
+        warnings=source.environment.get("timing", {}).get("warnings", []),
+        notes=source.notes,
+        failures=summary.failures(source),
+        closest=summary.closest(source),
+        speed=summary.speed(source),
+        pictures=pictures,
+        data=_data({"checks": summary.checks(source), "timings": summary.timings(source)}),
+        specs=_data(pictures),
+        flat=_flat(source.environment),
+        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        script=Markup((folder / "page.js").read_text(encoding="utf-8")),
+        vega=_bundle() if pictures else "",
+    )
+
+
+def machine(environment: dict[str, Any]) -> str:
+    """Return the machine in a line."""
+    words = [
+        environment.get("cpu_model"),
+        f"{environment['cpu_cores_usable']} cores" if "cpu_cores_usable" in environment else None,
+        environment.get("os"),
+        f"Python {environment['python']}" if "python" in environment else None,
+    ]
+    for versions in environment.get("frameworks", {}).values():
+        words += [f"{k} {v}" for k, v in versions.items() if k in ("numpy", "torch", "jax", "gpu")]
+    return ", ".join(str(word) for word in words if word)
+
+
+def _data(value: Any) -> Markup:
+    """Return JSON that can stand in a script element, whatever is in its strings."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _bundle() -> Markup:
+    version = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
+    bundle: str = vl_convert.javascript_bundle(SNIPPET, vl_version=version)
+    return Markup(bundle.replace("</script", "<\\/script"))
+
+
+def _flat(environment: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in environment.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            rows += _flat(value, f"{name}.")
+        elif value not in (None, "", []):
+            rows.append((name, str(value)))
+    return rows

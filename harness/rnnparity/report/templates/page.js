@@ -1,0 +1,188 @@
+const data = JSON.parse(document.getElementById("data").textContent);
+const specs = JSON.parse(document.getElementById("specs").textContent);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const PAGE = 100;
+
+function seconds(value) {
+  for (const [unit, size] of [["s", 1], ["ms", 1e-3], ["us", 1e-6]]) {
+    if (value >= size) return `${(value / size).toPrecision(3)} ${unit}`;
+  }
+  return `${(value * 1e9).toPrecision(3)} ns`;
+}
+const plain = (value) => (value === null || value === undefined || value === "" ? "-" : String(value));
+const digits = (n) => (value) => (value === null ? "-" : Number(value.toPrecision(n)).toString());
+const time = (value) => (value === null ? "-" : seconds(value));
+const bytes = (value) => (value === null ? "-" : `${(value / 1e6).toPrecision(3)} MB`);
+
+const tables = {
+  checks: {
+    columns: [
+      ["implementation", "implementation", plain], ["device", "device", plain],
+      ["dtype", "dtype", plain], ["case", "case", plain], ["verdict", "verdict", plain],
+      ["z", "largest z", digits(3), true], ["error", "error of output", digits(2), true],
+      ["reason", "reason", plain],
+    ],
+    filters: ["implementation", "device", "dtype", "verdict"],
+  },
+  timings: {
+    columns: [
+      ["implementation", "implementation", plain], ["device", "device", plain],
+      ["size", "T,B,I,H", plain], ["mode", "mode", plain], ["median", "median", time, true],
+      ["ratio", "ratio", digits(3), true], ["low", "from", digits(3), true],
+      ["high", "to", digits(3), true], ["first_call", "first call", time, true],
+      ["prepare", "prepare", time, true], ["paid_after", "paid after calls", plain, true],
+      ["memory", "memory", bytes, true], ["gflops", "GFLOP/s", digits(3), true],
+      ["fixed", "fixed", time, true], ["per_step", "per step", time, true],
+    ],
+    filters: ["implementation", "size", "mode", "role"],
+  },
+};
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function build(holder) {
+  const name = holder.dataset.table;
+  const { columns, filters } = tables[name];
+  const rows = data[name];
+  let sorted = null, up = true, page = 0;
+
+  const search = element("input", { type: "search", id: `${name}-search` });
+  const controls = element("div", { class: "controls" }, element("label", {}, "search", search));
+  const chosen = {};
+  for (const key of filters) {
+    const values = [...new Set(rows.map((row) => row[key]))].filter((v) => v !== "");
+    const select = element("select", {}, element("option", { value: "" }, "all"));
+    for (const value of values) {
+      const option = element("option", {}, value);
+      option.value = value;
+      select.append(option);
+    }
+    select.addEventListener("change", () => { page = 0; draw(); });
+    chosen[key] = select;
+    controls.append(element("label", {}, key, select));
+  }
+  search.addEventListener("input", () => { page = 0; draw(); });
+
+  const head = element("tr");
+  const headers = columns.map(([key, label, , number]) => {
+    const button = element("button", { type: "button" }, label);
+    const header = element("th", { scope: "col", class: number ? "number" : "" }, button);
+    button.addEventListener("click", () => {
+      up = sorted === key ? !up : !number;
+      sorted = key;
+      page = 0;
+      draw();
+    });
+    head.append(header);
+    return header;
+  });
+  const body = element("tbody");
+  const count = element("p", { class: "count", "aria-live": "polite" });
+  const before = element("button", { type: "button" }, "previous");
+  const after = element("button", { type: "button" }, "next");
+  before.addEventListener("click", () => { page -= 1; draw(); });
+  after.addEventListener("click", () => { page += 1; draw(); });
+  const table = element("table", {}, element("thead", {}, head), body);
+  holder.append(
+    controls, count,
+    element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table of ${name}` }, table),
+    element("div", { class: "controls pager" }, before, after),
+  );
+
+  function shown() {
+    const text = search.value.toLowerCase();
+    const kept = rows.filter((row) =>
+      filters.every((key) => !chosen[key].value || String(row[key]) === chosen[key].value) &&
+      (!text || columns.some(([key]) => String(row[key] ?? "").toLowerCase().includes(text))));
+    if (!sorted) return kept;
+    const sign = up ? 1 : -1;
+    return kept.toSorted((a, b) => {
+      const [x, y] = [a[sorted], b[sorted]];
+      if (x === null || y === null) return (x === null) - (y === null);
+      return sign * (typeof x === "number" ? x - y : String(x).localeCompare(String(y)));
+    });
+  }
+
+  function draw() {
+    const found = shown();
+    const last = Math.max(0, Math.ceil(found.length / PAGE) - 1);
+    page = Math.min(page, last);
+    body.replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map((row) => {
+      const line = element("tr");
+      for (const [key, , show, number] of columns) {
+        const cell = element("td", { class: number ? "number" : "text" });
+        cell.append(element("bdi", {}, show(row[key] ?? null)));
+        if (key === "verdict") cell.className = row[key];
+        line.append(cell);
+      }
+      return line;
+    }));
+    columns.forEach(([key], i) => {
+      headers[i].setAttribute("aria-sort", key !== sorted ? "none" : up ? "ascending" : "descending");
+    });
+    const from = found.length ? page * PAGE + 1 : 0;
+    count.textContent = `${from} to ${Math.min(found.length, (page + 1) * PAGE)} of ${found.length}` +
+      (found.length === rows.length ? "" : ` (${rows.length} without filter)`);
+    before.disabled = page === 0;
+    after.disabled = page === last;
+  }
+  draw();
+}
+
+async function draw() {
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue("--ink").trim();
+  const line = style.getPropertyValue("--line").trim();
+  const config = {
+    background: "transparent",
+    axis: { labelColor: ink, titleColor: ink, gridColor: line, domainColor: line, tickColor: line },
+    legend: { labelColor: ink, titleColor: ink },
+    title: { color: ink, anchor: "start", fontSize: 13 },
+    header: { labelColor: ink, titleColor: ink },
+    view: { stroke: line },
+    rule: { color: ink },
+    range: {
+      category: dark.matches
+        ? ["#7fb8ff", "#ffb86b", "#7ee0a3", "#ff9aa2", "#d7b3ff", "#f4e07a", "#8be3e3", "#f5a9d6", "#c9ced6", "#b5d17a"]
+        : ["#0a58a8", "#b45309", "#15803d", "#b91c1c", "#6d28d9", "#7a6200", "#0e7490", "#a21a6b", "#4b5563", "#4d7c0f"],
+    },
+  };
+  for (const holder of document.querySelectorAll("[data-chart]")) {
+    const spec = structuredClone(specs[holder.dataset.chart]);
+    if (spec.title && typeof spec.title === "object") {
+      holder.setAttribute("aria-label", spec.title.text);
+      spec.title = { ...spec.title, text: wrapped(spec.title.text, holder.clientWidth) };
+    } else if (typeof spec.title === "string") {
+      holder.setAttribute("aria-label", spec.title);
+      spec.title = wrapped(spec.title, holder.clientWidth);
+    }
+    holder.setAttribute("role", "group");
+    const inner = spec.spec;
+    if (inner && typeof inner.width === "number") inner.width = Math.min(inner.width, holder.clientWidth - 170);
+    await window.vegaEmbed(holder, spec, { actions: false, renderer: "svg", config });
+  }
+  document.documentElement.dataset.charts = "drawn";
+}
+
+function wrapped(text, width) {
+  const most = Math.max(24, Math.floor(width / 7.5));
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if ((lines.at(-1) + " " + word).length > most && lines.at(-1)) lines.push(word);
+    else lines[lines.length - 1] = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
+  }
+  return lines;
+}
+
+document.querySelectorAll("[data-table]").forEach(build);
+if (document.querySelector("[data-chart]")) {
+  await draw();
+  dark.addEventListener("change", draw);
+} else {
+  document.documentElement.dataset.charts = "none";
+}

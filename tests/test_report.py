@@ -1,0 +1,253 @@
+"""Reports: from records alone, whatever is in them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+
+import rnnparity
+from rnnparity import records
+from rnnparity.cases import Case
+from rnnparity.config import RNNConfig
+from rnnparity.records import Quantity, Record, Timing
+from rnnparity.report import junit, markdown, notebook, page, source, summary, trend
+
+NASTY = [
+    "<script>alert(1)</script>",
+    "quotes \" ' ` & </script><b>",
+    "long-" + "x" * 600,
+    "שלום עולם",
+    "a | b * c _ d [e](f)",
+]
+
+
+def record(i=0, implementation="numpy-loop", verdict="pass", reason="", **changes):
+    config = RNNConfig(input_size=8, hidden_size=16)
+    case = Case(config=config, T=12, B=4, seed=i)
+    quantity = Quantity(
+        max_abs_error=1e-7,
+        max_ulp=2.0,
+        z=1.5,
+        index=(0, 0, 0),
+        rms_z=0.4,
+        by_step=tuple(0.1 * (1 + step) for step in range(12)),
+        histogram=(100, 50, 20, 5),
+    )
+    fields = {
+        "implementation": implementation,
+        "framework": "numpy",
+        "device": "cpu",
+        "dtype": "float32",
+        "case": case.id,
+        "verdict": verdict,
+        "reason": reason,
+        "quantities": {"output": quantity},
+        "definition": case,
+    }
+    return Record(**fields | changes)
+
+
+def timing(implementation="numpy-loop", median=1e-3, ratio=2.0, **changes):
+    case = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
+    fields = {
+        "implementation": implementation,
+        "framework": "numpy",
+        "device": "cpu",
+        "dtype": "float32",
+        "case": case.id,
+        "mode": "forward",
+        "verdict": "pass",
+        "baseline": "torch-rnn",
+        "seconds": ((median,) * 3,) * 2,
+        "calls": (1, 1),
+        "median": median,
+        "ratio": ratio,
+        "ratio_low": ratio * 0.98,
+        "ratio_high": ratio * 1.02,
+        "first_call": (0.1, 0.1),
+        "prepare": (0.0, 0.0),
+        "flop": 1e6,
+        "bytes": 1e5,
+        "steps": ((3, median / 4), (12, median)),
+        "definition": case,
+    }
+    return Timing(**fields | changes)
+
+
+def folder(path, made=(), timed=(), environment=None):
+    for name, items in ((records.RECORDS, made), (records.TIMINGS, timed)):
+        recorder = records.Recorder(path, name)
+        for item in items:
+            recorder.write(item)
+        recorder.close()
+    described = {
+        "schema": records.SCHEMA,
+        "preset": "quick",
+        "cpu_model": "a processor",
+        "machine": {"product_flop_per_second": {"numpy": 1e11}, "copy_bytes_per_second": 1e10},
+    }
+    (path / records.ENVIRONMENT).write_text(json.dumps(described | (environment or {})))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    made = [record(i) for i in range(3)]
+    made += [record(0, "torch-rnn"), record(1, "mine", "fail", "equals something wrong")]
+    timed = [
+        timing("torch-rnn", 2e-3, 1.0),
+        timing("torch-rnn again", 2e-3, 1.001, role="again"),
+        timing(),
+    ]
+    return folder(tmp_path / "run", made, timed)
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "rnnparity", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        **options,
+    )
+
+
+def test_report_command_writes_every_form(run):
+    done = command("report", run)
+    assert done.returncode == 0, done.stderr
+    assert str(run / "report.html") in done.stdout
+    html = (run / "report.html").read_text()
+    assert "mine does not compute the recurrence everywhere" in html
+    assert "2 of 3 implementations do" in html
+    assert not re.search(r"""(src|href)=["']?https?:""", html)
+    text = (run / "report.md").read_text()
+    for picture in re.findall(r"!\[\w+\]\((.*?)\)", text):
+        assert (run / picture).read_text().startswith("<svg")
+    suites = ElementTree.parse(run / "junit.xml").getroot()
+    assert len(suites.findall("testsuite/testcase")) == 5
+    assert suites.find("testsuite/testcase/failure").get("message") == "equals something wrong"
+
+
+def test_failures_come_with_the_command_that_repeats_them(run):
+    (failure,) = summary.failures(source.read(run))
+    words = failure["command"].split()
+    assert words[:3] == ["rnnparity", "check", "mine"]
+    assert words[-1] == record(1).case
+
+
+def test_the_command_repeats_one_case(tmp_path):
+    case = "float32-torch-init-T12-B4-I8-H16"
+    made = rnnparity.check("numpy-loop", case=case, out=tmp_path / "one")
+    assert [r.case for r in made.records] == [case]
+
+
+def test_names_and_messages_are_text(tmp_path):
+    made = [record(i, name, "fail", name) for i, name in enumerate(NASTY)]
+    run = folder(tmp_path, made, [timing(name) for name in NASTY])
+    read = source.read(run)
+    html = page.render(read)
+    assert "<script>alert(1)" not in html
+    assert "</script><b>" not in html
+    data = re.search(r'id="data">(.*?)</script>', html)[1]
+    names = {row["implementation"] for row in json.loads(data)["checks"]}
+    assert names == set(NASTY)
+    text = markdown.render(read)
+    assert "<script>" not in text
+    assert "a \\| b \\* c" in text
+    root = ElementTree.fromstring(junit.render(read))
+    assert {c.get("message") for c in root.iter("failure")} == set(NASTY)
+
+
+def test_torn_unknown_and_newer_records(tmp_path):
+    run = folder(tmp_path, [record()], [timing()], {"schema": records.SCHEMA + 1})
+    path = run / records.RECORDS
+    extended = json.loads(path.read_bytes()) | {"a_field_of_tomorrow": 1}
+    odd = extended | {"verdict": 7}
+    lines = [json.dumps(extended), json.dumps(odd), '{"implementation": "to']
+    path.write_text("\n".join(lines))
+    read = source.read(run)
+    assert len(read.records) == 1
+    assert len(read.notes) == 3
+    newer, other, torn = read.notes
+    assert "made by a newer version (records of schema 2" in newer
+    assert "line 2 is not a record of this version" in other
+    assert "line 3 is torn" in torn
+    html = page.render(read)
+    assert all(note.split(":")[0] in html for note in read.notes)
+
+
+def test_older_records_lack_what_is_newer(tmp_path):
+    plain = msgspec.to_builtins(record())
+    for name in ("rms_z", "by_step", "histogram"):
+        del plain["quantities"]["output"][name]
+    tmp_path.joinpath(records.RECORDS).write_text(json.dumps(plain) + "\n")
+    read = source.read(tmp_path)
+    assert read.notes == []
+    assert "1 checks" in page.render(read)
+
+
+def test_no_run(tmp_path):
+    done = command("report", tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert "no folder" in done.stderr
+    done = command("report", tmp_path)
+    assert done.returncode == 2
+    assert "give the folder of a run" in done.stderr
+
+
+def test_large_report(tmp_path):
+    names = [f"implementation-{i}" for i in range(10)]
+    run = folder(tmp_path, [record(i, name) for i in range(500) for name in names])
+    begun = time.perf_counter()
+    path = page.write(source.read(run), run)
+    print(f"5,000 records: {time.perf_counter() - begun:.1f} s")  # no limit: noise would break it
+    assert path.stat().st_size < 10e6
+
+
+def test_trend(tmp_path):
+    first = {"frameworks": {"torch": {"torch": "2.12"}}}
+    second = {"frameworks": {"torch": {"torch": "2.13"}}}
+    a = folder(tmp_path / "a", [record(0)], [timing(ratio=2.0)], first)
+    b = folder(tmp_path / "b", [record(0, verdict="fail")], [timing(ratio=1.0)], second)
+    found = trend.changes([source.read(a), source.read(b)])
+    assert found == [
+        "a to b: torch 2.12 became 2.13",
+        f"a to b: numpy-loop: pass became fail in {record(0).case}",
+        "a to b: numpy-loop: 2.00 times as fast as the baseline became 1.00",
+    ]
+    done = command("report", a, b, "--out", tmp_path / "trend")
+    assert done.returncode == 0
+    assert (tmp_path / "trend" / "trend.md").read_text() == done.stdout
+    same = command("report", a, a)
+    assert "nothing changed" in same.stdout
+
+
+def test_notebook(tmp_path, monkeypatch):
+    pytest.importorskip("numpy")
+    run = rnnparity.check("numpy-loop", case="float32-torch-init-T12-B4-I8-H16", out=tmp_path)
+    html = run._repr_html_()
+    assert "numpy-loop computes the recurrence" in html
+    assert "<svg" in html
+    assert notebook.source_of(run).records == run.records
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(rnnparity.UsageError, match="pip install pandas"):
+        run.to_pandas()
+
+
+def test_paid_after():
+    torch_rnn = timing("torch-rnn", 2e-3, 1.0, first_call=(0.002, 0.002))
+    mine = timing(median=1e-3, first_call=(0.5, 0.5))
+    assert summary.paid_after(mine, [torch_rnn, mine]) == 498
+    assert summary.paid_after(torch_rnn, [torch_rnn, mine]) is None
+
+
+def test_compact_console_is_dumb_proof(run):
+    environment = os.environ | {"TERM": "dumb", "NO_COLOR": "1"}
+    done = command("report", Path(run), env=environment)
+    assert "\x1b" not in done.stdout

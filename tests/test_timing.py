@@ -272,3 +272,15 @@ def test_threads():
     done = command("bench", "--threads", "some")
     assert done.returncode == 2
     assert "expected a number of 1 or more, or all" in done.stderr
+
+
+def test_transfer_is_added_to_a_call():
+    from rnnparity import problems, registry
+    from rnnparity.settings import Settings
+    from rnnparity.timing.contestants import Contestant, Timed
+
+    job = sizes.jobs("notebook")[0]
+    spec = registry.resolve("numpy-loop")
+    one = Timed(Contestant("x", spec), Settings(), job, problems.build(job.case), "cpu")
+    assert one.with_transfer() > 0
+    assert one.block()[0] > 0

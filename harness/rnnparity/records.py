@@ -93,6 +93,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         first_call: seconds, compilation included, for each process.
         prepare: seconds of what is done once per set of weights, likewise.
         seen_faster: how many times as fast calls are on inputs that were seen before.
+        with_transfer: seconds of a call with x brought to the device and the output brought back;
+            null on the CPU.
         cores: that were busy, the median of all blocks.
         peak_memory: bytes that a call adds to the process at most.
         flop: of the matrix products of the forward pass. bytes: that it must move at least.
@@ -120,6 +122,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_call: tuple[float, ...] = ()
     prepare: tuple[float, ...] = ()
     seen_faster: float | None = None
+    with_transfer: float | None = None
     cores: float | None = None
     peak_memory: int | None = None
     flop: float | None = None

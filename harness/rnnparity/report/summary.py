@@ -209,6 +209,7 @@ def timings(source: Source) -> list[dict[str, Any]]:
                 "first_call": _median(t.first_call),
                 "prepare": _median(t.prepare),
                 "paid_after": paid_after(t, found),
+                "with_transfer": t.with_transfer,
                 "memory": t.peak_memory,
                 "fixed": t.fixed,
                 "per_step": t.per_step,

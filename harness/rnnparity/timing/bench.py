@@ -370,6 +370,8 @@ def _times(
             [one.fresh for one in measured], [one.seen for one in measured]
         ).value,
     }
+    transfer = [s for one in measured for s in one.transfer]
+    found["with_transfer"] = float(np.median(transfer)) if transfer else None
     memory = [one.peak_memory for one in measured if one.peak_memory is not None]
     found["peak_memory"] = max(memory) if memory else None
     if baseline is not None:

@@ -52,7 +52,7 @@ class Timed:
         prepare: seconds of what is done once per set of weights.
         first_call: seconds of the first call, compilation included.
         peak_memory: bytes by which a later call raises the process's memory at most; None if
-            the system does not tell.
+            the system does not tell, and on other devices than the CPU.
         calls: per block.
     """
 
@@ -60,7 +60,7 @@ class Timed:
         self, contestant: Contestant, settings: Settings, job: Job, problem: Problem, device: str
     ) -> None:
         """Hold the arrays, prepare, call for the first time and choose the size of a block."""
-        self.contestant, self._delay = contestant, contestant.delay
+        self.contestant, self._delay, self.device = contestant, contestant.delay, device
         implementation, border = workers.loaded(contestant.spec, settings)
         self._border, self._forward = border, job.mode == FORWARD
         config = job.case.config
@@ -123,6 +123,16 @@ class Timed:
         self._measure(self._in_turn(1))
         return self._measure(new)[0]
 
+    def with_transfer(self) -> float:
+        """Return seconds per call with x brought to the device and the output brought back."""
+        border, n = self._border, max(1, self.calls // 4)
+        with border.unrecorded() if self._forward else _Nothing():
+            begun = time.perf_counter()
+            for _ in range(n):
+                result = self._call(*self._make_arguments(self._x))
+                border.to_numpy(result[0] if self._forward else result[0][0])
+            return (time.perf_counter() - begun) / n
+
     def outcome(self, result: Any) -> Outcome:
         """Return what a call returned as the verdict takes it."""
         if self._forward:
@@ -162,7 +172,7 @@ class Timed:
 
     def _memory(self) -> int | None:
         """Call a second time, and return how far that raised the process's memory."""
-        before = _forget_peak()
+        before = _forget_peak() if self.device == "cpu" else None
         self._second_call = self._measure(self._in_turn(1))[0]
         return None if before is None else max(0, _status("VmHWM") - before)
 

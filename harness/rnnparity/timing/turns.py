@@ -39,6 +39,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     fresh: tuple[float, ...] = ()
     seen: tuple[float, ...] = ()
     cores: tuple[float, ...] = ()
+    transfer: tuple[float, ...] = ()
     error: str = ""
 
 
@@ -86,7 +87,14 @@ class _Rounds:
     def __init__(self, timed: dict[str, Timed], settings: Settings, rng: random.Random) -> None:
         self.timed, self.settings, self.rng = timed, settings, rng
         self.samples: dict[str, dict[str, list[float]]] = {
-            name: {"seconds": [], "fresh": [], "seen": [], "cores": []} for name in timed
+            name: {
+                "seconds": [],
+                "fresh": [],
+                "seen": [],
+                "cores": [],
+                "transfer": [],
+            }
+            for name in timed
         }
         self.outcomes: dict[str, Outcome] = {}
         self.lost: dict[str, Measured] = {}
@@ -117,6 +125,8 @@ class _Rounds:
         if fresh_too:
             samples["fresh"].append(one.fresh())
             samples["seen"].append(seconds)
+            if one.device != "cpu":
+                samples["transfer"].append(one.with_transfer())
 
     def measured(self) -> dict[str, Measured]:
         return self.lost | {
@@ -129,6 +139,7 @@ class _Rounds:
                 fresh=tuple(self.samples[name]["fresh"]),
                 seen=tuple(self.samples[name]["seen"]),
                 cores=tuple(self.samples[name]["cores"]),
+                transfer=tuple(self.samples[name]["transfer"]),
             )
             for name, one in self.timed.items()
         }

@@ -31,7 +31,7 @@ const tables = {
       ["ratio", "ratio", digits(3), true], ["low", "from", digits(3), true],
       ["high", "to", digits(3), true], ["first_call", "first call", time, true],
       ["prepare", "prepare", time, true], ["paid_after", "paid after calls", plain, true],
-      ["memory", "memory", bytes, true], ["gflops", "GFLOP/s", digits(3), true],
+      ["with_transfer", "with transfer", time, true], ["memory", "memory", bytes, true], ["gflops", "GFLOP/s", digits(3), true],
       ["fixed", "fixed", time, true], ["per_step", "per step", time, true],
     ],
     filters: ["implementation", "size", "mode", "role"],

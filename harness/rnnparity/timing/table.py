@@ -14,8 +14,9 @@ from rnnparity.timing.comparison import Change
 from rnnparity.timing.contestants import AGAIN, IMPLEMENTATION
 from rnnparity.timing.statistics import geometric_mean
 
-# Columns of implementations that fit into 80 characters beside the size and the baseline's time.
-ACROSS = 4
+# Characters that columns of implementations share, in 80, beside the size and the baseline's time;
+# and what a ratio with its interval takes.
+ACROSS, RATIO = 54, 11
 
 
 def show_timings(run: Run, console: Console) -> None:
@@ -34,8 +35,8 @@ def show_timings(run: Run, console: Console) -> None:
         )
         rows = [one for one in timings if one.role == IMPLEMENTATION]
         names = [n for n in dict.fromkeys(one.implementation for one in rows) if n != baseline]
-        for i in range(0, max(1, len(names)), ACROSS):
-            console.print(_table(title, baseline, names[i : i + ACROSS], timings))
+        for some in _across(names):
+            console.print(_table(title, baseline, some, timings))
     if run.timings:
         floors = [noise(one) for one in run.timings if one.role == AGAIN and one.ratio]
         if floors:
@@ -45,6 +46,20 @@ def show_timings(run: Run, console: Console) -> None:
             )
         for warning in run.environment.get("timing", {}).get("warnings", []):
             console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+
+
+def _across(names: Sequence[str]) -> list[list[str]]:
+    """Return the names in groups whose columns fit beside each other."""
+    groups: list[list[str]] = [[]]
+    room = ACROSS
+    for name in names:
+        width = max(len(name), RATIO) + 1
+        if groups[-1] and width > room:
+            groups.append([])
+            room = ACROSS
+        groups[-1].append(name)
+        room -= width
+    return groups
 
 
 def noise(again: Timing) -> float:

@@ -16,7 +16,7 @@ from rnnparity.timing.statistics import geometric_mean
 
 # Characters that columns of implementations share, in 80, beside the size and the baseline's time;
 # and what a ratio with its interval takes.
-ACROSS, RATIO = 54, 11
+ACROSS, RATIO = 50, 11
 
 
 def show_timings(run: Run, console: Console) -> None:

@@ -10,7 +10,7 @@ import pytest
 import rnnparity
 from rnnparity import records
 from rnnparity.errors import UsageError
-from rnnparity.timing import comparison, sizes, statistics
+from rnnparity.timing import bench, comparison, sizes, statistics
 from rnnparity.timing.bench import suspicion
 from rnnparity.timing.turns import Measured
 
@@ -147,12 +147,15 @@ def test_results_kept(tmp_path):
     assert not mine.seconds
 
 
-def test_more_threads_than_asked_for():
+def test_more_threads_than_asked_for(monkeypatch):
+    monkeypatch.setattr(bench, "usable_cores", lambda: 4)
     fine = Measured(seconds=(1.0,), fresh=(1.0,), seen=(1.0,), cores=(1.0, 1.1, 1.0))
     busy = msgspec.structs.replace(fine, cores=(1.9, 2.0, 1.9))
     assert suspicion([fine, fine], 1) == ""
     assert suspicion([busy, busy], 2) == ""
     assert suspicion([busy, busy], 1) == "kept 1.9 cores busy, 1 were asked for"
+    monkeypatch.setattr(bench, "usable_cores", lambda: 1)
+    assert suspicion([busy, busy], 1) == ""
 
 
 def test_error_when_timed(tmp_path):

@@ -27,7 +27,7 @@ def charts(source: Source) -> dict[str, dict[str, Any]]:
         "ratios": _ratios(timed(source)),
         "steps": _steps(timed(source)),
         "widths": _widths(timed(source)),
-        "roofline": _roofline(timed(source), source.environment.get("machine", {})),
+        "roofline": _roofline(timed(source), source.environment.get("best", {})),
         "first_call": _first_call(timed(source)),
     }
     return {name: chart.to_dict() for name, chart in made.items() if chart is not None}
@@ -69,7 +69,7 @@ def _drift(records: list[Record]) -> Any:
     )
     limit = (
         alt.Chart(alt.Data(values=[{"limit": LIMIT}]))
-        .mark_rule(strokeDash=[4, 4])
+        .mark_rule(strokeDash=[4, 4], aria=False)
         .encode(y="limit:Q")
     )
     return _sized(
@@ -118,7 +118,7 @@ def _distribution(records: list[Record]) -> Any:
     )
     line = (
         alt.Chart(alt.Data(values=predicted))
-        .mark_line(strokeDash=[4, 4])
+        .mark_line(strokeDash=[4, 4], aria=False)
         .encode(x="units:Q", y="share:Q")
     )
     return _sized(
@@ -156,7 +156,7 @@ def _ratios(timings: list[Timing]) -> Any:
         tooltip=["implementation:N", "size:N", "mode:N", "ratio:Q", "low:Q", "high:Q"],
     )
     bars = base.mark_rule().encode(x="low:Q", x2="high:Q")
-    one = alt.Chart().mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(1))
+    one = alt.Chart().mark_rule(strokeDash=[4, 4], aria=False).encode(x=alt.datum(1))
     return (
         alt.layer(bars, points, one, data=alt.Data(values=rows))
         .properties(width=WIDTH - 120, height=alt.Step(9))
@@ -281,7 +281,7 @@ def _roofline(timings: list[Timing], machine: dict[str, Any]) -> Any:
     )
     line = (
         alt.Chart(alt.Data(values=roof))
-        .mark_line(strokeDash=[4, 4])
+        .mark_line(strokeDash=[4, 4], aria=False)
         .encode(x="intensity:Q", y="gflops:Q")
     )
     return _sized(

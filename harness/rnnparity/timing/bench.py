@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnparity import records
+from rnnparity.environment import usable_cores
 from rnnparity.execution import Outcome
 from rnnparity.records import Timing
 from rnnparity.reference import Reference, reference
@@ -100,7 +101,7 @@ def bench(
                     run.timings.append(timing)
             progress(Step(len(todo), len(todo), ""))
             if processes.started:
-                run.environment["machine"] = processes.best(sorted(_frameworks(run)))
+                run.environment["best"] = processes.best(sorted(_frameworks(run)))
     except KeyboardInterrupt:
         run.interrupted = True
     finally:
@@ -346,7 +347,8 @@ def suspicion(measured: list[Measured], threads: int) -> str:
         faster = f"calls on inputs seen before are {seen.value:.3g} times as fast"
         return f"{faster}: results are kept, and not computed"
     cores = _median_cores(measured)
-    if cores > threads + EXTRA_CORES:
+    # Where every core may be used, more of them can only be what a host has taken away and counted.
+    if usable_cores() > threads and cores > threads + EXTRA_CORES:
         return f"kept {cores:.1f} cores busy, {threads} were asked for"
     return ""
 

@@ -1,7 +1,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const specs = JSON.parse(document.getElementById("specs").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const PAGE = 100;
+const PAGE = 25;
 
 function seconds(value) {
   for (const [unit, size] of [["s", 1], ["ms", 1e-3], ["us", 1e-6]]) {

@@ -16,7 +16,7 @@ from rnnparity.verdict import BIN, LIMIT
 POINTS = 24
 
 # Distinct without colour, too: every series has a shape or is named at its axis.
-WIDTH = 640
+WIDTH, LEGEND = 640, alt.Legend(orient="bottom", columns=3)
 
 
 def charts(source: Source) -> dict[str, dict[str, Any]]:
@@ -62,8 +62,8 @@ def _drift(records: list[Record]) -> Any:
         .encode(
             x=alt.X("time:Q", title="share of the sequence", axis=alt.Axis(format="%")),
             y=alt.Y("units:Q", title="largest error, units", scale=alt.Scale(type="log")),
-            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
-            shape=alt.Shape("implementation:N"),
+            color=alt.Color("implementation:N", legend=LEGEND),
+            shape=alt.Shape("implementation:N", legend=LEGEND),
             tooltip=["implementation:N", "time:Q", "units:Q"],
         )
     )
@@ -111,8 +111,8 @@ def _distribution(records: list[Record]) -> Any:
                 title="share of elements per unit",
                 scale=alt.Scale(type="log", domain=[1e-6, 10], clamp=True),
             ),
-            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
-            shape=alt.Shape("implementation:N"),
+            color=alt.Color("implementation:N", legend=LEGEND),
+            shape=alt.Shape("implementation:N", legend=LEGEND),
             tooltip=["implementation:N", "units:Q", "share:Q"],
         )
     )
@@ -148,11 +148,11 @@ def _ratios(timings: list[Timing]) -> Any:
     base = alt.Chart().encode(
         y=alt.Y("size:N", sort=sizes, title="T,B,I,H"),
         yOffset="implementation:N",
-        color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
+        color=alt.Color("implementation:N", legend=LEGEND),
     )
     points = base.mark_point(filled=True, size=50).encode(
         x=alt.X("ratio:Q", scale=alt.Scale(type="log"), title="times as fast as the baseline"),
-        shape="implementation:N",
+        shape=alt.Shape("implementation:N", legend=LEGEND),
         tooltip=["implementation:N", "size:N", "mode:N", "ratio:Q", "low:Q", "high:Q"],
     )
     bars = base.mark_rule().encode(x="low:Q", x2="high:Q")
@@ -191,8 +191,8 @@ def _steps(timings: list[Timing]) -> Any:
                 title="seconds per call",
                 axis=alt.Axis(format="~e"),
             ),
-            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
-            shape=alt.Shape("implementation:N"),
+            color=alt.Color("implementation:N", legend=LEGEND),
+            shape=alt.Shape("implementation:N", legend=LEGEND),
             detail="size:N",
             tooltip=["implementation:N", "size:N", "T:Q", "seconds:Q"],
         )
@@ -228,8 +228,8 @@ def _widths(timings: list[Timing]) -> Any:
                 title="seconds per step",
                 axis=alt.Axis(format="~e"),
             ),
-            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
-            shape=alt.Shape("implementation:N"),
+            color=alt.Color("implementation:N", legend=LEGEND),
+            shape=alt.Shape("implementation:N", legend=LEGEND),
             tooltip=["implementation:N", "size:N", "seconds:Q"],
         )
     )
@@ -274,8 +274,8 @@ def _roofline(timings: list[Timing], machine: dict[str, Any]) -> Any:
                 title="operations per byte that must move",
             ),
             y=alt.Y("gflops:Q", scale=alt.Scale(type="log"), title="GFLOP/s"),
-            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
-            shape=alt.Shape("implementation:N"),
+            color=alt.Color("implementation:N", legend=LEGEND),
+            shape=alt.Shape("implementation:N", legend=LEGEND),
             tooltip=["implementation:N", "size:N", "gflops:Q", "intensity:Q"],
         )
     )
@@ -322,8 +322,8 @@ def _first_call(timings: list[Timing]) -> Any:
                 title="seconds of the first call",
                 axis=alt.Axis(format="~e"),
             ),
-            color=alt.Color("implementation:N", legend=alt.Legend(orient="bottom", columns=3)),
-            shape=alt.Shape("implementation:N"),
+            color=alt.Color("implementation:N", legend=LEGEND),
+            shape=alt.Shape("implementation:N", legend=LEGEND),
             tooltip=["implementation:N", "size:N", "first:Q", "steady:Q"],
         )
     )

@@ -49,7 +49,7 @@ PRESETS: dict[str, tuple[str, tuple[Size, ...]]] = {
         tuple(Size(50, B, H, H) for H in (1760, 2048, 2560) for B in (16, 32, 64, 128)),
     ),
     "cpu": (
-        "some of each, for about three minutes",
+        "some of each, for about four minutes",
         (
             Size(5, 4, 5, 3),
             *STREAMING,

@@ -229,7 +229,6 @@ def test_trend(tmp_path):
 
 
 def test_notebook(tmp_path, monkeypatch):
-    pytest.importorskip("numpy")
     run = rnnparity.check("numpy-loop", case="float32-torch-init-T12-B4-I8-H16", out=tmp_path)
     html = run._repr_html_()
     assert "numpy-loop computes the recurrence" in html

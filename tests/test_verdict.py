@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import evaluate, loaded, reference_of
 
-from rnnparity import invariants, presets, selftest
+from rnnparity import composition, invariants, presets, selftest
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.diagnosis import OBSERVABLE, diagnose, effect
@@ -12,7 +12,7 @@ from rnnparity.examination import precision_of
 from rnnparity.execution import Outcome
 from rnnparity.mistakes import every_mistake
 from rnnparity.mistakes.forward import rounded_to
-from rnnparity.reference import reference
+from rnnparity.reference import _spread_chaos, reference
 from rnnparity.verdict import LIMIT, judge
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
@@ -57,6 +57,26 @@ def test_past_the_horizon_it_is_chaotic_and_up_to_there_judged(name):
     assert f"from step {horizon} of 200 on" in judgement.reason
     assert 10 < horizon < 190
     assert 0 < judgement.quantities["output"].judged < 1
+
+
+@pytest.mark.parametrize("name", ["numpy-loop", "jax-scan"])
+def test_a_layer_that_lost_its_calm_takes_along_the_layers_above(name):
+    """Read off the last layer alone, the horizon came later, and both were failed."""
+    deep = RNNConfig(input_size=80, hidden_size=87, num_layers=3, nonlinearity="relu")
+    case = Case(config=deep, T=571, B=3, regime="radius1.47", h0=False, seed=1006460732)
+    assert evaluate(name, "cpu", case).verdict == "chaotic"
+
+
+def test_chaos_spreads_as_data_does():
+    """Two layers, two directions; the lower reverse one is chaotic from its own third step on."""
+    config = RNNConfig(input_size=1, hidden_size=1, num_layers=2, bidirectional=True)
+    own = [np.zeros((6, 1, 1)) for _ in range(4)]
+    own[1][2] = 1
+    nothing = np.zeros((6, 1, 1))
+    output, h_n = composition.run(_spread_chaos, nothing, None, own, config)
+    assert h_n[:, 0, 0].tolist() == [0, 1, 1, 1]
+    assert output[:, 0, 0].tolist() == [1] * 6  # reads the first step, the other's last
+    assert output[:, 0, 1].tolist() == [1] * 4 + [0] * 2
 
 
 def test_a_mistake_before_the_horizon_is_failed():

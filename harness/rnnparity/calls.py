@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from rnnparity import composition
-from rnnparity.borders import Arrays, Border, Gradients, Prepare, Run
+from rnnparity.borders import Arrays, Border, Gradients, Run
 from rnnparity.config import RNNConfig
 from rnnparity.contract import Implementation
 from rnnparity.truth import named_gradients
@@ -57,7 +57,9 @@ def _compiled(implementation: Implementation, border: Border, config: RNNConfig)
 
 @lru_cache(maxsize=8)
 def _differentiated(implementation: Implementation, border: Border, config: RNNConfig) -> Gradients:
-    prepare: Prepare = lambda weights: implementation.prepared(weights, config)  # noqa: E731
+    def prepare(weights: Arrays) -> Any:
+        return implementation.prepared(weights, config)
+
     return border.gradients(prepare, _run(implementation, config))
 
 

@@ -418,7 +418,7 @@ def _go(job: str, json: bool, implementations: list[str], **arguments: Any) -> N
         sys.stdout.buffer.write(document(result.environment, made) + b"\n")
     else:
         terminal.show(result, _console())
-    if job != "check":
+    if job != "check" and result.records:
         from rnnparity.report import writing
 
         _console(stderr=json).print(f"report in {writing.write(result.directory)}", soft_wrap=True)

@@ -106,7 +106,7 @@ def case(
     path = directory / f"input-{digest}.npz"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **given)  # type: ignore[arg-type]
+        np.savez(path, **given)  # type: ignore[arg-type]  # its stub reads them as allow_pickle
     except OSError as error:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     return Case(

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from rnnparity import problems
+from rnnparity import composition, problems
 from rnnparity.cases import Case
 from rnnparity.dtypes import numpy_dtype, underflow, unit_roundoff
 from rnnparity.problems import Problem
-from rnnparity.rounding import KINK, units
-from rnnparity.truth import Truth, truth
+from rnnparity.rounding import KINK, Deviations, deviations
+from rnnparity.truth import Trace, Truth, truth
 
 Array = NDArray[Any]
 
@@ -63,54 +64,70 @@ def reference(case: Case, matmul_precision: str = "float32") -> Reference:
         problem = problems.build(case)
         true = truth(case, problem)
         digest = hashlib.sha256(case.id.encode()).digest()
-        sizes = units(true, case.dtype, int.from_bytes(digest[:8], "little"), matmul_precision)
+        seed = int.from_bytes(digest[:8], "little")
+        predicted = deviations(true, case.dtype, seed, matmul_precision)
         finite = _finite(case, true)
-        judged = _judged(case, true, sizes, finite)
+        judged = _judged(case, true, predicted, finite)
     steps = np.flatnonzero(~judged["output"].all(axis=(1, 2)))
     horizon = int(steps[0]) if len(steps) else None
-    return Reference(problem, true, sizes, judged, finite, horizon)
+    return Reference(problem, true, predicted.units, judged, finite, horizon)
 
 
 def _judged(
-    case: Case, true: Truth, sizes: dict[str, Array], finite: dict[str, NDArray[np.bool_]]
+    case: Case, true: Truth, predicted: Deviations, finite: dict[str, NDArray[np.bool_]]
 ) -> dict[str, NDArray[np.bool_]]:
-    tiny = 1e3 * underflow(case.dtype)
-    share = CHAOTIC if case.config.nonlinearity == "tanh" else CHAOTIC_RELU
-    share = max(share, CHAOTIC_ROUNDOFFS * unit_roundoff(case.dtype))
+    config = msgspec.structs.replace(true.config, hidden_size=1)
+    layers = _own_chaos(case, true.traces, predicted.widest)
+    none = np.zeros((*true.traces[0].x.shape[:2], 1))
+    output, h_n = composition.run(_spread_chaos, none, None, layers, config, true.lengths)
+    chaotic = {"output": output, "h_n": h_n}
+    if true.next_traces:
+        layers = _own_chaos(case, true.next_traces, predicted.next_widest)
+        ones = None if true.lengths is None else np.ones_like(true.lengths)
+        following = composition.run(_spread_chaos, none[:1], h_n, layers, config, ones)
+        chaotic |= {"next_output": following[0], "next_h_n": following[1]}
+    calm = {name: ~flags.any(axis=2, keepdims=True) for name, flags in chaotic.items()}
+
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
         if name.startswith("grad_"):
             # Rows of a batch do not depend on each other; weights depend on all of them.
-            tame = masks["output"].all(axis=(0, 2)) & masks["h_n"].all(axis=(0, 2))
-            calm = tame.reshape(1, -1, 1) if name in ("grad_x", "grad_h0") else tame.all()
+            tame = calm["output"].all(axis=(0, 2)) & calm["h_n"].all(axis=(0, 2))
+            tame &= finite["output"].all(axis=(0, 2)) & finite["h_n"].all(axis=(0, 2))
+            mask = tame.reshape(1, -1, 1) if name in ("grad_x", "grad_h0") else tame.all()
         else:
-            calm = _calm(true, name, sizes[name], share, tiny)
-        masks[name] = np.broadcast_to(calm, value.shape) & finite[name]
-        if name == "h_n":  # the end of the same rows
-            masks[name] = masks[name] & masks["output"].all(axis=(0, 2)).reshape(1, -1, 1)
+            mask = calm[name]
+        masks[name] = np.broadcast_to(mask, value.shape) & finite[name]
     return masks
 
 
-def _calm(true: Truth, name: str, unit: Array, share: float, tiny: float) -> NDArray[np.bool_]:
-    """Return the steps and rows before rounding takes over, in the order of each direction.
+def _own_chaos(case: Case, traces: list[Trace], widest: list[Array]) -> list[Array]:
+    """Return where rounding alone reaches too much of a layer's states: `[T, B, 1]` for each.
 
-    What was chaotic once stays so, also where the unit happens to shrink again. Relu's states may
-    grow by many orders of magnitude: their size is that of the steps so far.
+    Relu's states may grow by many orders of magnitude: their size is that of the steps so far.
     """
-    value, config = true.values[name], true.config
-    if name in ("h_n", "next_h_n"):
-        small: NDArray[np.bool_] = unit.max(axis=2, keepdims=True) <= share * _rms(value) + tiny
-        return small
-    calm = np.ones((*value.shape[:2], 1), bool)
-    for d in range(config.num_directions):
-        own, order = slice(d * config.hidden_size, (d + 1) * config.hidden_size), 1 - 2 * d
-        size: Any = _rms(value)
-        if config.nonlinearity == "relu":
-            reach = np.abs(value[::order, :, own]).max(axis=2, keepdims=True)
-            size = np.maximum.accumulate(reach, axis=0)
-        small = unit[::order, :, own].max(axis=2, keepdims=True) <= share * size + tiny
-        calm &= np.logical_and.accumulate(small, axis=0)[::order]
-    return calm
+    tanh = case.config.nonlinearity == "tanh"
+    share = CHAOTIC if tanh else CHAOTIC_RELU
+    share = max(share, CHAOTIC_ROUNDOFFS * unit_roundoff(case.dtype))
+    tiny = 1e3 * underflow(case.dtype)
+    found = []
+    for trace, unit in zip(traces, widest, strict=True):
+        size: Any = _rms(trace.output)
+        if not tanh:
+            size = np.maximum.accumulate(np.abs(trace.output).max(axis=2), axis=0)
+        small = unit <= share * size + tiny
+        found.append((~small).astype(np.float64)[:, :, None])
+    return found
+
+
+def _spread_chaos(x: Array, h0: Array, own: Array, nonlinearity: str) -> tuple[Array, Array]:
+    """A layer that hands on, in place of states, whether they are chaotic (1) or not (0).
+
+    They are, once anything is that they are made from, also where the unit happens to shrink again.
+    """
+    at_step = np.maximum(x.max(axis=2, keepdims=True), own)
+    chaotic = np.maximum(np.maximum.accumulate(at_step, axis=0), h0)
+    return chaotic, chaotic[-1]
 
 
 def _finite(case: Case, true: Truth) -> dict[str, NDArray[np.bool_]]:

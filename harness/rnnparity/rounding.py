@@ -81,6 +81,7 @@ class _Replicas:
     arithmetic: Arithmetic
     signs: Signs
     dtype: Any
+    widest: Array  # [T, B]
     sides: Array | None = None  # [T, K, B, H] for relu: whether each replica is past the kink
 
     def noise(self, results: Array) -> _Noise:
@@ -106,19 +107,30 @@ def _alike(results: Array) -> Array:
     return numbers.reshape(results.shape)
 
 
-def units(
-    true: Truth, dtype: str, seed: int, matmul_precision: str = "float32"
-) -> dict[str, Array]:
-    """Return the predicted standard deviation of rounding, per element of every quantity.
+@dataclass(frozen=True)
+class Deviations:
+    """The predicted standard deviations of rounding.
+
+    Attributes:
+        units: of every element of every quantity, shaped as `Truth.values`, float64, never below
+            the dtype's underflow.
+        widest: `[T, B]` for each of `Truth.traces`: the largest of the units of h_t.
+        next_widest: likewise for `Truth.next_traces`.
+    """
+
+    units: dict[str, Array]
+    widest: list[Array]
+    next_widest: list[Array]
+
+
+def deviations(true: Truth, dtype: str, seed: int, matmul_precision: str = "float32") -> Deviations:
+    """Predict how far rounding alone carries every quantity, and every layer's states.
 
     Args:
         true: of the case; its arrays are time-major and hold the judged rows only.
         dtype: under test.
         seed: of the replicas.
         matmul_precision: as declared for the run.
-
-    Returns:
-        Arrays shaped as `true.values`, float64, never below the dtype's underflow.
     """
     work = np.float64 if dtype == "float64" else np.float32
     arithmetic = Arithmetic.of(dtype, matmul_precision)
@@ -127,21 +139,24 @@ def units(
     repeated = None if true.lengths is None else np.tile(true.lengths, REPLICAS)
 
     def replicas(traces: list[Trace]) -> list[_Replicas]:
-        return [_Replicas(as_float64(trace), arithmetic, signs, work) for trace in traces]
+        return [
+            _Replicas(as_float64(trace), arithmetic, signs, work, np.empty(trace.output.shape[:2]))
+            for trace in traces
+        ]
 
     def none(like: Array) -> Array:
         return np.zeros((like.shape[0], REPLICAS * like.shape[1], like.shape[2]), work)
 
     tape: list[composition.Call] = []
-    x = true.traces[0].x
+    x, layers, next_layers = true.traces[0].x, replicas(true.traces), replicas(true.next_traces)
     output, h_n = composition.run(
-        _layer, none(x), none(true.values["h_n"]), replicas(true.traces), config, repeated, tape
+        _layer, none(x), none(true.values["h_n"]), layers, config, repeated, tape
     )
     differences = {"output": output, "h_n": h_n}
     if true.next_traces:
         ones = None if repeated is None else np.ones_like(repeated)
         following = composition.run(
-            _layer, none(true.next_traces[0].x), h_n, replicas(true.next_traces), config, ones
+            _layer, none(true.next_traces[0].x), h_n, next_layers, config, ones
         )
         differences |= {"next_output": following[0], "next_h_n": following[1]}
     upstream = none(true.values["output"]), none(true.values["h_n"])
@@ -153,7 +168,8 @@ def units(
     found = {name: _spread(value) for name, value in differences.items() if name in true.values}
     found |= named_gradients(of_cells, config)
     floor = arithmetic.underflow
-    return {name: np.maximum(value.astype(np.float64), floor) for name, value in found.items()}
+    units = {name: np.maximum(value.astype(np.float64), floor) for name, value in found.items()}
+    return Deviations(units, [r.widest for r in layers], [r.widest for r in next_layers])
 
 
 def _spread(differences: Array) -> Array:
@@ -212,6 +228,8 @@ def _layer(dx: Array, dh0: Array, replicas: _Replicas, nonlinearity: str) -> tup
             da += sign_h * throughout[t]
         else:
             da = _relu_difference(replicas, t, a[t], da)
+        variance = np.mean(np.square(da, dtype=np.float64), axis=0)
+        replicas.widest[t] = np.sqrt(variance.max(axis=1))
         d = da.reshape(REPLICAS * B, H)
         output[t] = d
     return output, d

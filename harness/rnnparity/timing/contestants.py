@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class Timed:
         self.contestant, self._delay, self.device = contestant, contestant.delay, device
         implementation, border = workers.loaded(contestant.spec, settings)
         self._border, self._forward = border, job.mode == FORWARD
+        self._context = border.unrecorded if self._forward else nullcontext
         config = job.case.config
         weights = {n: border.from_numpy(value, device) for n, value in problem.weights.items()}
         h0 = None if problem.h0 is None else border.from_numpy(problem.h0, device)
@@ -71,7 +73,7 @@ class Timed:
 
         begun = time.perf_counter()
         make = calls.forward if self._forward else calls.gradients
-        with border.unrecorded() if self._forward else _Nothing():
+        with self._context():
             self._call: Callable[..., Any] = make(implementation, border, config, weights)
         self.prepare = time.perf_counter() - begun
 
@@ -126,7 +128,7 @@ class Timed:
     def with_transfer(self) -> float:
         """Return seconds per call with x brought to the device and the output brought back."""
         border, n = self._border, max(1, self.calls // 4)
-        with border.unrecorded() if self._forward else _Nothing():
+        with self._context():
             begun = time.perf_counter()
             for _ in range(n):
                 result = self._call(*self._make_arguments(self._x))
@@ -151,7 +153,7 @@ class Timed:
     def _measure(self, order: list[tuple[Any, ...]]) -> tuple[float, float, Any]:
         call, wait = self._call, self._wait
         forward = self._forward
-        with self._border.unrecorded() if forward else _Nothing():
+        with self._context():
             cpu, begun = time.process_time(), time.perf_counter()
             for arguments in order:
                 result = call(*arguments)
@@ -163,11 +165,17 @@ class Timed:
         return seconds / len(order), cpu / seconds, result
 
     def _calibrated(self) -> int:
-        """Return how many calls a block has, from the fastest of a few."""
+        """Return how many calls a block has, from the fastest of a few.
+
+        Inputs that none of them had are dropped: blocks are to be of inputs seen before.
+        """
         fastest = spent = self._second_call
+        called = 2
         while spent < BLOCK:
             seconds = self._measure(self._in_turn(1))[0]
-            fastest, spent = min(fastest, seconds), spent + seconds
+            fastest, spent, called = min(fastest, seconds), spent + seconds, called + 1
+        del self._arguments[called:]
+        self._next %= len(self._arguments)
         return max(1, math.ceil(BLOCK / fastest))
 
     def _memory(self) -> int | None:
@@ -214,13 +222,3 @@ def _status(name: str) -> int:
     lines = Path(f"/proc/{os.getpid()}/status").read_text().splitlines()
     line = next(line for line in lines if line.startswith(name))
     return 1024 * int(line.split()[1])
-
-
-class _Nothing:
-    """As contextlib.nullcontext."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass

@@ -3,11 +3,10 @@
 import gc
 import random
 import time
-from typing import Any
 
 import msgspec
 
-from rnnparity import problems
+from rnnparity import problems, workers
 from rnnparity.errors import explain
 from rnnparity.execution import Outcome
 from rnnparity.settings import Settings
@@ -101,11 +100,12 @@ class _Rounds:
 
     def run(self, budget: float) -> None:
         begun, done, planned = time.perf_counter(), 0, FEWEST
-        judged = {name: self.rng.randrange(FEWEST) for name in self.timed}
         while done < planned and self.timed:
             for name in self.rng.sample(sorted(self.timed), len(self.timed)):
                 try:
-                    self._turn(name, done % FRESH_EVERY == 1, judged[name] == done)
+                    # Of all rounds, however many there will be, each is as likely to be judged.
+                    judged = self.rng.random() < 1 / (done + 1)
+                    self._turn(name, done % FRESH_EVERY == 1, judged)
                 except BaseException as error:  # as above
                     self.lost[name] = Measured(error=explain(error))
                     del self.timed[name]
@@ -155,12 +155,7 @@ def settle() -> None:
             return
 
 
-def warm(contestants: tuple[Contestant, ...], settings: Settings) -> dict[str, Any]:
-    """Import all that the contestants need; return what the frameworks say of themselves."""
-    from rnnparity import workers
-
-    versions = {}
+def warm(contestants: tuple[Contestant, ...], settings: Settings) -> None:
+    """Import all that the contestants need."""
     for contestant in contestants:
-        implementation, border = workers.loaded(contestant.spec, settings)
-        versions[implementation.framework] = border.versions()
-    return versions
+        workers.loaded(contestant.spec, settings)

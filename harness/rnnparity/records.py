@@ -138,6 +138,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         case = "" if self.definition is None else full_id("", self.device, self.definition)
         return f"{self.implementation}{case}-{self.mode}-{self.role}"
 
+    @property
+    def job(self) -> tuple[str, str, str, int]:
+        """What was timed and where: case, mode, device and threads."""
+        return self.case, self.mode, self.device, self.threads
+
 
 class Recorder:
     """Appends records to a run's folder, one flushed line each; safe to share between threads."""

@@ -1,6 +1,7 @@
 """The pictures of a report, made with Altair; aggregated here, so that they stay small."""
 
 import math
+import statistics
 from typing import Any
 
 import altair as alt
@@ -15,8 +16,17 @@ from rnnparity.verdict import BIN, LIMIT
 # Points of relative time in the picture of drift.
 POINTS = 24
 
-# Distinct without colour, too: every series has a shape or is named at its axis.
-WIDTH, LEGEND = 640, alt.Legend(orient="bottom", columns=3)
+WIDTH = 640
+
+# Every implementation has a colour and a shape: distinct without colour, too.
+LEGEND = alt.Legend(orient="bottom", columns=3)
+WHO: dict[str, Any] = {
+    "color": alt.Color("implementation:N", legend=LEGEND),
+    "shape": alt.Shape("implementation:N", legend=LEGEND),
+}
+
+# Seconds and hidden sizes and the like, over orders of magnitude.
+LOG = alt.Scale(type="log")
 
 
 def charts(source: Source) -> dict[str, dict[str, Any]]:
@@ -61,9 +71,8 @@ def _drift(records: list[Record]) -> Any:
         .mark_line(point=True)
         .encode(
             x=alt.X("time:Q", title="share of the sequence", axis=alt.Axis(format="%")),
-            y=alt.Y("units:Q", title="largest error, units", scale=alt.Scale(type="log")),
-            color=alt.Color("implementation:N", legend=LEGEND),
-            shape=alt.Shape("implementation:N", legend=LEGEND),
+            y=alt.Y("units:Q", title="largest error, units", scale=LOG),
+            **WHO,
             tooltip=["implementation:N", "time:Q", "units:Q"],
         )
     )
@@ -111,8 +120,7 @@ def _distribution(records: list[Record]) -> Any:
                 title="share of elements per unit",
                 scale=alt.Scale(type="log", domain=[1e-6, 10], clamp=True),
             ),
-            color=alt.Color("implementation:N", legend=LEGEND),
-            shape=alt.Shape("implementation:N", legend=LEGEND),
+            **WHO,
             tooltip=["implementation:N", "units:Q", "share:Q"],
         )
     )
@@ -148,11 +156,11 @@ def _ratios(timings: list[Timing]) -> Any:
     base = alt.Chart().encode(
         y=alt.Y("size:N", sort=sizes, title="T,B,I,H"),
         yOffset="implementation:N",
-        color=alt.Color("implementation:N", legend=LEGEND),
+        color=WHO["color"],
     )
     points = base.mark_point(filled=True, size=50).encode(
-        x=alt.X("ratio:Q", scale=alt.Scale(type="log"), title="times as fast as the baseline"),
-        shape=alt.Shape("implementation:N", legend=LEGEND),
+        x=alt.X("ratio:Q", scale=LOG, title="times as fast as the baseline"),
+        shape=WHO["shape"],
         tooltip=["implementation:N", "size:N", "mode:N", "ratio:Q", "low:Q", "high:Q"],
     )
     bars = base.mark_rule().encode(x="low:Q", x2="high:Q")
@@ -184,15 +192,14 @@ def _steps(timings: list[Timing]) -> Any:
         alt.Chart(alt.Data(values=rows))
         .mark_line(point=True)
         .encode(
-            x=alt.X("T:Q", scale=alt.Scale(type="log"), title="time steps"),
+            x=alt.X("T:Q", scale=LOG, title="time steps"),
             y=alt.Y(
                 "seconds:Q",
-                scale=alt.Scale(type="log"),
+                scale=LOG,
                 title="seconds per call",
                 axis=alt.Axis(format="~e"),
             ),
-            color=alt.Color("implementation:N", legend=LEGEND),
-            shape=alt.Shape("implementation:N", legend=LEGEND),
+            **WHO,
             detail="size:N",
             tooltip=["implementation:N", "size:N", "T:Q", "seconds:Q"],
         )
@@ -221,15 +228,14 @@ def _widths(timings: list[Timing]) -> Any:
         alt.Chart(alt.Data(values=rows))
         .mark_point(filled=True, size=60)
         .encode(
-            x=alt.X("H:Q", scale=alt.Scale(type="log"), title="hidden size"),
+            x=alt.X("H:Q", scale=LOG, title="hidden size"),
             y=alt.Y(
                 "seconds:Q",
-                scale=alt.Scale(type="log"),
+                scale=LOG,
                 title="seconds per step",
                 axis=alt.Axis(format="~e"),
             ),
-            color=alt.Color("implementation:N", legend=LEGEND),
-            shape=alt.Shape("implementation:N", legend=LEGEND),
+            **WHO,
             tooltip=["implementation:N", "size:N", "seconds:Q"],
         )
     )
@@ -270,12 +276,11 @@ def _roofline(timings: list[Timing], machine: dict[str, Any]) -> Any:
         .encode(
             x=alt.X(
                 "intensity:Q",
-                scale=alt.Scale(type="log"),
+                scale=LOG,
                 title="operations per byte that must move",
             ),
-            y=alt.Y("gflops:Q", scale=alt.Scale(type="log"), title="GFLOP/s"),
-            color=alt.Color("implementation:N", legend=LEGEND),
-            shape=alt.Shape("implementation:N", legend=LEGEND),
+            y=alt.Y("gflops:Q", scale=LOG, title="GFLOP/s"),
+            **WHO,
             tooltip=["implementation:N", "size:N", "gflops:Q", "intensity:Q"],
         )
     )
@@ -295,12 +300,11 @@ def _first_call(timings: list[Timing]) -> Any:
     rows: list[dict[str, Any]] = []
     for t in timings:
         if t.role == IMPLEMENTATION and t.first_call and t.median and t.mode == "forward":
-            first = sorted(t.first_call)[len(t.first_call) // 2]
             rows.append(
                 {
                     "implementation": t.implementation,
                     "size": size(t),
-                    "first": first,
+                    "first": statistics.median(t.first_call),
                     "steady": t.median,
                 }
             )
@@ -312,18 +316,17 @@ def _first_call(timings: list[Timing]) -> Any:
         .encode(
             x=alt.X(
                 "steady:Q",
-                scale=alt.Scale(type="log"),
+                scale=LOG,
                 title="seconds per call",
                 axis=alt.Axis(format="~e"),
             ),
             y=alt.Y(
                 "first:Q",
-                scale=alt.Scale(type="log"),
+                scale=LOG,
                 title="seconds of the first call",
                 axis=alt.Axis(format="~e"),
             ),
-            color=alt.Color("implementation:N", legend=LEGEND),
-            shape=alt.Shape("implementation:N", legend=LEGEND),
+            **WHO,
             tooltip=["implementation:N", "size:N", "first:Q", "steady:Q"],
         )
     )

@@ -9,7 +9,8 @@ from rnnparity.report.charts import charts
 from rnnparity.report.page import machine
 from rnnparity.report.source import Source
 from rnnparity.timing.contestants import IMPLEMENTATION
-from rnnparity.timing.table import is_same, seconds, size
+from rnnparity.timing.noise import is_same
+from rnnparity.timing.table import seconds, size
 
 MARKDOWN = "report.md"
 
@@ -85,7 +86,7 @@ def _speed(source: Source) -> list[str]:
                 if one is None or one.ratio is None:
                     cells.append("")
                     continue
-                same = is_same(one, summary.of_same(one, found, "again"))
+                same = is_same(one, found)
                 cells.append(f"{'= ' if same else ''}{one.ratio:.2f}")
             time = seconds(first.median) if first is not None and first.median else ""
             rows.append([size(next(iter(here.values()))), time, *cells])

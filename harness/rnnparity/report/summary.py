@@ -2,6 +2,7 @@
 
 import math
 import shlex
+import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from typing import Any
 
 from rnnparity.records import Record, Timing
 from rnnparity.report.source import Source
-from rnnparity.timing.contestants import AGAIN, IMPLEMENTATION
+from rnnparity.timing import noise
+from rnnparity.timing.contestants import IMPLEMENTATION
 from rnnparity.timing.statistics import geometric_mean
-from rnnparity.timing.table import is_same, noise, size
+from rnnparity.timing.table import size
 from rnnparity.verdict import LIMIT
 
 # A cell's verdict is the worst of its checks; a letter for each, so that it reads without colour.
@@ -191,7 +193,6 @@ def timings(source: Source) -> list[dict[str, Any]]:
     rows = []
     found = timed(source)
     for t in found:
-        again = of_same(t, found, AGAIN)
         rows.append(
             {
                 "implementation": t.implementation,
@@ -205,7 +206,7 @@ def timings(source: Source) -> list[dict[str, Any]]:
                 "ratio": t.ratio,
                 "low": t.ratio_low,
                 "high": t.ratio_high,
-                "same": t.ratio is not None and t.role == IMPLEMENTATION and is_same(t, again),
+                "same": t.role == IMPLEMENTATION and noise.is_same(t, found),
                 "first_call": _median(t.first_call),
                 "prepare": _median(t.prepare),
                 "paid_after": paid_after(t, found),
@@ -221,25 +222,10 @@ def timings(source: Source) -> list[dict[str, Any]]:
     return rows
 
 
-def of_same(t: Timing, found: Iterable[Timing], role: str) -> Timing | None:
-    """Return the timing of another role of the same job."""
-    key = (t.case, t.mode, t.device, t.threads)
-    return next(
-        (o for o in found if o.role == role and (o.case, o.mode, o.device, o.threads) == key), None
-    )
-
-
 def paid_after(t: Timing, found: Iterable[Timing]) -> int | None:
     """Return the number of calls after which compiling has paid, against the baseline."""
-    key = (t.case, t.mode, t.device, t.threads)
-    baseline = next(
-        (
-            o
-            for o in found
-            if o.implementation == t.baseline and (o.case, o.mode, o.device, o.threads) == key
-        ),
-        None,
-    )
+    wanted = t.baseline, t.job
+    baseline = next((o for o in found if (o.implementation, o.job) == wanted), None)
     if baseline is None or baseline.median is None or t.median is None or baseline is t:
         return None
     gain = baseline.median - t.median
@@ -256,7 +242,7 @@ def speed(source: Source) -> list[dict[str, Any]]:
     rows = []
     for key in dict.fromkeys((t.device, t.dtype, t.mode, t.threads) for t in found):
         group = [t for t in found if (t.device, t.dtype, t.mode, t.threads) == key]
-        floors = [noise(t) for t in group if t.role == AGAIN and t.ratio]
+        floor = noise.largest(group) or 0.0
         for name in dict.fromkeys(t.implementation for t in group if t.role == IMPLEMENTATION):
             ratios = [t.ratio for t in group if t.implementation == name and t.ratio]
             if ratios:
@@ -266,12 +252,11 @@ def speed(source: Source) -> list[dict[str, Any]]:
                         "implementation": name,
                         "mean": round(geometric_mean(ratios), 2),
                         "sizes": len(ratios),
-                        "noise": max(floors, default=0.0),
+                        "noise": floor,
                     }
                 )
     return rows
 
 
 def _median(values: tuple[float, ...]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2] if ordered else 0.0
+    return statistics.median(values) if values else 0.0

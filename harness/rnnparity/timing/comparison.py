@@ -7,7 +7,8 @@ import numpy as np
 
 from rnnparity.errors import UsageError
 from rnnparity.records import Timing
-from rnnparity.timing.contestants import AGAIN, IMPLEMENTATION
+from rnnparity.timing import noise
+from rnnparity.timing.contestants import IMPLEMENTATION
 
 # A change is told if it is larger than the threshold and would come by chance less often than this.
 THRESHOLD, CHANCE = 0.05, 0.05
@@ -73,10 +74,10 @@ def _change(
         own, other = _medians(a), _medians(b)
     relative = float(np.median(other) / np.median(own))
     p = float(mannwhitneyu(own, other).pvalue)
-    noise = max(_noise(a, before), _noise(b, after))
-    told = p < CHANCE and abs(relative - 1) > max(threshold, noise)
+    floor = max(noise.floor(a, before), noise.floor(b, after))
+    told = p < CHANCE and abs(relative - 1) > max(threshold, floor)
     verdict = ("slower" if relative > 1 else "faster") if told else "same"
-    return Change(b, b.median / a.median, relative, p, noise, verdict)
+    return Change(b, b.median / a.median, relative, p, floor, verdict)
 
 
 def _medians(one: Timing) -> np.ndarray[Any, Any]:
@@ -85,20 +86,9 @@ def _medians(one: Timing) -> np.ndarray[Any, Any]:
 
 def _relative(one: Timing, run: list[Timing]) -> np.ndarray[Any, Any] | None:
     """Return the median quotient to the baseline for each process."""
-    baseline = next((b for b in run if b.seconds and _at(b, one) == one.baseline), None)
+    wanted = one.baseline, one.job
+    baseline = next((b for b in run if b.seconds and (b.implementation, b.job) == wanted), None)
     if baseline is None:
         return None
     pairs = zip(one.seconds, baseline.seconds, strict=True)
     return np.array([np.median(np.divide(own, base)) for own, base in pairs])
-
-
-def _at(b: Timing, one: Timing) -> str | None:
-    same = (b.case, b.mode, b.device, b.threads) == (one.case, one.mode, one.device, one.threads)
-    return b.implementation if same else None
-
-
-def _noise(one: Timing, run: list[Timing]) -> float:
-    again = next((b for b in run if b.role == AGAIN and b.ratio and _at(b, one) is not None), None)
-    if again is None or again.ratio_low is None or again.ratio_high is None:
-        return 0.0
-    return max(again.ratio_high - 1, 1 - again.ratio_low)

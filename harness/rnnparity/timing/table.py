@@ -10,8 +10,9 @@ from rich.text import Text
 
 from rnnparity.records import Timing
 from rnnparity.runs import Run
+from rnnparity.timing import noise
 from rnnparity.timing.comparison import Change
-from rnnparity.timing.contestants import AGAIN, IMPLEMENTATION
+from rnnparity.timing.contestants import IMPLEMENTATION
 from rnnparity.timing.statistics import geometric_mean
 
 # Characters that columns of implementations share, in 80, beside the size and the baseline's time;
@@ -38,10 +39,10 @@ def show_timings(run: Run, console: Console) -> None:
         for some in _across(names):
             console.print(_table(title, baseline, some, timings))
     if run.timings:
-        floors = [noise(one) for one in run.timings if one.role == AGAIN and one.ratio]
-        if floors:
+        floor = noise.largest(run.timings)
+        if floor is not None:
             console.print(
-                f"noise: the baseline against itself is within {max(floors):.1%} everywhere "
+                f"noise: the baseline against itself is within {floor:.1%} everywhere "
                 "(95% intervals); = is a difference below it, or an interval that holds 1"
             )
         for warning in run.environment.get("timing", {}).get("warnings", []):
@@ -60,22 +61,6 @@ def _across(names: Sequence[str]) -> list[list[str]]:
         groups[-1].append(name)
         room -= width
     return groups
-
-
-def noise(again: Timing) -> float:
-    """Return the noise floor: how far from 1 the baseline's ratio to itself may be."""
-    assert again.ratio_low is not None
-    assert again.ratio_high is not None
-    return max(again.ratio_high - 1, 1 - again.ratio_low, 0.0)
-
-
-def is_same(one: Timing, again: Timing | None) -> bool:
-    """Whether no difference to the baseline was seen."""
-    assert one.ratio is not None
-    assert one.ratio_low is not None
-    assert one.ratio_high is not None
-    floor = 0.0 if again is None or again.ratio is None else noise(again)
-    return one.ratio_low <= 1 <= one.ratio_high or abs(one.ratio - 1) < floor
 
 
 def seconds(value: float) -> str:
@@ -104,11 +89,10 @@ def _table(title: str, baseline: str, names: Sequence[str], timings: list[Timing
     ratios: dict[str, list[float]] = {name: [] for name in names}
     for case in dict.fromkeys(one.case for one in timings):
         here = {one.implementation: one for one in timings if one.case == case}
-        again = next((one for one in here.values() if one.role == AGAIN), None)
         first = here.get(baseline)
         cells = []
         for name in names:
-            cells.append(_cell(here.get(name), again))
+            cells.append(_cell(here.get(name), timings))
             ratio = here[name].ratio if name in here else None
             if ratio:
                 ratios[name].append(ratio)
@@ -121,12 +105,12 @@ def _table(title: str, baseline: str, names: Sequence[str], timings: list[Timing
     return table
 
 
-def _cell(one: Timing | None, again: Timing | None) -> Text:
+def _cell(one: Timing | None, run: list[Timing]) -> Text:
     if one is None:
         return Text("-")
     if one.ratio is None or one.ratio_low is None or one.ratio_high is None:
         return Text("-" if one.verdict == "pass" else one.verdict, style="yellow")
-    if is_same(one, again):
+    if noise.is_same(one, run):
         return Text(f"= {one.ratio:.2f}", style="dim")
     half = (one.ratio_high - one.ratio_low) / 2
     style = "green" if one.ratio > 1 else "red"

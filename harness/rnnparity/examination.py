@@ -33,14 +33,16 @@ class Examination:
     def __init__(self, spec: Spec, settings: Settings, log: Path, timeout: float) -> None:
         """Start nothing yet."""
         self.spec, self.settings, self.timeout = spec, settings, timeout
-        self._log = log
-        self._worker = Worker(settings, log)
+        threads = 2 if settings.threads == 1 else 1
+        self._other_settings = msgspec.structs.replace(settings, threads=threads)
+        self._worker, self._other = Worker(settings, log), Worker(self._other_settings, log)
         self._lost: list[str] = []
         self._threads_seen = False
 
     def stop(self) -> None:
-        """End the process for good."""
+        """End the processes for good."""
         self._worker.close()
+        self._other.close()
 
     def describe(self) -> Description:
         """Load the implementation and return what it is."""
@@ -69,18 +71,16 @@ class Examination:
         if not case.invariants or self._threads_seen or device != "cpu" or outcome.verdict:
             return outcome
         self._threads_seen = True
-        threads = 2 if self.settings.threads == 1 else 1
-        settings = msgspec.structs.replace(self.settings, threads=threads)
-        plain = case.replace(invariants=False)
-        worker = Worker(settings, self._log)
+        settings, plain = self._other_settings, case.replace(invariants=False)
+        threads = settings.threads
         try:
-            other: Outcome = worker.call(
+            other: Outcome = self._other.call(
                 self.timeout, workers.run_case, self.spec, settings, plain, device
             )
         except WorkerLost as lost:
             return Outcome(verdict="error", reason=f"with {threads} threads it {lost}")
         finally:
-            worker.stop()
+            self._other.stop()
         if other.verdict:
             return Outcome(verdict=other.verdict, reason=f"with {threads} threads: {other.reason}")
         result = {name: other.arrays[name] for name in ("output", "h_n")}

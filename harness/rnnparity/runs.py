@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from rnnparity import records, workers
+from rnnparity import records
 from rnnparity.cases import Case, full_id
 from rnnparity.diagnosis import explain_failure
 from rnnparity.environment import environment, usable_cores
@@ -261,7 +261,6 @@ class _Session:
             examination.stop()
 
     def _examination(self, spec: Spec, name: str) -> Examination:
-        workers.shield()
         log = self.made.directory / f"worker-{_file_name(name)}.log"
         examination = Examination(spec, self.settings, log, self.timeout)
         self.examinations.append(examination)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import registry, workers
+from rnnparity import registry
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.diagnosis import OBSERVABLE, diagnose, effect
@@ -154,7 +154,7 @@ def selftest(
             for spec in registry.resolve_all([])
         }
         try:
-            with ThreadPoolExecutor(len(examinations), initializer=workers.shield) as pool:
+            with ThreadPoolExecutor(len(examinations)) as pool:
                 descriptions = pool.map(lambda e: e.describe(), examinations.values())
                 here = {
                     name: examination

@@ -12,8 +12,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -29,6 +30,10 @@ from rnnparity.settings import Settings
 P = ParamSpec("P")
 R = TypeVar("R")
 
+
+# The current folder is no place to import libraries from; and a process that has grown by so many
+# bytes is not taken for a leak and started anew, since large cases are no leaks.
+ENVIRONMENT = {"PYTHONSAFEPATH": "1", "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
 
 # When workers of this process were at work: (begun, ended), on the clock of `time.monotonic`.
 _at_work: list[tuple[float, float]] = []
@@ -95,11 +100,11 @@ class Worker:
                     max_workers=1,
                     initializer=_begin,
                     initargs=(str(self._log),),
-                    # The current folder is no place to import libraries from.
-                    env=self._settings.environment_variables() | {"PYTHONSAFEPATH": "1"},
+                    env=self._settings.environment_variables() | ENVIRONMENT,
                 )
             begun = time.monotonic()
-            future = self._executor.submit(function, *args, **kwargs)
+            with _shielded():
+                future = self._executor.submit(function, *args, **kwargs)
         try:
             result: R = future.result(timeout)
             _at_work.append((begun, time.monotonic()))
@@ -135,10 +140,17 @@ def _cause(message: str) -> str:
     return f"exited with code {exited[1]}" if exited else "ended without an answer"
 
 
-def shield() -> None:
-    """Keep Ctrl-C from the processes that this thread starts, from their first moment on."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+@contextmanager
+def _shielded() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are started in here, from their first moment on."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(log: str) -> None:

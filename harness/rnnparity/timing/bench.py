@@ -28,7 +28,7 @@ from rnnparity.timing.sizes import (
 )
 from rnnparity.timing.turns import Measured
 from rnnparity.verdict import judge
-from rnnparity.workers import Worker, WorkerLost, shield
+from rnnparity.workers import Worker, WorkerLost
 
 # Processes that a run repeats in, and seconds that the rounds of one job take in each.
 PROCESSES, BUDGET = 5, 0.8
@@ -135,7 +135,6 @@ class _Processes:
         self.workers: list[Worker] = []
 
     def __enter__(self) -> "_Processes":
-        shield()
         for _ in range(self._plan.processes):
             worker = Worker(self._settings, self._directory / "worker-timing.log")
             self._stack.callback(worker.close)
@@ -155,7 +154,7 @@ class _Processes:
             with suppress(WorkerLost):  # shows again, with its reason, when it is to measure
                 worker.call(self._plan.timeout, turns.warm, contestants, self._settings)
 
-        with ThreadPoolExecutor(2, initializer=shield) as pool:
+        with ThreadPoolExecutor(2) as pool:
             list(pool.map(begin, self.workers))
 
     def best(self, frameworks: list[str]) -> dict[str, Any]:

@@ -67,6 +67,21 @@ def test_a_layer_that_lost_its_calm_takes_along_the_layers_above(name):
     assert evaluate(name, "cpu", case).verdict == "chaotic"
 
 
+def test_where_there_is_no_gradient_there_is_no_error_of_it():
+    """In the padding the backward pass is zeros, which no rounding makes anything else of.
+
+    Errors of underflow's size grew there, 786 steps long, to more than float32 holds.
+    """
+    config = RNNConfig(input_size=35, hidden_size=14, num_layers=3, bias=False)
+    draw = {"regime": "radius3.49", "ragged": True, "seed": 917149807}
+    case = Case(config=config, T=816, B=14, **draw)
+    against = reference_of(case)
+    calm = against.judged["grad_x"].all(axis=(0, 2))
+    assert against.problem.lengths[calm].max() < 100
+    assert np.isfinite(against.units["grad_x"][:, calm]).all()
+    assert evaluate("numpy-loop", "cpu", case).verdict == "chaotic"
+
+
 def test_chaos_spreads_as_data_does():
     """Two layers, two directions; the lower reverse one is chaotic from its own third step on."""
     config = RNNConfig(input_size=1, hidden_size=1, num_layers=2, bidirectional=True)

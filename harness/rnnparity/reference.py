@@ -66,28 +66,17 @@ def reference(case: Case, matmul_precision: str = "float32") -> Reference:
         digest = hashlib.sha256(case.id.encode()).digest()
         seed = int.from_bytes(digest[:8], "little")
         predicted = deviations(true, case.dtype, seed, matmul_precision)
-        finite = _finite(case, true)
-        judged = _judged(case, true, predicted, finite)
+        calm = _calm(case, true, predicted)
+        finite = _finite(case, true, calm)
+        judged = _judged(true, calm, finite)
     steps = np.flatnonzero(~judged["output"].all(axis=(1, 2)))
     horizon = int(steps[0]) if len(steps) else None
     return Reference(problem, true, predicted.units, judged, finite, horizon)
 
 
 def _judged(
-    case: Case, true: Truth, predicted: Deviations, finite: dict[str, NDArray[np.bool_]]
+    true: Truth, calm: dict[str, NDArray[np.bool_]], finite: dict[str, NDArray[np.bool_]]
 ) -> dict[str, NDArray[np.bool_]]:
-    config = msgspec.structs.replace(true.config, hidden_size=1)
-    layers = _own_chaos(case, true.traces, predicted.widest)
-    none = np.zeros((*true.traces[0].x.shape[:2], 1))
-    output, h_n = composition.run(_spread_chaos, none, None, layers, config, true.lengths)
-    chaotic = {"output": output, "h_n": h_n}
-    if true.next_traces:
-        layers = _own_chaos(case, true.next_traces, predicted.next_widest)
-        ones = None if true.lengths is None else np.ones_like(true.lengths)
-        following = composition.run(_spread_chaos, none[:1], h_n, layers, config, ones)
-        chaotic |= {"next_output": following[0], "next_h_n": following[1]}
-    calm = {name: ~flags.any(axis=2, keepdims=True) for name, flags in chaotic.items()}
-
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
         if name.startswith("grad_"):
@@ -99,6 +88,21 @@ def _judged(
             mask = calm[name]
         masks[name] = np.broadcast_to(mask, value.shape) & finite[name]
     return masks
+
+
+def _calm(case: Case, true: Truth, predicted: Deviations) -> dict[str, NDArray[np.bool_]]:
+    """Return where rounding alone has not taken over: `[T, R, 1]` of output, and so on."""
+    config = msgspec.structs.replace(true.config, hidden_size=1)
+    layers = _own_chaos(case, true.traces, predicted.widest)
+    none = np.zeros((*true.traces[0].x.shape[:2], 1))
+    output, h_n = composition.run(_spread_chaos, none, None, layers, config, true.lengths)
+    chaotic = {"output": output, "h_n": h_n}
+    if true.next_traces:
+        layers = _own_chaos(case, true.next_traces, predicted.next_widest)
+        ones = None if true.lengths is None else np.ones_like(true.lengths)
+        following = composition.run(_spread_chaos, none[:1], h_n, layers, config, ones)
+        chaotic |= {"next_output": following[0], "next_h_n": following[1]}
+    return {name: ~flags.any(axis=2, keepdims=True) for name, flags in chaotic.items()}
 
 
 def _own_chaos(case: Case, traces: list[Trace], widest: list[Array]) -> list[Array]:
@@ -130,17 +134,21 @@ def _spread_chaos(x: Array, h0: Array, own: Array, nonlinearity: str) -> tuple[A
     return chaotic, chaotic[-1]
 
 
-def _finite(case: Case, true: Truth) -> dict[str, NDArray[np.bool_]]:
+def _finite(
+    case: Case, true: Truth, calm: dict[str, NDArray[np.bool_]]
+) -> dict[str, NDArray[np.bool_]]:
     """Return where the dtype cannot have overflowed on the way, by the truth's own values.
 
-    Past an overflow, infinities meet and make NaN in every later step of the row.
+    Past an overflow, infinities meet and make NaN in every later step of the row. Where rounding
+    has taken over, gradients grow along another path than the truth's: of the orders of magnitude
+    to an overflow, the truth must then have left half.
     """
     config = true.config
     largest = float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)
     largest = min(largest, 1e150)  # variances, their squares, are kept in float64
     largest /= config.input_size + 2 * config.hidden_size  # a sum of so many terms must fit, too
 
-    def over(arrays: list[Array]) -> NDArray[np.bool_]:
+    def over(arrays: list[Array], largest: Any = largest) -> NDArray[np.bool_]:
         found = [(np.abs(array) >= largest).any(axis=2) for array in arrays]
         either: NDArray[np.bool_] = np.logical_or.reduce(
             [~np.isfinite(a).all(axis=2) | b for a, b in zip(arrays, found, strict=True)]
@@ -151,7 +159,9 @@ def _finite(case: Case, true: Truth) -> dict[str, NDArray[np.bool_]]:
     in_order = config.num_cells == 1
     past = np.maximum.accumulate(forward, axis=0) if in_order else forward | forward.any(axis=0)
     row = forward.any(axis=0)
-    row_backward = row | over([trace.grad_h for trace in true.traces]).any(axis=0)
+    tame = calm["output"].all(axis=(0, 2)) & calm["h_n"].all(axis=(0, 2))
+    bound = np.where(tame, largest, np.sqrt(largest))[:, None]
+    row_backward = row | over([trace.grad_h for trace in true.traces], bound).any(axis=0)
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
         if name == "output":

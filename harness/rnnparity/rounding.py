@@ -369,6 +369,9 @@ def _layer_backward(
     carried = np.concatenate((recurrent[1:], np.zeros_like(recurrent[:1])))
     noise_h, noise_a = replicas.noise(carried), replicas.noise(grad_a)
     made_h, made_a = replicas.cast(made_h, made_a)
+    # Where a row has no gradient at all, past a sequence's end, say, zeros come of zeros, exactly.
+    there = grad_h.any(axis=2, keepdims=True)
+    error_h, error_a, error_x = there * error_h, there * error_a, there * error_x
     error_h, error_a, error_x = replicas.cast(error_h, error_a, error_x)
     sign = replicas.signs.draw((REPLICAS, 1, 1))
     dh = output.reshape(T, REPLICAS, B, H)

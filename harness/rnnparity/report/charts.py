@@ -13,34 +13,58 @@ from rnnparity.timing.contestants import BOUND, IMPLEMENTATION
 from rnnparity.timing.table import size
 from rnnparity.verdict import BIN, LIMIT
 
+Encoding = dict[str, Any]
+
 # Points of relative time in the picture of drift.
 POINTS = 24
 
 WIDTH = 640
 
-# Every implementation has a colour and a shape: distinct without colour, too.
-LEGEND = alt.Legend(orient="bottom", columns=3)
-WHO: dict[str, Any] = {
-    "color": alt.Color("implementation:N", legend=LEGEND),
-    "shape": alt.Shape("implementation:N", legend=LEGEND),
-}
-
-# Seconds and hidden sizes and the like, over orders of magnitude.
+LEGEND = alt.Legend(orient="bottom", columns=4, title=None)
 LOG = alt.Scale(type="log")
+LOG_AXIS = alt.Axis(tickCount=6)
+SECONDS = alt.Axis(format="~s", tickCount=6)
 
 
 def charts(source: Source) -> dict[str, dict[str, Any]]:
     """Return the specifications by name; only those that have something to show."""
+    times = timed(source)
+    names = [r.implementation for r in source.records]
+    names += [t.implementation for t in times if t.role == IMPLEMENTATION]
+    who = _who(names)
+    bounds = _who([*names, *(t.implementation for t in times if t.role == BOUND)])
     made = {
-        "drift": _drift(source.records),
-        "distribution": _distribution(source.records),
-        "ratios": _ratios(timed(source)),
-        "steps": _steps(timed(source)),
-        "widths": _widths(timed(source)),
-        "roofline": _roofline(timed(source), source.environment.get("best", {})),
-        "first_call": _first_call(timed(source)),
+        "drift": _drift(source.records, who),
+        "distribution": _distribution(source.records, who),
+        "ratios": _ratios(times, who),
+        "steps": _steps(times, who),
+        "widths": _widths(times, who),
+        "roofline": _roofline(times, source.environment.get("best", {}), bounds),
+        "first_call": _first_call(times, who),
     }
     return {name: chart.to_dict() for name, chart in made.items() if chart is not None}
+
+
+def _who(names: list[str]) -> Encoding:
+    """Return the colour and the shape of every implementation, in this order in all charts.
+
+    Both, so that they are told apart without colour, too.
+    """
+    scale = alt.Scale(domain=list(dict.fromkeys(names)))
+    return {
+        "color": alt.Color("implementation:N", scale=scale, legend=LEGEND),
+        "shape": alt.Shape("implementation:N", scale=scale, legend=LEGEND),
+    }
+
+
+def _lines(rows: list[dict[str, Any]], who: Encoding, **encoding: Any) -> Any:
+    """A line with marks for every implementation. The marks alone are in the legend."""
+    base = alt.Chart(alt.Data(values=rows)).encode(**encoding)
+    color = who["color"].copy()
+    color["legend"] = None
+    return alt.layer(
+        base.mark_line().encode(color=color), base.mark_point(filled=True, size=45).encode(**who)
+    ).resolve_legend(color="independent", shape="independent")
 
 
 def _judged(records: list[Record]) -> list[Record]:
@@ -49,7 +73,7 @@ def _judged(records: list[Record]) -> list[Record]:
     ]
 
 
-def _drift(records: list[Record]) -> Any:
+def _drift(records: list[Record], who: Encoding) -> Any:
     """The largest error of the output over time, float32: where does it leave?"""
     largest: dict[tuple[str, int], float] = {}
     for r in _judged(records):
@@ -66,15 +90,12 @@ def _drift(records: list[Record]) -> Any:
         {"implementation": name, "time": at / POINTS, "units": max(z, 0.01)}
         for (name, at), z in sorted(largest.items())
     ]
-    lines = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("time:Q", title="share of the sequence", axis=alt.Axis(format="%")),
-            y=alt.Y("units:Q", title="largest error, units", scale=LOG),
-            **WHO,
-            tooltip=["implementation:N", "time:Q", "units:Q"],
-        )
+    lines = _lines(
+        rows,
+        who,
+        x=alt.X("time:Q", title="share of the sequence", axis=alt.Axis(format="%")),
+        y=alt.Y("units:Q", title="largest error, units", scale=LOG, axis=LOG_AXIS),
+        tooltip=["implementation:N", "time:Q", "units:Q"],
     )
     limit = (
         alt.Chart(alt.Data(values=[{"limit": LIMIT}]))
@@ -88,7 +109,7 @@ def _drift(records: list[Record]) -> Any:
     )
 
 
-def _distribution(records: list[Record]) -> Any:
+def _distribution(records: list[Record], who: Encoding) -> Any:
     """How errors are distributed, against what rounding predicts at most."""
     counts: dict[str, list[float]] = {}
     for r in _judged(records):
@@ -110,19 +131,17 @@ def _distribution(records: list[Record]) -> Any:
         {"units": z / 20, "share": math.sqrt(2 / math.pi) * math.exp(-((z / 20) ** 2) / 2)}
         for z in range(90)
     ]
-    points = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("units:Q", title="error of an element, units"),
-            y=alt.Y(
-                "share:Q",
-                title="share of elements per unit",
-                scale=alt.Scale(type="log", domain=[1e-6, 10], clamp=True),
-            ),
-            **WHO,
-            tooltip=["implementation:N", "units:Q", "share:Q"],
-        )
+    points = _lines(
+        rows,
+        who,
+        x=alt.X("units:Q", title="error of an element, units"),
+        y=alt.Y(
+            "share:Q",
+            title="share of elements per unit",
+            scale=alt.Scale(type="log", domain=[1e-6, 10], clamp=True),
+            axis=LOG_AXIS,
+        ),
+        tooltip=["implementation:N", "units:Q", "share:Q"],
     )
     line = (
         alt.Chart(alt.Data(values=predicted))
@@ -136,7 +155,7 @@ def _distribution(records: list[Record]) -> Any:
     )
 
 
-def _ratios(timings: list[Timing]) -> Any:
+def _ratios(timings: list[Timing], who: Encoding) -> Any:
     """How many times as fast as the baseline, with intervals, a panel for each mode."""
     rows: list[dict[str, Any]] = [
         {
@@ -156,24 +175,24 @@ def _ratios(timings: list[Timing]) -> Any:
     base = alt.Chart().encode(
         y=alt.Y("size:N", sort=sizes, title="T,B,I,H"),
         yOffset="implementation:N",
-        color=WHO["color"],
+        color=who["color"],
     )
     points = base.mark_point(filled=True, size=50).encode(
-        x=alt.X("ratio:Q", scale=LOG, title="times as fast as the baseline"),
-        shape=WHO["shape"],
+        x=alt.X("ratio:Q", scale=LOG, title="times as fast as the baseline", axis=LOG_AXIS),
+        shape=who["shape"],
         tooltip=["implementation:N", "size:N", "mode:N", "ratio:Q", "low:Q", "high:Q"],
     )
     bars = base.mark_rule().encode(x="low:Q", x2="high:Q")
     one = alt.Chart().mark_rule(strokeDash=[4, 4], aria=False).encode(x=alt.datum(1))
     return (
         alt.layer(bars, points, one, data=alt.Data(values=rows))
-        .properties(width=WIDTH - 120, height=alt.Step(9))
+        .properties(width=WIDTH - 120, height=alt.Step(24, **{"for": "position"}))
         .facet(row=alt.Row("mode:N", title=None))
         .properties(title="Times as fast as the baseline, with 95% intervals")
     )
 
 
-def _steps(timings: list[Timing]) -> Any:
+def _steps(timings: list[Timing], who: Encoding) -> Any:
     """Seconds per call against the number of time steps."""
     rows: list[dict[str, Any]] = [
         {
@@ -188,26 +207,28 @@ def _steps(timings: list[Timing]) -> Any:
     ]
     if not rows:
         return None
-    chart = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("T:Q", scale=LOG, title="time steps"),
-            y=alt.Y(
-                "seconds:Q",
-                scale=LOG,
-                title="seconds per call",
-                axis=alt.Axis(format="~e"),
-            ),
-            **WHO,
-            detail="size:N",
-            tooltip=["implementation:N", "size:N", "T:Q", "seconds:Q"],
-        )
+    sizes = list(dict.fromkeys(row["size"] for row in rows))
+    chosen = alt.selection_point(
+        name="chosen",
+        fields=["size"],
+        bind=alt.binding_select(options=sizes, name="B,I,H "),
+        value=[{"size": sizes[0]}],
     )
-    return _sized(chart, "Seconds per call against time steps; a line for each B, I, H")
+    chart = (
+        _lines(
+            rows,
+            who,
+            x=alt.X("T:Q", scale=alt.Scale(type="log", nice=False), title="time steps"),
+            y=alt.Y("seconds:Q", scale=LOG, title="seconds per call", axis=SECONDS),
+            tooltip=["implementation:N", "T:Q", "seconds:Q"],
+        )
+        .transform_filter(chosen)
+        .add_params(chosen)
+    )
+    return _sized(chart, "Seconds per call against time steps")
 
 
-def _widths(timings: list[Timing]) -> Any:
+def _widths(timings: list[Timing], who: Encoding) -> Any:
     """Seconds per step and sequence against the hidden size."""
     rows: list[dict[str, Any]] = []
     for t in timings:
@@ -228,21 +249,21 @@ def _widths(timings: list[Timing]) -> Any:
         alt.Chart(alt.Data(values=rows))
         .mark_point(filled=True, size=60)
         .encode(
-            x=alt.X("H:Q", scale=LOG, title="hidden size"),
+            x=alt.X("H:Q", scale=LOG, title="hidden size", axis=LOG_AXIS),
             y=alt.Y(
                 "seconds:Q",
                 scale=LOG,
                 title="seconds per step",
-                axis=alt.Axis(format="~e"),
+                axis=SECONDS,
             ),
-            **WHO,
+            **who,
             tooltip=["implementation:N", "size:N", "seconds:Q"],
         )
     )
     return _sized(chart, "Seconds per step against the hidden size, forward")
 
 
-def _roofline(timings: list[Timing], machine: dict[str, Any]) -> Any:
+def _roofline(timings: list[Timing], machine: dict[str, Any], who: Encoding) -> Any:
     """What is reached of what this machine can do."""
     peaks = machine.get("product_flop_per_second") or {}
     copied = machine.get("copy_bytes_per_second")
@@ -278,9 +299,10 @@ def _roofline(timings: list[Timing], machine: dict[str, Any]) -> Any:
                 "intensity:Q",
                 scale=LOG,
                 title="operations per byte that must move",
+                axis=LOG_AXIS,
             ),
-            y=alt.Y("gflops:Q", scale=LOG, title="GFLOP/s"),
-            **WHO,
+            y=alt.Y("gflops:Q", scale=LOG, title="GFLOP/s", axis=LOG_AXIS),
+            **who,
             tooltip=["implementation:N", "size:N", "gflops:Q", "intensity:Q"],
         )
     )
@@ -295,7 +317,7 @@ def _roofline(timings: list[Timing], machine: dict[str, Any]) -> Any:
     )
 
 
-def _first_call(timings: list[Timing]) -> Any:
+def _first_call(timings: list[Timing], who: Encoding) -> Any:
     """The first call against the steady state."""
     rows: list[dict[str, Any]] = []
     for t in timings:
@@ -318,15 +340,15 @@ def _first_call(timings: list[Timing]) -> Any:
                 "steady:Q",
                 scale=LOG,
                 title="seconds per call",
-                axis=alt.Axis(format="~e"),
+                axis=SECONDS,
             ),
             y=alt.Y(
                 "first:Q",
                 scale=LOG,
                 title="seconds of the first call",
-                axis=alt.Axis(format="~e"),
+                axis=SECONDS,
             ),
-            **WHO,
+            **who,
             tooltip=["implementation:N", "size:N", "first:Q", "steady:Q"],
         )
     )

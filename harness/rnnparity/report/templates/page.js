@@ -28,8 +28,7 @@ const tables = {
     columns: [
       ["implementation", "implementation", plain], ["device", "device", plain],
       ["size", "T,B,I,H", plain], ["mode", "mode", plain], ["median", "median", time, true],
-      ["ratio", "ratio", digits(3), true], ["low", "from", digits(3), true],
-      ["high", "to", digits(3), true], ["first_call", "first call", time, true],
+      ["ratio", "ratio", digits(3), true], ["interval", "95% interval", plain, true], ["first_call", "first call", time, true],
       ["prepare", "prepare", time, true], ["paid_after", "paid after calls", plain, true],
       ["with_transfer", "with transfer", time, true], ["memory", "memory", bytes, true], ["gflops", "GFLOP/s", digits(3), true],
       ["fixed", "fixed", time, true], ["per_step", "per step", time, true],
@@ -37,6 +36,11 @@ const tables = {
     filters: ["implementation", "size", "mode", "role"],
   },
 };
+
+const long = new Set(["implementation", "case", "reason"]);
+for (const row of data.timings) {
+  row.interval = row.low === null ? null : `${digits(3)(row.low)} to ${digits(3)(row.high)}`;
+}
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -47,8 +51,9 @@ function element(name, attributes = {}, ...children) {
 
 function build(holder) {
   const name = holder.dataset.table;
-  const { columns, filters } = tables[name];
   const rows = data[name];
+  const columns = tables[name].columns.filter(([key]) => rows.some((row) => plain(row[key]) !== "-"));
+  const filters = tables[name].filters.filter((key) => new Set(rows.map((row) => row[key])).size > 1);
   let sorted = null, up = true, page = 0;
 
   const search = element("input", { type: "search", id: `${name}-search` });
@@ -115,7 +120,7 @@ function build(holder) {
     body.replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map((row) => {
       const line = element("tr");
       for (const [key, , show, number] of columns) {
-        const cell = element("td", { class: number ? "number" : "text" });
+        const cell = element("td", { class: number ? "number" : long.has(key) ? "text long" : "text" });
         cell.append(element("bdi", {}, show(row[key] ?? null)));
         if (key === "verdict") cell.className = row[key];
         line.append(cell);

@@ -1,11 +1,13 @@
 """The report's page in a real browser: from disk, with the network off."""
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from test_report import folder, record, timing
 
+from rnnparity.config import RNNConfig
 from rnnparity.report import page, source
 
 AXE = Path(__file__).parent.parent / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
@@ -33,21 +35,22 @@ def path(tmp_path_factory):
     made += [record(61, "mine", "fail", "equals the recurrence with bias_hh dropped " * 5)]
     made += [record(62, "mine", "error", "crashed"), record(63, "mine", "chaotic", "from step 3")]
     made += [record(64, "keras-rnn", "unsupported", "declares"), record(65, "flax", "absent", "-")]
+    wider = timing().definition.replace(config=RNNConfig(input_size=8, hidden_size=32))
     timed = [
         timing("torch-rnn", 2e-3, 1.0),
         timing("torch-rnn again", 2e-3, 1.001, role="again"),
         timing(),
         timing(long, 4e-3, 0.5),
+        timing(case="wider", definition=wider),
     ]
     folder(run, made, timed, {"timing": {"warnings": ["other work was running"]}})
     return page.write(source.read(run), run)
 
 
-@pytest.fixture(params=["light", "dark"])
-def opened(request, browser, path):
-    context = browser.new_context(
-        color_scheme=request.param, viewport={"width": 1280, "height": 900}
-    )
+@contextmanager
+def shown(browser, path, scheme="light", width=1280):
+    """The page in a tab, with the network off; it must log no error."""
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
     context.set_offline(True)
     tab = context.new_page()
     errors = []
@@ -58,6 +61,12 @@ def opened(request, browser, path):
     yield tab
     context.close()
     assert errors == []
+
+
+@pytest.fixture(params=["light", "dark"])
+def opened(request, browser, path):
+    with shown(browser, path, request.param) as tab:
+        yield tab
 
 
 def test_charts_are_drawn(opened):
@@ -125,13 +134,39 @@ def test_no_horizontal_scroll_on_a_phone(opened):
     assert opened.evaluate("document.scrollingElement.scrollWidth") <= 390
 
 
-def test_no_serious_violation_of_accessibility(opened):
+def serious_violations(tab):
     if not AXE.exists():
         pytest.skip(f"no axe-core: npm install --prefix {AXE.parents[2]} axe-core")
-    opened.add_script_tag(path=str(AXE))
-    found = opened.evaluate("async () => (await axe.run()).violations")
+    tab.add_script_tag(path=str(AXE))
+    found = tab.evaluate("async () => (await axe.run()).violations")
     serious = [one for one in found if one["impact"] in ("serious", "critical")]
-    assert [(one["id"], [n["target"] for n in one["nodes"]][:3]) for one in serious] == []
+    return [(one["id"], [n["target"] for n in one["nodes"]][:3]) for one in serious]
+
+
+def test_no_serious_violation_of_accessibility(opened):
+    assert serious_violations(opened) == []
+
+
+def test_choosing_a_size_changes_the_lines(opened):
+    chart = opened.locator("#chart-steps")
+    before = chart.locator("svg").inner_html()
+    assert chart.get_by_label("B,I,H").locator("option").all_inner_texts() == ["4,8,16", "4,8,32"]
+    chart.get_by_label("B,I,H").select_option("4,8,32")
+    assert chart.locator("svg").inner_html() != before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_several_runs_side_by_side(browser, tmp_path, scheme):
+    runs = [
+        folder(tmp_path / name, [record(0)], [timing(ratio=ratio)])
+        for name, ratio in (("a", 2.0), ("b<script>", 1.0))
+    ]
+    path = page.write_trend([source.read(run) for run in runs], tmp_path)
+    with shown(browser, path, scheme, width=390) as tab:
+        assert tab.locator("[data-chart] svg").count() == 2
+        assert "2.00 times as fast as the baseline became 1.00" in tab.locator("li").inner_text()
+        assert tab.evaluate("document.scrollingElement.scrollWidth") <= 390
+        assert serious_violations(tab) == []
 
 
 def test_prints(opened):

@@ -224,8 +224,21 @@ def test_trend(tmp_path):
     done = command("report", a, b, "--out", tmp_path / "trend")
     assert done.returncode == 0
     assert (tmp_path / "trend" / "trend.md").read_text() == done.stdout
+    page_ = (tmp_path / "trend" / "trend.html").read_text()
+    assert "numpy-loop: pass became fail" in page_
+    specs = re.search(r'id="specs">(.*?)</script>', page_)[1]
+    assert set(json.loads(specs)) == {"units", "speed-0"}
     same = command("report", a, a)
     assert "nothing changed" in same.stdout
+
+
+def test_trend_is_over_the_sizes_that_all_runs_have(tmp_path):
+    """Another size, on which it is ten times as fast: no change of the implementation."""
+    small = timing(ratio=2.0)
+    large = timing(ratio=20.0, case="float32-other", definition=small.definition.replace(T=99))
+    a = folder(tmp_path / "a", [record(0)], [small])
+    b = folder(tmp_path / "b", [record(0)], [small, large])
+    assert "nothing changed" in command("report", a, b).stdout
 
 
 def test_notebook(tmp_path, monkeypatch):

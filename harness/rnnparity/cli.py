@@ -226,15 +226,14 @@ def report(
         typer.Option(help="Folder of the report [default: the run's].", show_default=False),
     ] = None,
 ) -> None:
-    """Make a run's report again: report.html, report.md, junit.xml. Several runs: what changed."""
+    """Make a run's report again: report.html, report.md, junit.xml.
+
+    Of several runs: print what changed; with --out, write trend.html and trend.md.
+    """
     from rnnparity.report import writing
 
     if len(directories) > 1:
-        text = writing.compared(directories)
-        sys.stdout.write(text)
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "trend.md").write_text(text, encoding="utf-8")
+        sys.stdout.write(writing.compared(directories, out))
         return
     sys.stdout.write(f"report in {writing.write(directories[0], out)}\n")
 

@@ -2,13 +2,14 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
 from rnnparity.records import Record, Timing
 from rnnparity.report.source import Source
-from rnnparity.report.summary import timed
+from rnnparity.report.summary import largest_by_implementation, speed, timed
 from rnnparity.timing.contestants import BOUND, IMPLEMENTATION
 from rnnparity.timing.table import size
 from rnnparity.verdict import BIN, LIMIT
@@ -43,6 +44,33 @@ def charts(source: Source) -> dict[str, dict[str, Any]]:
         "first_call": _first_call(times, who),
     }
     return {name: chart.to_dict() for name, chart in made.items() if chart is not None}
+
+
+def charts_of_runs(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
+    """Return what became of every implementation over several runs, the earliest first."""
+    names = [r.implementation for source in sources for r in source.records]
+    who, order = _who(names), [source.name for source in sources]
+    x = alt.X("run:N", sort=order, title=None, axis=alt.Axis(labelAngle=0, labelLimit=160))
+    units = [
+        {"run": source.name, "implementation": name, "units": z}
+        for source in sources
+        for name, z in largest_by_implementation(source).items()
+    ]
+    means: dict[str, list[dict[str, Any]]] = {}
+    for source in sources:
+        for row in speed(source):
+            where = f"{row['device']}, {row['dtype']}, {row['mode']}, threads: {row['threads']}"
+            means.setdefault(where, []).append({"run": source.name, **row})
+    made = {}
+    if units:
+        y = alt.Y("units:Q", title="largest error, units", scale=LOG, axis=LOG_AXIS)
+        drawn = _lines(units, who, x=x, y=y, tooltip=["implementation:N", "run:N", "units:Q"])
+        made["units"] = _sized(drawn, "The largest error of each run, in units of rounding")
+    for i, (where, rows) in enumerate(means.items()):
+        y = alt.Y("mean:Q", title="times as fast as the baseline", scale=LOG, axis=LOG_AXIS)
+        drawn = _lines(rows, who, x=x, y=y, tooltip=["implementation:N", "run:N", "mean:Q"])
+        made[f"speed-{i}"] = _sized(drawn, f"Geometric mean over sizes: {where}")
+    return {name: chart.to_dict() for name, chart in made.items()}
 
 
 def _who(names: list[str]) -> Encoding:
@@ -188,6 +216,7 @@ def _ratios(timings: list[Timing], who: Encoding) -> Any:
         alt.layer(bars, points, one, data=alt.Data(values=rows))
         .properties(width=WIDTH - 120, height=alt.Step(24, **{"for": "position"}))
         .facet(row=alt.Row("mode:N", title=None))
+        .resolve_scale(y="independent")
         .properties(title="Times as fast as the baseline, with 95% intervals")
     )
 

@@ -1,22 +1,22 @@
 """A report as one HTML file that needs nothing else: no network, no other file."""
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import altair
 import vl_convert
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rnnparity.report import summary
-from rnnparity.report.charts import charts
+from rnnparity.report import summary, trend
+from rnnparity.report.charts import charts, charts_of_runs
 from rnnparity.report.source import Source
-from rnnparity.timing.table import seconds
 from rnnparity.verdict import LIMIT
 
-PAGE = "report.html"
+PAGE, TREND = "report.html", "trend.html"
 
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
@@ -28,15 +28,21 @@ def write(source: Source, directory: Path) -> Path:
     return path
 
 
+def write_trend(sources: Sequence[Source], directory: Path) -> Path:
+    """Write `trend.html`, several runs side by side, into a folder."""
+    path = directory / TREND
+    path.write_text(render_trend(sources), encoding="utf-8")
+    return path
+
+
 def render(source: Source) -> str:
-    """Return the page."""
-    folder = files("rnnparity.report") / "templates"
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["seconds"] = lambda value: "-" if value is None else seconds(value)
-    template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
+    """Return the page of a run."""
     columns, matrix = summary.matrix(source)
     pictures = charts(source)
-    return template.render(
+    return _filled(
+        "page.html.j2",
+        pictures,
+        {"checks": summary.checks(source), "timings": summary.timings(source)},
         title=source.name,
         sentence=summary.sentence(source),
         limit=LIMIT,
@@ -50,13 +56,41 @@ def render(source: Source) -> str:
         failures=summary.failures(source),
         closest=summary.closest(source),
         speed=summary.speed(source),
-        pictures=pictures,
-        data=_data({"checks": summary.checks(source), "timings": summary.timings(source)}),
-        specs=_data(pictures),
         flat=_flat(source.environment),
+    )
+
+
+def render_trend(sources: Sequence[Source]) -> str:
+    """Return the page of several runs."""
+    head, rows = trend.table(sources)
+    return _filled(
+        "trend.html.j2",
+        charts_of_runs(sources),
+        {},
+        title=f"What changed from {sources[0].name} to {sources[-1].name}",
+        limit=LIMIT,
+        head=head,
+        rows=rows,
+        changes=trend.changes(sources),
+        notes=[f"{source.name}: {note}" for source in sources for note in source.notes],
+    )
+
+
+def _filled(name: str, pictures: dict[str, Any], data: dict[str, Any], **values: Any) -> str:
+    """Return a template filled in, with all that a page needs inside."""
+    loader = PackageLoader("rnnparity.report")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    folder = files("rnnparity.report") / "templates"
+    return environment.get_template(name).render(
+        pictures=pictures,
+        data=_data(data),
+        specs=_data(pictures),
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "page.js").read_text(encoding="utf-8")),
         vega=_bundle() if pictures else "",
+        **values,
     )
 
 

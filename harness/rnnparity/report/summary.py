@@ -72,6 +72,16 @@ def largest_z(record: Record) -> float | None:
     return max(found, default=None)
 
 
+def largest_by_implementation(source: Source) -> dict[str, float]:
+    """Return the largest finite z of every implementation."""
+    found: dict[str, float] = {}
+    for r in source.records:
+        z = largest_z(r)
+        if z is not None and math.isfinite(z) and z > 0:
+            found[r.implementation] = max(z, found.get(r.implementation, 0.0))
+    return found
+
+
 def matrix(source: Source) -> tuple[list[str], dict[str, list[Cell | None]]]:
     """Return the columns ("cpu float32", ...) and a row of cells for each implementation."""
     checks = [r for r in source.records if r.definition is not None]

@@ -1,5 +1,7 @@
 """Several runs side by side: what changed between versions of a framework."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +15,20 @@ from rnnparity.timing.statistics import geometric_mean
 MOVED = 0.1
 
 
-def table(sources: list[Source]) -> tuple[list[str], list[list[str]]]:
+def comparable(sources: Sequence[Source]) -> list[Source]:
+    """Return the runs with those timings only whose size, mode, device and threads all have.
+
+    A mean over other sizes is another mean.
+    """
+    jobs = [{t.job for t in summary.timed(source)} for source in sources]
+    common = set.intersection(*[found for found in jobs if found] or [set()])
+    return [
+        replace(source, timings=[t for t in source.timings if t.job in common])
+        for source in sources
+    ]
+
+
+def table(sources: Sequence[Source]) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows: an implementation, and what each run found of it."""
     head = ["implementation", *(source.name for source in sources)]
     names = dict.fromkeys(r.implementation for source in sources for r in source.records)
@@ -22,7 +37,7 @@ def table(sources: list[Source]) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def changes(sources: list[Source]) -> list[str]:
+def changes(sources: Sequence[Source]) -> list[str]:
     """Return what changed from each run to the next, a line for each."""
     found = []
     for before, after in pairwise(sources):

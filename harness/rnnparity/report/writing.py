@@ -1,5 +1,6 @@
 """Writing all forms of a report into a run's folder."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,10 +29,31 @@ def write(directory: Path, out: Path | None = None) -> Path:
         raise UsageError(f"{target} cannot be written to: {error.strerror}") from None
 
 
-def compared(directories: Sequence[Path]) -> str:
-    """Return several runs side by side as Markdown."""
+def compared(directories: Sequence[Path], out: Path | None = None) -> str:
+    """Return several runs side by side as Markdown.
+
+    Args:
+        directories: of the runs, the earliest first.
+        out: a folder that gets `trend.md` and `trend.html`.
+
+    Raises:
+        UsageError: there is no run in one, or nothing can be written.
+    """
     sources = [source.read(directory) for directory in directories]
+    names = Counter(one.name for one in sources)
+    for i, one in enumerate(sources):
+        if names[one.name] > 1:  # of other folders, or the same one twice
+            one.name = f"{one.name} ({i + 1})"
+    sources = trend.comparable(sources)
     head, rows = trend.table(sources)
     found = trend.changes(sources)
     lines = [f"- {line}" for line in found] or ["- nothing changed"]
-    return "\n".join([markdown.table(head, rows), "", *lines]) + "\n"
+    text = "\n".join([markdown.table(head, rows), "", *lines]) + "\n"
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "trend.md").write_text(text, encoding="utf-8")
+            page.write_trend(sources, out)
+        except OSError as error:
+            raise UsageError(f"{out} cannot be written to: {error.strerror}") from None
+    return text

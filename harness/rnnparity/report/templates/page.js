@@ -12,7 +12,11 @@ function seconds(value) {
 const plain = (value) => (value === null || value === undefined || value === "" ? "-" : String(value));
 const digits = (n) => (value) => (value === null ? "-" : Number(value.toPrecision(n)).toString());
 const time = (value) => (value === null ? "-" : seconds(value));
-const bytes = (value) => (value === null ? "-" : `${(value / 1e6).toPrecision(3)} MB`);
+const bytes = (value) => {
+  if (value === null || value === 0) return value === null ? "-" : "0";
+  const [unit, size] = value < 1e6 ? ["kB", 1e3] : value < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
+  return `${digits(3)(value / size)} ${unit}`;
+};
 
 const tables = {
   checks: {
@@ -38,7 +42,7 @@ const tables = {
 };
 
 const long = new Set(["implementation", "case", "reason"]);
-for (const row of data.timings) {
+for (const row of data.timings ?? []) {
   row.interval = row.low === null ? null : `${digits(3)(row.low)} to ${digits(3)(row.high)}`;
 }
 

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -328,61 +329,40 @@ def selftest(
     ] = None,
 ) -> None:
     """Test the verdict itself: right implementations must pass, known mistakes must fail."""
-    if timing:
-        _selftest_of_timing(200 if full else 5, out)
-    from rich.progress import Progress
+    from rnnparity.environment import write_environment
 
-    from rnnparity import presets
+    signal.signal(signal.SIGTERM, _terminated)
+    passed, parts, file = _trials(full) if timing else _selftest(full, seed)
+    sys.stdout.write("\n\n".join(parts[:2]) + "\n")
+    if out is not None:
+        write_environment(out, _settings("1", "float32"))
+        (out / file).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        sys.stdout.write(f"\nwritten to {out / file}\n")
+    raise SystemExit(0 if passed else 1)
+
+
+def _selftest(full: bool, seed: int) -> tuple[bool, list[str], str]:
+    """Return whether the verdict is right, what is to be told of it, and the report's name."""
+    from rnnparity import presets, terminal
     from rnnparity import selftest as tester
 
-    shapes = 264 if full else 6
-    cases = presets.mistake_cases(full)
+    shapes, cases = 264 if full else 6, presets.mistake_cases(full)
     totals = {"soundness": shapes * tester.DRAWS, "sensitivity": len(cases)}
-    console = _console(stderr=True)
-    signal.signal(signal.SIGTERM, _terminated)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        tasks = {name: progress.add_task(name, total=total) for name, total in totals.items()}
-
-        def advance(stage: str) -> None:
-            progress.advance(tasks[stage])
-            done = int(progress.tasks[tasks[stage]].completed)
-            if not console.is_terminal and done % max(1, totals[stage] // 10) == 0:
-                console.print(f"{stage}: {done} of {totals[stage]} cases")
-
+    with terminal.stages(totals, _console(stderr=True)) as advance:
         found = tester.selftest(shapes, cases, seed=seed, progress=advance)
-    parts = [tester.summary(found), tester.rules_table(found)]
-    sys.stdout.write("\n\n".join(parts) + "\n")
-    if out is not None:
-        from rnnparity.environment import write_environment
-
-        write_environment(out, _settings("1", "float32"))
-        (out / "selftest.md").write_text("\n\n".join([*parts, tester.kill_matrix(found)]) + "\n")
-        sys.stdout.write(f"\nkill matrix in {out / 'selftest.md'}\n")
-    raise SystemExit(0 if found.passed else 1)
+    parts = [tester.summary(found), tester.rules_table(found), tester.kill_matrix(found)]
+    return found.passed, parts, "selftest.md"
 
 
-def _selftest_of_timing(count: int, out: Path | None) -> None:
-    from rich.progress import track
-
+def _trials(full: bool) -> tuple[bool, list[str], str]:
+    """Likewise of the intervals of timings."""
+    from rnnparity import terminal
     from rnnparity.timing import trials as tester
 
-    signal.signal(signal.SIGTERM, _terminated)
-    console = _console(stderr=True)
-    steps = iter(track(range(count), "trials", console=console, disable=not console.is_terminal))
-    next(steps)
-
-    def advance() -> None:
-        next(steps, None)
-
-    found = tester.trials(count, progress=advance)
-    text = tester.summary(found)
-    sys.stdout.write(text + "\n")
-    if out is not None:
-        from rnnparity.environment import write_environment
-
-        write_environment(out, _settings("1", "float32"))
-        (out / "trials.md").write_text(text + "\n")
-    raise SystemExit(0 if found.passed else 1)
+    count = 200 if full else 5
+    with terminal.stages({"trials": count}, _console(stderr=True)) as advance:
+        found = tester.trials(count, progress=partial(advance, "trials"))
+    return found.passed, [tester.summary(found)], "trials.md"
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 import re
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import inf
 from types import TracebackType
 
@@ -112,12 +114,33 @@ class Display:
     def _show_step(self, step: Step) -> None:
         if TIMING not in self._tasks:
             self._tasks[TIMING] = self._progress.add_task(TIMING, total=step.total, note="")
-        self._progress.update(self._tasks[TIMING], completed=step.done, note=f"[dim]{step.what}")
+        done = step.done + step.share
+        self._progress.update(self._tasks[TIMING], completed=done, note=f"[dim]{step.what}")
         new = step.done != self._planned.get(TIMING)
         self._planned[TIMING] = step.done
         if new and not self._console.is_terminal:
             elapsed = time.monotonic() - self._started
             self._console.print(f"[{elapsed:6.1f} s] timed {step.done} of {step.total}")
+
+
+@contextmanager
+def stages(totals: dict[str, int], console: Console) -> Iterator[Callable[[str], None]]:
+    """Show how far the stages of a self-test are: a bar for each, or a line for every tenth.
+
+    Yields:
+        What is to be called with a stage's name after every item of it.
+    """
+    done: Counter[str] = Counter()
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        tasks = {name: progress.add_task(name, total=total) for name, total in totals.items()}
+
+        def advance(stage: str) -> None:
+            done[stage] += 1
+            progress.advance(tasks[stage])
+            if not console.is_terminal and done[stage] % max(1, totals[stage] // 10) == 0:
+                console.print(f"{stage}: {done[stage]} of {totals[stage]}")
+
+        yield advance
 
 
 def show(run: Run, console: Console) -> None:

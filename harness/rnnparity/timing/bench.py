@@ -46,11 +46,12 @@ SEEN_FASTER, EXTRA_CORES = 2.0, 0.5
 
 @dataclass(frozen=True)
 class Step:
-    """Where a timing run is: `done` of `total` jobs, now at `what`."""
+    """Where a timing run is: `done` of `total` jobs, and a `share` of the next one, `what`."""
 
     done: int
     total: int
     what: str
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,12 @@ def bench(
         with _Processes(settings, plan, run.directory) as processes:
             session = _Session(run, specs, references, settings, plan, processes)
             for i, (device, job) in enumerate(todo):
-                progress(Step(i, len(todo), _words(job, device)))
-                for timing in session.time(device, job):
+
+                def tell(share: float, i: int = i, what: str = _words(job, device)) -> None:
+                    progress(Step(i, len(todo), what, share))
+
+                tell(0.0)
+                for timing in session.time(device, job, tell):
                     recorder.write(timing)
                     run.timings.append(timing)
             progress(Step(len(todo), len(todo), ""))
@@ -181,8 +186,11 @@ class _Session:
         self.rng = random.Random(0)
         self.frameworks = {r.implementation: r.framework for r in run.records}
 
-    def time(self, device: str, job: Job) -> list[Timing]:
-        """Return the timings of one job: of what passed; the others' say why there are none."""
+    def time(self, device: str, job: Job, tell: Callable[[float], None]) -> list[Timing]:
+        """Return the timings of one job: of what passed; the others' say why there are none.
+
+        `tell` is called with the share of it that is done.
+        """
         verdicts = {
             r.implementation: r
             for r in self.run.records
@@ -207,7 +215,7 @@ class _Session:
         baseline = next((c for c in passed if c.name == BASELINE), passed[0])
         contestants = [*passed, Contestant(f"{baseline.name} again", baseline.spec, AGAIN)]
         contestants += self._bounds(passed, job, device)
-        measured, outcomes = self._measure(tuple(contestants), device, job)
+        measured, outcomes = self._measure(tuple(contestants), device, job, tell)
         points = self._steps(tuple(passed), device, job)
         timings += self._judged(contestants, baseline, device, job, measured, outcomes, points)
         return timings
@@ -227,6 +235,7 @@ class _Session:
         contestants: tuple[Contestant, ...],
         device: str,
         job: Job,
+        tell: Callable[[float], None],
     ) -> tuple[dict[str, list[Measured]], dict[str, Outcome]]:
         self.processes.warm(contestants)
         measured: dict[str, list[Measured]] = {c.name: [] for c in contestants}
@@ -245,6 +254,7 @@ class _Session:
             for name, outcome in kept.items():  # each process's has the same chance
                 if name not in outcomes or self.rng.random() < 1 / (p + 1):
                     outcomes[name] = outcome
+            tell((p + 1) / (len(self.processes.workers) + 1))  # shorter sequences are left
         return measured, outcomes
 
     def _steps(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import vl_convert
 
 from rnnparity.records import Record, Timing
 from rnnparity.report.source import Source
@@ -16,12 +17,40 @@ from rnnparity.verdict import BIN, LIMIT
 
 Encoding = dict[str, Any]
 
+# Colours in the order of implementations, on a light and on a dark ground.
+PALETTES = {
+    "light": [
+        "#0a58a8",
+        "#b45309",
+        "#15803d",
+        "#b91c1c",
+        "#6d28d9",
+        "#7a6200",
+        "#0e7490",
+        "#a21a6b",
+        "#4b5563",
+        "#4d7c0f",
+    ],
+    "dark": [
+        "#7fb8ff",
+        "#ffb86b",
+        "#7ee0a3",
+        "#ff9aa2",
+        "#d7b3ff",
+        "#f4e07a",
+        "#8be3e3",
+        "#f5a9d6",
+        "#c9ced6",
+        "#b5d17a",
+    ],
+}
+
 # Points of relative time in the picture of drift.
 POINTS = 24
 
 WIDTH = 640
 
-LEGEND = alt.Legend(orient="bottom", columns=4, title=None)
+LEGEND = alt.Legend(orient="bottom", title=None)
 LOG = alt.Scale(type="log")
 LOG_AXIS = alt.Axis(tickCount=6)
 SECONDS = alt.Axis(format="~s", tickCount=6)
@@ -44,6 +73,16 @@ def charts(source: Source) -> dict[str, dict[str, Any]]:
         "first_call": _first_call(times, who),
     }
     return {name: chart.to_dict() for name, chart in made.items() if chart is not None}
+
+
+def svg(spec: dict[str, Any], width: int) -> str:
+    """Return a picture of its own, on white; `width` in pixels, of a chart that has none."""
+    sized = {"width": width} if spec.get("width") == "container" else {}
+    config = {"range": {"category": PALETTES["light"]}, "legend": {"columns": 4}}
+    drawn: str = vl_convert.vegalite_to_svg(
+        spec | sized | {"background": "white", "config": config}
+    )
+    return drawn
 
 
 def charts_of_runs(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
@@ -201,7 +240,7 @@ def _ratios(timings: list[Timing], who: Encoding) -> Any:
         return None
     sizes = list(dict.fromkeys(row["size"] for row in rows))
     base = alt.Chart().encode(
-        y=alt.Y("size:N", sort=sizes, title="T,B,I,H"),
+        y=alt.Y("size:N", sort=sizes, title=None),
         yOffset="implementation:N",
         color=who["color"],
     )
@@ -216,8 +255,8 @@ def _ratios(timings: list[Timing], who: Encoding) -> Any:
         alt.layer(bars, points, one, data=alt.Data(values=rows))
         .properties(width=WIDTH - 120, height=alt.Step(24, **{"for": "position"}))
         .facet(row=alt.Row("mode:N", title=None))
-        .resolve_scale(y="independent")
-        .properties(title="Times as fast as the baseline, with 95% intervals")
+        .resolve_scale(y="independent", yOffset="independent")
+        .properties(title="Times as fast as the baseline at each T,B,I,H, with 95% intervals")
     )
 
 

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import vl_convert
-
 from rnnparity.report import summary
-from rnnparity.report.charts import charts
+from rnnparity.report.charts import charts, svg
 from rnnparity.report.page import machine
 from rnnparity.report.source import Source
 from rnnparity.timing.contestants import IMPLEMENTATION
@@ -22,10 +20,7 @@ def write(source: Source, directory: Path) -> Path:
     """Write `report.md`, and `report-<chart>.svg`, into a folder."""
     pictures = {name: spec for name, spec in charts(source).items() if name in SHOWN}
     for name, spec in pictures.items():
-        if spec.get("width") == "container":
-            spec["width"] = 640
-        svg = vl_convert.vegalite_to_svg(spec | {"background": "white"})
-        (directory / f"report-{name}.svg").write_text(svg, encoding="utf-8")
+        (directory / f"report-{name}.svg").write_text(svg(spec, 640), encoding="utf-8")
     path = directory / MARKDOWN
     path.write_text(render(source, tuple(pictures)), encoding="utf-8")
     return path

@@ -3,11 +3,9 @@
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import vl_convert
-
 from rnnparity.errors import UsageError
 from rnnparity.report import summary
-from rnnparity.report.charts import charts
+from rnnparity.report.charts import charts, svg
 from rnnparity.report.source import Source
 
 if TYPE_CHECKING:
@@ -35,13 +33,10 @@ def html(run: "Run") -> str:
     )
     pictures = charts(source)
     spec = pictures.get("ratios") or pictures.get("drift")
-    svg = ""
-    if spec is not None:
-        wide = {"width": 560} if spec.get("width") == "container" else {}
-        svg = vl_convert.vegalite_to_svg(spec | wide | {"background": "white"})
+    chart = "" if spec is None else svg(spec, 560)
     return (
         f"<p>{escape(summary.sentence(source))}</p><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>{svg}"
+        f"<tbody>{rows}</tbody></table>{chart}"
     )
 
 

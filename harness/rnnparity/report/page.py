@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rnnparity.report import summary, trend
-from rnnparity.report.charts import charts, charts_of_runs
+from rnnparity.report.charts import PALETTES, charts, charts_of_runs
 from rnnparity.report.source import Source
 from rnnparity.verdict import LIMIT
 
@@ -85,7 +85,7 @@ def _filled(name: str, pictures: dict[str, Any], data: dict[str, Any], **values:
     folder = files("rnnparity.report") / "templates"
     return environment.get_template(name).render(
         pictures=pictures,
-        data=_data(data),
+        data=_data({"palettes": PALETTES, **data}),
         specs=_data(pictures),
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "page.js").read_text(encoding="utf-8")),

@@ -155,11 +155,7 @@ async function draw() {
     header: { labelColor: ink, titleColor: ink },
     view: { stroke: line },
     rule: { color: ink },
-    range: {
-      category: dark.matches
-        ? ["#7fb8ff", "#ffb86b", "#7ee0a3", "#ff9aa2", "#d7b3ff", "#f4e07a", "#8be3e3", "#f5a9d6", "#c9ced6", "#b5d17a"]
-        : ["#0a58a8", "#b45309", "#15803d", "#b91c1c", "#6d28d9", "#7a6200", "#0e7490", "#a21a6b", "#4b5563", "#4d7c0f"],
-    },
+    range: { category: data.palettes[dark.matches ? "dark" : "light"] },
   };
   for (const holder of document.querySelectorAll("[data-chart]")) {
     const spec = structuredClone(specs[holder.dataset.chart]);
@@ -173,7 +169,8 @@ async function draw() {
     holder.setAttribute("role", "group");
     const inner = spec.spec;
     if (inner && typeof inner.width === "number") inner.width = Math.min(inner.width, holder.clientWidth - 170);
-    await window.vegaEmbed(holder, spec, { actions: false, renderer: "svg", config });
+    const legend = { ...config.legend, columns: Math.max(1, Math.floor(holder.clientWidth / 170)) };
+    await window.vegaEmbed(holder, spec, { actions: false, renderer: "svg", config: { ...config, legend } });
   }
   document.documentElement.dataset.charts = "drawn";
 }

@@ -183,4 +183,4 @@ def _rational_tanh(value: Any) -> Any:
     s = x * x
     p = (((f(P[0]) * s + f(P[1])) * s + f(P[2])) * s + f(P[3])) * s + f(P_0)
     q = (((f(Q[0]) * s + f(Q[1])) * s + f(Q[2])) * s + f(Q[3])) * s + f(1)
-    return x * p / q
+    return min(max(x * p / q, f(-1)), f(1))

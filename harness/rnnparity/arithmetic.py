@@ -1,6 +1,6 @@
 """The sizes of rounding errors of single operations in a dtype, and a real one to measure.
 
-`docs/verdict.md` derives the variances; `rounding.py` puts them into replicas of a network.
+`docs/verdict.md` derives the variances; `rounding` puts them into replicas of a network.
 """
 
 from dataclasses import dataclass

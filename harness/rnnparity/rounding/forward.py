@@ -1,0 +1,161 @@
+"""Differences of replicas from the truth, forward: a layer, and one step from given states."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity.arithmetic import Arithmetic
+from rnnparity.problems import REPLICAS
+from rnnparity.rounding.replicas import Replicas
+from rnnparity.truth import Trace
+
+Array = NDArray[Any]
+
+# How near to relu's kink, in standard deviations of what goes into it, a replica may take either
+# side. The limit of the verdict, so that no right implementation's side is out of the model.
+KINK = 10.0
+
+
+def layer(dx: Array, dh0: Array, replicas: Replicas, nonlinearity: str) -> tuple[Array, Array]:
+    """The forward layer on differences, `[T, K * B, I]` to `[T, K * B, H]`."""
+    trace, arithmetic = replicas.trace, replicas.arithmetic
+    T, B, _ = trace.x.shape
+    H = trace.h0.shape[1]
+    weight_ih, weight_hh, _, _ = trace.cell
+    a, deviation_a = pre_activation(trace, arithmetic)
+    made_a = _made_forward(trace, arithmetic)
+    deviation_a = np.hypot(deviation_a, made_a)
+    noise_a, sign = replicas.noise(a), replicas.signs.draw((REPLICAS, 1, 1))
+    to_input, to_hidden = replicas.cast(weight_ih.T, weight_hh.T)
+    a, deviation_a, made_a = replicas.cast(a, deviation_a, made_a)
+
+    d = dh0
+    output = np.empty((T, REPLICAS * B, H), replicas.dtype)
+    moved = bool(dx.any())
+    if nonlinearity == "tanh":
+        slope = 1 / np.cosh(np.clip(np.asarray(a, np.float64), -300, 300)) ** 2
+        each = arithmetic.tanh_error / np.sqrt(2)
+        error = np.sqrt(arithmetic.rounded(each * np.sqrt(3) * trace.output))
+        made_h = arithmetic.round(trace.output).astype(np.float64) - trace.output
+        throughout = each * arithmetic.u * trace.output
+        h, slope, error = replicas.cast(trace.output, slope, error)
+        made_h, throughout = replicas.cast(made_h, throughout)
+        noise_h, sign_h = replicas.noise(trace.output), replicas.signs.draw((REPLICAS, 1, 1))
+    else:
+        replicas.sides = np.empty((T, REPLICAS, B, H), bool)
+    for t in range(T):
+        d = d @ to_hidden
+        if moved:
+            d += dx[t] @ to_input
+        da = d.reshape(REPLICAS, B, H)
+        da += noise_a.at(t, deviation_a[t])
+        da += sign * made_a[t]
+        if nonlinearity == "tanh":
+            da = _tanh_difference(a[t], h[t], slope[t], da)
+            da += noise_h.at(t, error[t])
+            da += sign * made_h[t]
+            da += sign_h * throughout[t]
+        else:
+            da = _relu_difference(replicas, t, a[t], da)
+        variance = np.mean(np.square(da, dtype=np.float64), axis=0)
+        replicas.widest[t] = np.sqrt(variance.max(axis=1))
+        d = da.reshape(REPLICAS * B, H)
+        output[t] = d
+    return output, d
+
+
+def pre_activation(
+    trace: Trace, arithmetic: Arithmetic, h_before: Array | None = None
+) -> tuple[Array, Array]:
+    """Return what goes into the nonlinearity at every step, and the deviation of one step's errors.
+
+    Args:
+        trace: of a layer and direction, float64.
+        arithmetic: of the dtype.
+        h_before: the states that the steps start from, `[T, B, H]`; the trace's own if None.
+
+    Returns:
+        `[T, B, H]` each.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = trace.cell
+    if h_before is None:
+        h_before = np.concatenate((trace.h0[None], trace.output[:-1]))
+    bias = bias_ih + bias_hh
+    # An implementation may accumulate onto one bias, onto both, or onto all that came before.
+    from_x, error_x = arithmetic.dot(
+        trace.x, weight_ih.T, np.maximum(np.abs(bias_ih), np.abs(bias))
+    )
+    from_h, error_h = arithmetic.dot(
+        h_before, weight_hh.T, np.maximum(np.abs(bias_hh), np.abs(from_x + bias))
+    )
+    a = from_x + from_h + bias
+    added = arithmetic.rounded(bias_ih, bias_hh, bias, from_x + bias, from_h, a)
+    return a, np.sqrt(error_x + error_h + added)
+
+
+def one_step(trace: Trace, h_before: Array, dtype: str, nonlinearity: str) -> tuple[Array, Array]:
+    """Return every step taken from given states, and the deviation of one step's rounding.
+
+    Args:
+        trace: of a layer and direction, float64.
+        h_before: the states that the steps start from, `[T, B, H]`.
+        dtype: under test.
+        nonlinearity: "tanh" or "relu".
+
+    Returns:
+        `[T, B, H]` each.
+    """
+    arithmetic = Arithmetic.of(dtype)
+    a, deviation = pre_activation(trace, arithmetic, h_before)
+    if nonlinearity == "relu":
+        return np.maximum(a, 0), np.where(a > -KINK * deviation, deviation, arithmetic.underflow)
+    # The slope is taken where it is steepest within reach, since the step is no longer small there.
+    nearest = np.clip(np.maximum(np.abs(a) - KINK * deviation, 0), 0, 300)
+    moved = deviation / np.cosh(nearest) ** 2
+    h = np.tanh(a)
+    return h, np.sqrt(moved**2 + arithmetic.rounded(arithmetic.tanh_error * np.sqrt(3) * h))
+
+
+def _made_forward(trace: Trace, arithmetic: Arithmetic) -> Array:
+    """The errors that one right computation of the pre-activations really makes, `[T, B, H]`.
+
+    Signed, and the same for the same numbers: where terms, units or steps are alike, their errors
+    are alike, too, and add up as random ones do not.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = (arithmetic.round(p) for p in trace.cell)
+    h_before = arithmetic.round(np.concatenate((trace.h0[None], trace.output[:-1])))
+    x = arithmetic.round(trace.x)
+    shape = h_before.shape
+
+    def flat(array: Array) -> Array:
+        return array.reshape(-1, array.shape[-1])
+
+    from_x = arithmetic.sequential(flat(x), weight_ih.T)
+    from_h = arithmetic.sequential(flat(h_before), weight_hh.T)
+    made = ((from_x + (bias_ih + bias_hh)) + from_h).reshape(shape)
+    x, h, w, r, b, c = arithmetic.higher(x, h_before, weight_ih, weight_hh, bias_ih, bias_hh)
+    return np.asarray(made - (x @ w.T + h @ r.T + (b + c)), np.float64)
+
+
+def _tanh_difference(a: Array, h: Array, slope: Array, d: Array) -> Array:
+    """`tanh(a + d) - h`: by the addition theorem, or directly where d is large enough."""
+    large = np.abs(d) > 0.5
+    direct = np.tanh(a + d) - h if large.any() else None
+    tanh_d = np.tanh(np.clip(d, -0.5, 0.5))
+    difference: Array = tanh_d * slope / (1 + h * tanh_d)
+    return difference if direct is None else np.where(large, direct, difference)
+
+
+def _relu_difference(replicas: Replicas, t: int, a: Array, d: Array) -> Array:
+    """Either side of the kink where rounding can reach it; the exact difference elsewhere."""
+    spread = np.sqrt(np.mean(np.square(d, dtype=np.float64), axis=0))
+    # Where nothing but underflow can move it, zero stays zero, and there the derivative is 0.
+    moved = (a != 0) | (spread > 1e3 * replicas.arithmetic.underflow)
+    reachable = moved & (np.abs(a) <= KINK * spread)
+    past = a + d > 0
+    drawn = replicas.signs.draw(d.shape) > 0
+    assert replicas.sides is not None
+    replicas.sides[t] = np.where(reachable, drawn, past & moved)
+    exact = np.where(a > 0, np.maximum(d, -a), np.maximum(a + d, 0))
+    return np.where(reachable, d * drawn, exact)

@@ -47,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ),
             n,
         )
+        # OpenBLAS's threads spin for 0.1 s after each product, beside whatever runs then; for 2^20
+        # cycles they still do, which is longer than the pause between two steps of a loop.
+        if self.threads > 1:
+            variables["OPENBLAS_THREAD_TIMEOUT"] = "20"
         # XLA's own pool has no size to set: off for one thread, else NPROC is what it reads.
         eigen = "true" if self.threads > 1 else "false"
         variables["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={eigen}"

@@ -57,7 +57,7 @@ def measure(
         settings: of this process; the environment has them already.
         job: what on.
         device: where.
-        budget: seconds that the rounds may take together; at least `FEWEST` are made.
+        budget: seconds that the turns of all rounds may take; at least `FEWEST` rounds are made.
         seed: of the order of turns.
 
     Returns:
@@ -99,9 +99,12 @@ class _Rounds:
         self.lost: dict[str, Measured] = {}
 
     def run(self, budget: float) -> None:
-        begun, done, planned = time.perf_counter(), 0, FEWEST
+        spent, done, planned = 0.0, 0, FEWEST
         while done < planned and self.timed:
             for name in self.rng.sample(sorted(self.timed), len(self.timed)):
+                if self.settings.threads > 1:
+                    settle()
+                begun = time.perf_counter()
                 try:
                     # Of all rounds, however many there will be, each is as likely to be judged.
                     judged = self.rng.random() < 1 / (done + 1)
@@ -109,14 +112,12 @@ class _Rounds:
                 except BaseException as error:  # as above
                     self.lost[name] = Measured(error=explain(error))
                     del self.timed[name]
+                spent += time.perf_counter() - begun
             done += 1
-            per_round = (time.perf_counter() - begun) / done
-            planned = min(MOST, max(FEWEST, int(budget / per_round)))
+            planned = min(MOST, max(FEWEST, int(budget / spent * done)))
 
     def _turn(self, name: str, fresh_too: bool, judged: bool) -> None:
         one, samples = self.timed[name], self.samples[name]
-        if self.settings.threads > 1:
-            settle()
         seconds, cores, result = one.block(end_with_first=judged)
         samples["seconds"].append(seconds)
         samples["cores"].append(cores)

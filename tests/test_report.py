@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 import rnnparity
-from rnnparity import records
+from rnnparity import presets, records
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.records import Quantity, Record, Timing
@@ -81,6 +81,10 @@ def timing(implementation="numpy-loop", median=1e-3, ratio=2.0, **changes):
     return Timing(**fields | changes)
 
 
+def untimed(one):
+    return msgspec.structs.replace(one, median=None, ratio=None, seconds=(), steps=())
+
+
 def folder(path, made=(), timed=(), environment=None):
     for name, items in ((records.RECORDS, made), (records.TIMINGS, timed)):
         recorder = records.Recorder(path, name)
@@ -135,10 +139,96 @@ def test_report_command_writes_every_form(run):
 
 
 def test_failures_come_with_the_command_that_repeats_them(run):
-    (failure,) = summary.failures(source.read(run))
-    words = failure["command"].split()
-    assert words[:3] == ["rnnparity", "check", "mine"]
-    assert words[-1] == record(1).case
+    read = source.read(run)
+    read.environment |= {"implementations": {"mine": "mine.py 0123"}, "settings": {"threads": 2}}
+    small = record(0, "mine", "fail")
+    again = (
+        "rnnparity check mine.py --device cpu --case float32-torch-init-T12-B4-I8-H16 --threads 2"
+    )
+    assert summary.command(small, read) == again
+    full = next(c for c in presets.preset("full") if c not in list(presets.preset("quick")))
+    large = record(0, "mine", "fail", case=full.id, definition=full)
+    assert f"--preset full --device cpu --case {full.id}" in summary.command(large, read)
+    sized = timing("mine").definition.replace(T=99)
+    one = record(0, "mine", "fail", case=sized.id, definition=sized)
+    assert summary.command(one, read) == ""  # in no preset
+    read.timings.append(timing("mine", definition=sized))
+    assert summary.command(one, read).startswith("rnnparity bench mine.py --preset quick --device")
+
+
+def test_what_fails_while_timed_is_told_everywhere(tmp_path):
+    cached = untimed(timing(verdict="fail", reason="results are kept"))
+    run = folder(tmp_path, [record()], [timing("torch-rnn", 2e-3, 1.0), cached])
+    read = source.read(run)
+    assert summary.sentence(read).endswith("numpy-loop failed while timed.")
+    assert [one["reason"] for one in summary.failures(read)] == ["results are kept"]
+    assert "results are kept" in markdown.render(read)
+    assert "results are kept" in page.render(read)
+    (failure,) = ElementTree.fromstring(junit.render(read)).iter("failure")
+    assert failure.get("message") == "results are kept"
+
+
+def test_what_failed_before_it_was_timed_is_told_once(tmp_path):
+    bad = record(0, "mine", "fail", "off by 30 units")
+    told = {"verdict": "fail", "reason": bad.reason, "definition": bad.definition}
+    read = source.read(folder(tmp_path, [bad], [untimed(timing("mine", **told))]))
+    assert len(summary.failures(read)) == 1
+
+
+def test_who_was_not_run_does_not_compute_anything(tmp_path):
+    made = [record(), record(0, "keras-rnn", "unsupported", "has no such dtype")]
+    assert "1 checks" in summary.sentence(source.read(folder(tmp_path, made)))
+    assert summary.sentence(source.read(tmp_path)).startswith("numpy-loop computes")
+
+
+def test_times_without_ratios_are_shown(tmp_path):
+    none = {"ratio": None, "ratio_low": None, "ratio_high": None, "baseline": ""}
+    alone = msgspec.structs.replace(timing(), **none)
+    html = page.render(source.read(folder(tmp_path, [record()], [alone])))
+    assert "No ratios" in html
+    assert 'data-table="timings"' in html
+
+
+def test_closest_is_over_the_cases_that_all_passed(tmp_path):
+    made = [record(0), record(1), record(0, "other"), record(1, "other", "fail")]
+    rows = summary.closest(source.read(folder(tmp_path, made)))
+    assert [(row["implementation"], row["cases"]) for row in rows] == [
+        ("numpy-loop", 1),
+        ("other", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"best": None},
+        {"timing": None},
+        {"timing": {"warnings": "one"}},
+        {"frameworks": {"torch": "2.12"}},
+        {"schema": "2"},
+        {"preset": 5},
+        {"best": {"product_flop_per_second": {"numpy": None}, "copy_bytes_per_second": "x"}},
+    ],
+    ids=str,
+)
+def test_an_environment_of_other_types(tmp_path, odd):
+    read = source.read(folder(tmp_path, [record()], [timing()], odd))
+    page.render(read)
+    markdown.render(read)
+
+
+def test_records_that_are_no_text(tmp_path):
+    run = folder(tmp_path, [record()])
+    with (run / records.RECORDS).open("ab") as file:
+        file.write(b'{"implementation": "\xff\xfe"}\n')
+    read = source.read(run)
+    assert len(read.records) == 1
+    assert "line 2 is not a record" in read.notes[0]
+    (run / records.TIMINGS).unlink()
+    (run / records.TIMINGS).mkdir()
+    done = command("report", run)
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
 
 
 def test_the_command_repeats_one_case(tmp_path):
@@ -219,7 +309,8 @@ def test_trend(tmp_path):
     assert found == [
         "a to b: torch 2.12 became 2.13",
         f"a to b: numpy-loop: pass became fail in {record(0).case}",
-        "a to b: numpy-loop: 2.00 times as fast as the baseline became 1.00",
+        "a to b: numpy-loop: 2.00 times as fast as the baseline became 1.00 "
+        "(cpu, float32, forward)",
     ]
     done = command("report", a, b, "--out", tmp_path / "trend")
     assert done.returncode == 0
@@ -230,6 +321,10 @@ def test_trend(tmp_path):
     assert set(json.loads(specs)) == {"units", "speed-0"}
     same = command("report", a, a)
     assert "nothing changed" in same.stdout
+    gone = folder(tmp_path / "c", [record(0, verdict="absent", definition=None, case="")])
+    lines = command("report", a, gone).stdout
+    assert "no check in common" in lines
+    assert "numpy-loop is no longer checked: absent" in lines
 
 
 def test_trend_is_over_the_sizes_that_all_runs_have(tmp_path):

@@ -192,7 +192,7 @@ def _lines(path: Path, kind: type[R], notes: list[str] | None) -> Iterator[R]:
             continue
         try:
             yield msgspec.json.decode(line, type=kind)
-        except (msgspec.DecodeError, UsageError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
             told = f"line {number} is not a record of this version: {error}"
             if notes is None:
                 raise UsageError(f"{path}, {told}") from None
@@ -206,7 +206,7 @@ def read_environment(directory: Path) -> dict[str, Any]:
         return {}
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not the environment of a run: {error}") from None
 
 

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import altair as alt
@@ -16,6 +16,7 @@ from rnnparity.timing.table import size
 from rnnparity.verdict import BIN, LIMIT
 
 Encoding = dict[str, Any]
+Where = Callable[[Timing], str]
 
 # Colours in the order of implementations, on a light and on a dark ground.
 PALETTES = {
@@ -61,16 +62,17 @@ def charts(source: Source) -> dict[str, dict[str, Any]]:
     times = timed(source)
     names = [r.implementation for r in source.records]
     names += [t.implementation for t in times if t.role == IMPLEMENTATION]
+    where = _where(times)
     who = _who(names)
     bounds = _who([*names, *(t.implementation for t in times if t.role == BOUND)])
     made = {
         "drift": _drift(source.records, who),
         "distribution": _distribution(source.records, who),
-        "ratios": _ratios(times, who),
-        "steps": _steps(times, who),
-        "widths": _widths(times, who),
-        "roofline": _roofline(times, source.environment.get("best", {}), bounds),
-        "first_call": _first_call(times, who),
+        "ratios": _ratios(times, where, who),
+        "steps": _steps(times, where, who),
+        "widths": _widths(times, where, who),
+        "roofline": _roofline(times, source.environment.get("best") or {}, bounds),
+        "first_call": _first_call(times, where, who),
     }
     return {name: chart.to_dict() for name, chart in made.items() if chart is not None}
 
@@ -110,6 +112,18 @@ def charts_of_runs(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
         drawn = _lines(rows, who, x=x, y=y, tooltip=["implementation:N", "run:N", "mean:Q"])
         made[f"speed-{i}"] = _sized(drawn, f"Geometric mean over sizes: {where}")
     return {name: chart.to_dict() for name, chart in made.items()}
+
+
+def _where(timings: list[Timing]) -> Where:
+    """Return what a size needs so that no two devices, dtypes or thread counts share a place."""
+    places = {(t.device, t.dtype, t.threads) for t in timings}
+    several = [len({place[i] for place in places}) > 1 for i in range(3)]
+
+    def words(t: Timing) -> str:
+        place = (t.device, t.dtype, f"{t.threads} threads")
+        return "".join(f" {w}" for w, s in zip(place, several, strict=True) if s)
+
+    return words
 
 
 def _who(names: list[str]) -> Encoding:
@@ -222,12 +236,12 @@ def _distribution(records: list[Record], who: Encoding) -> Any:
     )
 
 
-def _ratios(timings: list[Timing], who: Encoding) -> Any:
+def _ratios(timings: list[Timing], where: Where, who: Encoding) -> Any:
     """How many times as fast as the baseline, with intervals, a panel for each mode."""
     rows: list[dict[str, Any]] = [
         {
             "implementation": t.implementation,
-            "size": size(t),
+            "size": size(t) + where(t),
             "mode": t.mode,
             "ratio": t.ratio,
             "low": t.ratio_low,
@@ -260,14 +274,14 @@ def _ratios(timings: list[Timing], who: Encoding) -> Any:
     )
 
 
-def _steps(timings: list[Timing], who: Encoding) -> Any:
+def _steps(timings: list[Timing], where: Where, who: Encoding) -> Any:
     """Seconds per call against the number of time steps."""
     rows: list[dict[str, Any]] = [
         {
             "implementation": t.implementation,
             "T": T,
             "seconds": seconds,
-            "size": ",".join(size(t).split(",")[1:]),
+            "size": ",".join(size(t).split(",")[1:]) + where(t),
         }
         for t in timings
         if t.role == IMPLEMENTATION
@@ -296,7 +310,7 @@ def _steps(timings: list[Timing], who: Encoding) -> Any:
     return _sized(chart, "Seconds per call against time steps")
 
 
-def _widths(timings: list[Timing], who: Encoding) -> Any:
+def _widths(timings: list[Timing], where: Where, who: Encoding) -> Any:
     """Seconds per step and sequence against the hidden size."""
     rows: list[dict[str, Any]] = []
     for t in timings:
@@ -308,7 +322,7 @@ def _widths(timings: list[Timing], who: Encoding) -> Any:
                 "implementation": t.implementation,
                 "H": case.config.hidden_size,
                 "seconds": t.median / case.T,
-                "size": size(t),
+                "size": size(t) + where(t),
             }
         )
     if not rows:
@@ -344,6 +358,7 @@ def _roofline(timings: list[Timing], machine: dict[str, Any], who: Encoding) -> 
         }
         for t in timings
         if t.mode == "forward"
+        and (t.device, t.dtype) == ("cpu", "float32")
         and t.role in (IMPLEMENTATION, BOUND)
         and t.flop
         and t.bytes
@@ -381,11 +396,11 @@ def _roofline(timings: list[Timing], machine: dict[str, Any], who: Encoding) -> 
     )
     return _sized(
         points + line,
-        "Operations per second, under this machine's best product and copy (dashed)",
+        "Operations per second, under this machine's best product and copy (dashed): CPU, float32",
     )
 
 
-def _first_call(timings: list[Timing], who: Encoding) -> Any:
+def _first_call(timings: list[Timing], where: Where, who: Encoding) -> Any:
     """The first call against the steady state."""
     rows: list[dict[str, Any]] = []
     for t in timings:
@@ -393,7 +408,7 @@ def _first_call(timings: list[Timing], who: Encoding) -> Any:
             rows.append(
                 {
                     "implementation": t.implementation,
-                    "size": size(t),
+                    "size": size(t) + where(t),
                     "first": statistics.median(t.first_call),
                     "steady": t.median,
                 }

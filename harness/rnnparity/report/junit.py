@@ -46,11 +46,41 @@ def render(source: Source) -> bytes:
                 ElementTree.SubElement(test, "skipped", message=_clean(record.reason))
             elif record.reason:
                 ElementTree.SubElement(test, "system-out").text = _clean(record.reason)
+    _add_timings(root, source)
     ElementTree.indent(root)
     found: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return found
 
 
+def _add_timings(root: ElementTree.Element, source: Source) -> None:
+    """Add a suite of what failed while it was timed, if anything did."""
+    failed = summary.failed_timings(source)
+    if not failed:
+        return
+    errors = sum(t.verdict == "error" for t in failed)
+    suite = ElementTree.SubElement(
+        root,
+        "testsuite",
+        name="timing",
+        tests=str(len(failed)),
+        failures=str(len(failed) - errors),
+        errors=str(errors),
+        skipped="0",
+    )
+    for t in failed:
+        where = _clean(f"{t.implementation} {t.device}")
+        test = ElementTree.SubElement(
+            suite, "testcase", classname=where, name=_clean(f"{t.case} ({t.mode})")
+        )
+        kind = "failure" if t.verdict == "fail" else "error"
+        told = ElementTree.SubElement(test, kind, message=_clean(t.reason))
+        told.text = _clean(summary.bench_command(t.implementation, t.device, source))
+
+
 def _clean(text: str) -> str:
-    """Return text without the control characters that XML has no way to write."""
-    return "".join(c if c in "\t\n" or c >= " " else "?" for c in text)
+    """Return text without the characters that XML has no way to write."""
+    return "".join(c if _in_xml(c) else "?" for c in text)
+
+
+def _in_xml(c: str) -> bool:
+    return c in "\t\n" or " " <= c < "\ud800" or "\ue000" <= c < "\ufffe" or c > "\uffff"

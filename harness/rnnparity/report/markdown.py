@@ -12,6 +12,9 @@ from rnnparity.timing.table import seconds, size
 
 MARKDOWN = "report.md"
 
+# Failures that are told one by one.
+SHOWN_FAILURES = 20
+
 # Charts that are worth a place in a pull request.
 SHOWN = ("drift", "ratios", "roofline")
 
@@ -44,10 +47,13 @@ def render(source: Source, pictures: tuple[str, ...] = ()) -> str:
     if failures:
         parts.append("## What failed")
         parts += [
-            f"- **{_safe(one['implementation'])}** on {one['device'] or 'import'}: "
-            f"{_safe(one['reason'])} (case {_safe(one['case'])})\n\n      {one['command']}"
-            for one in failures[:20]
+            f"- **{_safe(one['implementation'])}** on {_safe(one['device'] or 'import')}: "
+            f"{_safe(one['reason'])} (case {_safe(one['case'])})\n\n"
+            f"      {' '.join(one['command'].splitlines())}"
+            for one in failures[:SHOWN_FAILURES]
         ]
+        if len(failures) > SHOWN_FAILURES:
+            parts.append(f"And {len(failures) - SHOWN_FAILURES} more: see report.html.")
     parts += _speed(source)
     parts += [f"![{name}](report-{name}.svg)" for name in pictures]
     return "\n\n".join(parts) + "\n"
@@ -68,7 +74,7 @@ def _speed(source: Source) -> list[str]:
             continue
         device, dtype, mode, threads = key
         parts.append(
-            f"## Times as fast as {baseline}: {device}, {dtype}, {mode}, "
+            f"## Times as fast as {_safe(baseline)}: {_safe(device)}, {dtype}, {mode}, "
             f"{threads} thread{'s' * (threads > 1)}"
         )
         rows = []
@@ -82,7 +88,7 @@ def _speed(source: Source) -> list[str]:
                     cells.append("")
                     continue
                 same = is_same(one, found)
-                cells.append(f"{'= ' if same else ''}{one.ratio:.2f}")
+                cells.append(f"{'= ' if same else ''}{one.ratio:.3g}")
             time = seconds(first.median) if first is not None and first.median else ""
             rows.append([size(next(iter(here.values()))), time, *cells])
         parts.append(table(["T,B,I,H", baseline, *names], rows))
@@ -97,7 +103,8 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def _safe(text: str) -> str:
     """Return text that Markdown shows as it is."""
-    for character in "\\|<>`*_[]":
+    text = text.replace("&", "&amp;")
+    for character in "\\|<>`*_[]~":
         text = text.replace(
             character,
             "\\" + character if character not in "<>" else {"<": "&lt;", ">": "&gt;"}[character],

@@ -51,11 +51,12 @@ def render(source: Source) -> str:
         letters=summary.LETTERS,
         environment=source.environment,
         machine=machine(source.environment),
-        warnings=source.environment.get("timing", {}).get("warnings", []),
+        warnings=_texts(source.environment.get("timing", {}).get("warnings")),
         notes=source.notes,
         failures=summary.failures(source),
         closest=summary.closest(source),
         speed=summary.speed(source),
+        timed=bool(source.timings),
         flat=_flat(source.environment),
     )
 
@@ -119,6 +120,10 @@ def _bundle() -> Markup:
     version = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
     bundle: str = vl_convert.javascript_bundle(SNIPPET, vl_version=version)
     return Markup(bundle.replace("</script", "<\\/script"))
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
 
 
 def _flat(environment: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -6,8 +6,10 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from rnnparity import presets
 from rnnparity.records import Record, Timing
 from rnnparity.report.source import Source
 from rnnparity.timing import noise
@@ -15,6 +17,12 @@ from rnnparity.timing.contestants import IMPLEMENTATION
 from rnnparity.timing.statistics import geometric_mean
 from rnnparity.timing.table import size
 from rnnparity.verdict import LIMIT
+
+# In place of an error that is no number.
+NOT_FINITE = "not finite"
+
+# Verdicts on what was really run.
+JUDGED = ("pass", "chaotic", "fail", "error")
 
 # A cell's verdict is the worst of its checks; a letter for each, so that it reads without colour.
 WORST = ("error", "fail", "pass", "chaotic", "unsupported", "absent")
@@ -41,29 +49,47 @@ class Cell:
 
 def sentence(source: Source) -> str:
     """Return the verdict on the whole run in a sentence."""
-    checks = [r for r in source.records if r.definition is not None or r.verdict == "error"]
+    checks = [r for r in source.records if r.verdict in JUDGED]
     names = list(dict.fromkeys(r.implementation for r in checks))
-    bad = [
-        n
-        for n in names
-        if any(r.verdict in ("fail", "error") for r in checks if r.implementation == n)
-    ]
-    count = len([r for r in checks if r.definition is not None])
     if not names:
         return "Nothing was checked."
-    if bad:
-        right = len(names) - len(bad)
-        one = len(bad) == 1
+    wrong = [
+        n
+        for n in names
+        if any(r.implementation == n and r.verdict in ("fail", "error") for r in checks)
+    ]
+    timed = [t.implementation for t in failed_timings(source)]
+    doubtful = [n for n in dict.fromkeys(timed) if n not in wrong]
+    count = sum(r.definition is not None for r in checks)
+    others = ""
+    if doubtful:
+        others = f" {', '.join(doubtful)} failed while timed."
+    if wrong:
+        right = len(names) - len(wrong)
+        one = len(wrong) == 1
         return (
-            f"{', '.join(bad)} {'does' if one else 'do'} not compute the recurrence everywhere; "
-            f"{right} of {len(names)} implementations do, in {count} checks."
+            f"{', '.join(wrong)} {'does' if one else 'do'} not compute the recurrence everywhere; "
+            f"{right} of {len(names)} implementations do, in {count} checks.{others}"
         )
     largest = max((z for r in checks for z in [largest_z(r)] if z is not None), default=0.0)
     whom = f"All {len(names)} implementations compute" if len(names) > 1 else f"{names[0]} computes"
     return (
         f"{whom} the recurrence: {count} checks, the largest error is {largest:.1f} units of "
-        f"predicted rounding ({LIMIT:g} pass)."
+        f"predicted rounding ({LIMIT:g} pass).{others}"
     )
+
+
+def failed_timings(source: Source) -> list[Timing]:
+    """Return timings that failed or broke while timed; not those of what had failed before."""
+    known = {
+        (r.implementation, r.device, r.definition, r.verdict, r.reason) for r in source.records
+    }
+    return [
+        t
+        for t in source.timings
+        if t.verdict in ("fail", "error")
+        and (t.implementation, t.device, t.definition, t.verdict, t.reason) not in known
+    ]
 
 
 def largest_z(record: Record) -> float | None:
@@ -90,11 +116,10 @@ def matrix(source: Source) -> tuple[list[str], dict[str, list[Cell | None]]]:
     rows: dict[str, list[Cell | None]] = {}
     for name in dict.fromkeys(r.implementation for r in source.records):
         own = [r for r in source.records if r.implementation == name]
-        whole = next((r for r in own if r.definition is None and not r.device), None)
         rows[name] = [
             _cell(
                 [r for r in own if (r.device, r.dtype) == column and r.definition]
-                or ([whole] if whole else [])
+                or [r for r in own if not r.definition and column[0].startswith(r.device)]
             )
             for column in columns
         ] or [_cell(own)]
@@ -132,22 +157,56 @@ def failures(source: Source) -> list[dict[str, str]]:
             "case": f"{t.case} ({t.mode})",
             "verdict": t.verdict,
             "reason": t.reason,
-            "command": f"rnnparity bench {shlex.quote(t.implementation)}",
+            "command": bench_command(t.implementation, t.device, source),
         }
-        for t in source.timings
-        if t.verdict in ("fail", "error") and t.reason.startswith("while timed")
+        for t in failed_timings(source)
     ]
     return found
 
 
+@lru_cache
+def _ids(preset: str) -> frozenset[str]:
+    return frozenset(case.id for case in presets.preset(preset))
+
+
 def command(record: Record, source: Source) -> str:
-    """Return the one line that checks this again."""
-    words = ["rnnparity", "check", record.implementation]
-    if record.definition is not None:
-        preset = source.environment.get("preset")
-        words += ["--preset", preset] if preset and preset != "quick" else []
-        words += ["--device", record.device, "--case", record.case]
-    return shlex.join(words)
+    """Return the one line that checks this again; "" where the command line cannot."""
+    case = record.definition
+    words = ["rnnparity", "check", _target(record.implementation, source)]
+    if case is None:
+        return shlex.join(words)
+    if case.weights not in (None, "digits"):
+        words += ["--weights", str(case.weights)]
+    elif record.case in _ids("full") and record.case not in _ids("quick"):
+        words += ["--preset", "full"]
+    elif record.case not in _ids("quick"):
+        # A size, which is checked before it is timed; or a case of the caller's own.
+        timed = any(t.definition == case for t in source.timings)
+        return bench_command(record.implementation, record.device, source) if timed else ""
+    words += ["--device", record.device, "--case", record.case]
+    return shlex.join(words + _settings(source))
+
+
+def bench_command(implementation: str, device: str, source: Source) -> str:
+    """Return the one line that times an implementation again."""
+    preset = source.environment.get("preset")
+    words = ["rnnparity", "bench", _target(implementation, source)]
+    words += ["--preset", preset] if preset else []
+    return shlex.join([*words, "--device", device, *_settings(source)])
+
+
+def _target(implementation: str, source: Source) -> str:
+    """Return what an implementation is called by: its name, or its file's."""
+    identity = str(source.environment.get("implementations", {}).get(implementation, ""))
+    file = identity.partition(" ")[0]
+    return file if file.endswith(".py") else implementation
+
+
+def _settings(source: Source) -> list[str]:
+    settings = source.environment.get("settings", {})
+    threads, precision = settings.get("threads", 1), settings.get("matmul_precision", "float32")
+    words = ["--threads", str(threads)] if threads != 1 else []
+    return words + (["--matmul-precision", str(precision)] if precision != "float32" else [])
 
 
 def checks(source: Source) -> list[dict[str, Any]]:
@@ -163,7 +222,7 @@ def checks(source: Source) -> list[dict[str, Any]]:
                 "dtype": r.dtype,
                 "case": r.case,
                 "verdict": r.verdict,
-                "z": None if z is None or math.isinf(z) else round(z, 2),
+                "z": z if z is None else NOT_FINITE if math.isinf(z) else round(z, 2),
                 "error": None if output is None else output.max_abs_error,
                 "reason": r.reason,
             }
@@ -172,30 +231,42 @@ def checks(source: Source) -> list[dict[str, Any]]:
 
 
 def closest(source: Source) -> list[dict[str, Any]]:
-    """Return how close each implementation is to the truth: root mean square of z, by dtype."""
-    sums: dict[tuple[str, str, str], list[float]] = {}
+    """Return how close each implementation is to the truth, by dtype and device.
+
+    The root mean square of z over all quantities of those cases that all of them passed.
+    """
+    groups: dict[tuple[str, str], dict[str, dict[Any, Record]]] = {}
     for r in source.records:
-        if r.verdict not in ("pass", "chaotic"):
-            continue
-        for quantity in r.quantities.values():
-            if quantity.rms_z is not None:
-                sums.setdefault((r.dtype, r.device, r.implementation), []).append(quantity.rms_z)
-    rows = [
-        {
-            "dtype": dtype,
-            "device": device,
-            "implementation": implementation,
-            "rms": round(math.sqrt(sum(z * z for z in found) / len(found)), 3),
-            "checks": len(found),
-        }
-        for (dtype, device, implementation), found in sums.items()
-    ]
+        if r.verdict in JUDGED and r.definition is not None:
+            own = groups.setdefault((r.dtype, r.device), {}).setdefault(r.implementation, {})
+            if r.verdict in ("pass", "chaotic"):
+                own[r.definition] = r
+    rows = []
+    for (dtype, device), found in groups.items():
+        common = set.intersection(*[set(own) for own in found.values()])
+        for implementation, own in found.items():
+            squares = [
+                q.rms_z**2
+                for case in common
+                for q in own[case].quantities.values()
+                if q.rms_z is not None
+            ]
+            if squares:
+                rows.append(
+                    {
+                        "dtype": dtype,
+                        "device": device,
+                        "implementation": implementation,
+                        "rms": round(math.sqrt(sum(squares) / len(squares)), 3),
+                        "cases": len(common),
+                    }
+                )
     return sorted(rows, key=lambda row: (row["dtype"], row["device"], row["rms"]))
 
 
 def timed(source: Source) -> list[Timing]:
     """Return the timings that have times."""
-    return [t for t in source.timings if t.median is not None]
+    return [t for t in source.timings if t.median and t.definition is not None]
 
 
 def timings(source: Source) -> list[dict[str, Any]]:
@@ -250,17 +321,17 @@ def speed(source: Source) -> list[dict[str, Any]]:
     """Return the geometric means of the ratios, and the noise floor, by device, dtype and mode."""
     found = timed(source)
     rows = []
-    for key in dict.fromkeys((t.device, t.dtype, t.mode, t.threads) for t in found):
-        group = [t for t in found if (t.device, t.dtype, t.mode, t.threads) == key]
-        floor = noise.largest(group) or 0.0
+    for key in dict.fromkeys((t.device, t.dtype, t.mode, t.threads, t.baseline) for t in found):
+        group = [t for t in found if (t.device, t.dtype, t.mode, t.threads, t.baseline) == key]
+        floor = noise.largest(group)
         for name in dict.fromkeys(t.implementation for t in group if t.role == IMPLEMENTATION):
             ratios = [t.ratio for t in group if t.implementation == name and t.ratio]
             if ratios:
                 rows.append(
-                    dict(zip(("device", "dtype", "mode", "threads"), key, strict=True))
+                    dict(zip(("device", "dtype", "mode", "threads", "baseline"), key, strict=True))
                     | {
                         "implementation": name,
-                        "mean": round(geometric_mean(ratios), 2),
+                        "mean": geometric_mean(ratios),
                         "sizes": len(ratios),
                         "noise": floor,
                     }

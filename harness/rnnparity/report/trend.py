@@ -5,10 +5,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from rnnparity.records import Record, Timing
 from rnnparity.report import summary
 from rnnparity.report.source import Source
-from rnnparity.timing.contestants import IMPLEMENTATION
-from rnnparity.timing.statistics import geometric_mean
 
 # A geometric mean that moved by more than this is told; what two runs differ by for certain is for
 # `rnnparity compare`, which has the samples.
@@ -20,12 +19,16 @@ def comparable(sources: Sequence[Source]) -> list[Source]:
 
     A mean over other sizes is another mean.
     """
-    jobs = [{t.job for t in summary.timed(source)} for source in sources]
-    common = set.intersection(*[found for found in jobs if found] or [set()])
+    keys = [{_key(t) for t in summary.timed(source)} for source in sources]
+    common = set.intersection(*[found for found in keys if found] or [set()])
     return [
-        replace(source, timings=[t for t in source.timings if t.job in common])
+        replace(source, timings=[t for t in source.timings if _key(t) in common])
         for source in sources
     ]
+
+
+def _key(t: Timing) -> tuple[Any, ...]:
+    return t.implementation, t.role, t.job
 
 
 def table(sources: Sequence[Source]) -> tuple[list[str], list[list[str]]]:
@@ -39,52 +42,91 @@ def table(sources: Sequence[Source]) -> tuple[list[str], list[list[str]]]:
 
 def changes(sources: Sequence[Source]) -> list[str]:
     """Return what changed from each run to the next, a line for each."""
+    return [
+        f"{before.name} to {after.name}: {line}"
+        for before, after in pairwise(sources)
+        for line in [
+            *_changed_surroundings(before, after),
+            *_changed_verdicts(before, after),
+            *_changed_speed(before, after),
+        ]
+    ]
+
+
+def _changed_surroundings(before: Source, after: Source) -> list[str]:
+    then, now = _surroundings(before), _surroundings(after)
+    return [
+        f"{name} {then[name]} became {now[name]}"
+        for name in sorted(then.keys() & now.keys())
+        if then[name] != now[name]
+    ]
+
+
+def _changed_verdicts(before: Source, after: Source) -> list[str]:
+    then, now = _checks(before), _checks(after)
     found = []
-    for before, after in pairwise(sources):
-        where = f"{before.name} to {after.name}"
-        then, now = _frameworks(before), _frameworks(after)
-        for name in sorted(then.keys() & now.keys()):
-            if then[name] != now[name]:
-                found.append(f"{where}: {name} {then[name]} became {now[name]}")
-        verdicts = {r.id: r for r in before.records if r.definition is not None}
-        moved: dict[tuple[str, str, str], list[str]] = {}
-        for r in after.records:
-            old = verdicts.get(r.id)
-            if old is not None and old.verdict != r.verdict:
-                key = (r.implementation, old.verdict, r.verdict)
-                moved.setdefault(key, []).append(r.case)
-        for (name, was, is_now), cases in moved.items():
-            more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
-            found.append(f"{where}: {name}: {was} became {is_now} in {cases[0]}{more}")
-        for name in dict.fromkeys(r.implementation for r in after.records):
-            was_mean, mean = _mean(before, name), _mean(after, name)
-            if was_mean and mean and abs(mean / was_mean - 1) > MOVED:
-                found.append(
-                    f"{where}: {name}: {was_mean:.2f} times as fast as the baseline became "
-                    f"{mean:.2f}"
-                )
+    if not then.keys() & now.keys():
+        found.append("no check in common")
+    moved: dict[tuple[str, str, str], list[str]] = {}
+    for key in (key for key in now if key in then):
+        if then[key].verdict != now[key].verdict:
+            names = key[0], then[key].verdict, now[key].verdict
+            moved.setdefault(names, []).append(now[key].case)
+    for (name, was, became), cases in moved.items():
+        more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
+        found.append(f"{name}: {was} became {became} in {cases[0]}{more}")
+    were = dict.fromkeys(r.implementation for r in before.records)
+    for name in were:
+        here = [r for r in after.records if r.implementation == name]
+        if any(key[0] == name for key in then) and not any(key[0] == name for key in now):
+            why = f": {here[0].verdict}, {here[0].reason}" if here else ""
+            found.append(f"{name} is no longer checked{why}")
     return found
+
+
+def _changed_speed(before: Source, after: Source) -> list[str]:
+    then, now = _means(before), _means(after)
+    return [
+        f"{name}: {then[key]:.2f} times as fast as the baseline became {now[key]:.2f} ({where})"
+        for key in now
+        for name, where in [key]
+        if key in then and abs(now[key] / then[key] - 1) > MOVED
+    ]
+
+
+def _checks(source: Source) -> dict[tuple[Any, ...], Record]:
+    return {
+        (r.implementation, r.device, r.definition): r
+        for r in source.records
+        if r.definition is not None
+    }
 
 
 def versions(source: Source) -> str:
     """Return the versions of a run's frameworks in a line."""
-    return ", ".join(f"{name} {version}" for name, version in _frameworks(source).items())
+    shown = ("numpy", "torch", "jax")
+    found = _frameworks(source).items()
+    return ", ".join(f"{name} {version}" for name, version in found if name in shown)
 
 
 def _frameworks(source: Source) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for reported in source.environment.get("frameworks", {}).values():
-        found |= {n: v for n, v in reported.items() if n in ("numpy", "torch", "jax", "jaxlib")}
+        found |= reported
     return found
 
 
-def _mean(source: Source, name: str) -> float | None:
-    ratios = [
-        t.ratio
-        for t in summary.timed(source)
-        if t.implementation == name and t.ratio and t.role == IMPLEMENTATION
-    ]
-    return geometric_mean(ratios) if ratios else None
+def _surroundings(source: Source) -> dict[str, Any]:
+    named = {n: source.environment[n] for n in ("python", "cpu_model") if n in source.environment}
+    settings: dict[str, Any] = source.environment.get("settings", {})
+    return _frameworks(source) | named | settings
+
+
+def _means(source: Source) -> dict[tuple[str, str], float]:
+    return {
+        (row["implementation"], f"{row['device']}, {row['dtype']}, {row['mode']}"): row["mean"]
+        for row in summary.speed(source)
+    }
 
 
 def _cell(source: Source, name: str) -> str:
@@ -95,5 +137,7 @@ def _cell(source: Source, name: str) -> str:
     right = sum(r.verdict in ("pass", "chaotic") for r in checks)
     largest = max((z for r in checks for z in [summary.largest_z(r)] if z is not None), default=0)
     words = [f"{right}/{len(checks)} right", f"{largest:.3g} units"]
-    mean = _mean(source, name)
-    return ", ".join([*words, *([f"{mean:.2f}x"] if mean else [])])
+    means = [
+        f"{m:.3g}x {where.split(', ')[-1]}" for (n, where), m in _means(source).items() if n == name
+    ]
+    return ", ".join([*words, *means])

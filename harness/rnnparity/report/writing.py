@@ -48,7 +48,8 @@ def compared(directories: Sequence[Path], out: Path | None = None) -> str:
     head, rows = trend.table(sources)
     found = trend.changes(sources)
     lines = [f"- {line}" for line in found] or ["- nothing changed"]
-    text = "\n".join([markdown.table(head, rows), "", *lines]) + "\n"
+    notes = [f"> {one.name}: {note}" for one in sources for note in one.notes]
+    text = "\n".join([*notes, markdown.table(head, rows), "", *lines]) + "\n"
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)

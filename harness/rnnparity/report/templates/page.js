@@ -10,7 +10,8 @@ function seconds(value) {
   return `${(value * 1e9).toPrecision(3)} ns`;
 }
 const plain = (value) => (value === null || value === undefined || value === "" ? "-" : String(value));
-const digits = (n) => (value) => (value === null ? "-" : Number(value.toPrecision(n)).toString());
+const digits = (n) => (value) => typeof value === "number" ? Number(value.toPrecision(n)).toString() : plain(value);
+const order = (value) => (value === "not finite" ? Infinity : value);
 const time = (value) => (value === null ? "-" : seconds(value));
 const bytes = (value) => {
   if (value === null || value === 0) return value === null ? "-" : "0";
@@ -31,13 +32,14 @@ const tables = {
   timings: {
     columns: [
       ["implementation", "implementation", plain], ["device", "device", plain],
-      ["size", "T,B,I,H", plain], ["mode", "mode", plain], ["median", "median", time, true],
+      ["size", "T,B,I,H", plain], ["mode", "mode", plain], ["dtype", "dtype", plain], ["threads", "threads", plain, true],
+      ["median", "median", time, true],
       ["ratio", "ratio", digits(3), true], ["interval", "95% interval", plain, true], ["first_call", "first call", time, true],
       ["prepare", "prepare", time, true], ["paid_after", "paid after calls", plain, true],
       ["with_transfer", "with transfer", time, true], ["memory", "memory", bytes, true], ["gflops", "GFLOP/s", digits(3), true],
       ["fixed", "fixed", time, true], ["per_step", "per step", time, true],
     ],
-    filters: ["implementation", "size", "mode", "role"],
+    filters: ["implementation", "size", "mode", "device", "dtype", "threads", "role"],
   },
 };
 
@@ -58,7 +60,7 @@ function build(holder) {
   const rows = data[name];
   const columns = tables[name].columns.filter(([key]) => rows.some((row) => plain(row[key]) !== "-"));
   const filters = tables[name].filters.filter((key) => new Set(rows.map((row) => row[key])).size > 1);
-  let sorted = null, up = true, page = 0;
+  let sorted = null, up = true, page = 0, size = PAGE;
 
   const search = element("input", { type: "search", id: `${name}-search` });
   const controls = element("div", { class: "controls" }, element("label", {}, "search", search));
@@ -111,17 +113,20 @@ function build(holder) {
     if (!sorted) return kept;
     const sign = up ? 1 : -1;
     return kept.toSorted((a, b) => {
-      const [x, y] = [a[sorted], b[sorted]];
+      const key = sorted === "interval" ? "low" : sorted;
+      const [x, y] = [order(a[key]), order(b[key])];
+      if (x === y) return 0;
       if (x === null || y === null) return (x === null) - (y === null);
-      return sign * (typeof x === "number" ? x - y : String(x).localeCompare(String(y)));
+      if (typeof x === "number" && typeof y === "number") return sign * (x < y ? -1 : 1);
+      return sign * String(x).localeCompare(String(y), undefined, { numeric: true });
     });
   }
 
   function draw() {
     const found = shown();
-    const last = Math.max(0, Math.ceil(found.length / PAGE) - 1);
+    const last = Math.max(0, Math.ceil(found.length / size) - 1);
     page = Math.min(page, last);
-    body.replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map((row) => {
+    body.replaceChildren(...found.slice(page * size, (page + 1) * size).map((row) => {
       const line = element("tr");
       for (const [key, , show, number] of columns) {
         const cell = element("td", { class: number ? "number" : long.has(key) ? "text long" : "text" });
@@ -134,12 +139,14 @@ function build(holder) {
     columns.forEach(([key], i) => {
       headers[i].setAttribute("aria-sort", key !== sorted ? "none" : up ? "ascending" : "descending");
     });
-    const from = found.length ? page * PAGE + 1 : 0;
-    count.textContent = `${from} to ${Math.min(found.length, (page + 1) * PAGE)} of ${found.length}` +
+    const from = found.length ? page * size + 1 : 0;
+    count.textContent = `${from} to ${Math.min(found.length, (page + 1) * size)} of ${found.length}` +
       (found.length === rows.length ? "" : ` (${rows.length} without filter)`);
     before.disabled = page === 0;
     after.disabled = page === last;
   }
+  addEventListener("beforeprint", () => { size = Math.max(1, rows.length); draw(); });
+  addEventListener("afterprint", () => { size = PAGE; draw(); });
   draw();
 }
 
@@ -186,6 +193,7 @@ function wrapped(text, width) {
 }
 
 document.querySelectorAll("[data-table]").forEach(build);
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
 if (document.querySelector("[data-chart]")) {
   await draw();
   dark.addEventListener("change", draw);

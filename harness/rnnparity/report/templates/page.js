@@ -11,6 +11,7 @@ function seconds(value) {
 }
 const plain = (value) => (value === null || value === undefined || value === "" ? "-" : String(value));
 const digits = (n) => (value) => typeof value === "number" ? Number(value.toPrecision(n)).toString() : plain(value);
+const collator = new Intl.Collator(undefined, { numeric: true });
 const order = (value) => (value === "not finite" ? Infinity : value);
 const time = (value) => (value === null ? "-" : seconds(value));
 const bytes = (value) => {
@@ -118,7 +119,7 @@ function build(holder) {
       if (x === y) return 0;
       if (x === null || y === null) return (x === null) - (y === null);
       if (typeof x === "number" && typeof y === "number") return sign * (x < y ? -1 : 1);
-      return sign * String(x).localeCompare(String(y), undefined, { numeric: true });
+      return sign * collator.compare(String(x), String(y));
     });
   }
 

@@ -88,6 +88,15 @@ def test_where_there_is_no_gradient_there_is_no_error_of_it():
     assert evaluate("numpy-loop", "cpu", case).verdict == "chaotic"
 
 
+@pytest.mark.filterwarnings("ignore:.* encountered in")  # an overflow past the horizon
+def test_gradients_of_a_chaotic_row_may_overflow_where_the_truth_is_far_from_it():
+    config = RNNConfig(input_size=35, hidden_size=14, bias=False)
+    case = Case(config=config, T=400, B=14, regime="radius3.49", seed=13)
+    true = np.abs(reference_of(case).true.traces[0].grad_h[:, 1]).max()
+    assert true < 1e14
+    assert evaluate("numpy-loop", "cpu", case).verdict == "chaotic"
+
+
 def test_chaos_spreads_as_data_does():
     """Two layers, two directions; the lower reverse one is chaotic from its own third step on."""
     config = RNNConfig(input_size=1, hidden_size=1, num_layers=2, bidirectional=True)

@@ -140,15 +140,15 @@ def _finite(
     """Return where the dtype cannot have overflowed on the way, by the truth's own values.
 
     Past an overflow, infinities meet and make NaN in every later step of the row. Where rounding
-    has taken over, gradients grow along another path than the truth's: of the orders of magnitude
-    to an overflow, the truth must then have left half.
+    has taken over, gradients grow along another path than the truth's, by other orders of
+    magnitude: nothing is said of those.
     """
     config = true.config
     largest = float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)
     largest = min(largest, 1e150)  # variances, their squares, are kept in float64
     largest /= config.input_size + 2 * config.hidden_size  # a sum of so many terms must fit, too
 
-    def over(arrays: list[Array], largest: Any = largest) -> NDArray[np.bool_]:
+    def over(arrays: list[Array]) -> NDArray[np.bool_]:
         found = [(np.abs(array) >= largest).any(axis=2) for array in arrays]
         either: NDArray[np.bool_] = np.logical_or.reduce(
             [~np.isfinite(a).all(axis=2) | b for a, b in zip(arrays, found, strict=True)]
@@ -160,8 +160,7 @@ def _finite(
     past = np.maximum.accumulate(forward, axis=0) if in_order else forward | forward.any(axis=0)
     row = forward.any(axis=0)
     tame = calm["output"].all(axis=(0, 2)) & calm["h_n"].all(axis=(0, 2))
-    bound = np.where(tame, largest, np.sqrt(largest))[:, None]
-    row_backward = row | over([trace.grad_h for trace in true.traces], bound).any(axis=0)
+    row_backward = row | ~tame | over([trace.grad_h for trace in true.traces]).any(axis=0)
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
         if name == "output":

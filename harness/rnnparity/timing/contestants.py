@@ -29,6 +29,9 @@ IMPLEMENTATION, AGAIN, BOUND = "implementation", "again", "bound"
 # short enough that neighbours in a round meet the same machine.
 BLOCK = 2e-3
 
+# Seconds that finding out how long a call takes may need: one slow call alone says nothing.
+PATIENCE = 10 * BLOCK
+
 # Inputs that blocks go round, and inputs that were never seen before, to compare with; fewer where
 # they would not fit into so much memory.
 INPUTS, FRESH = 4, 16
@@ -171,7 +174,7 @@ class Timed:
         """
         fastest = spent = self._second_call
         called = 2
-        while spent < BLOCK:
+        while spent < BLOCK or (called < INPUTS and spent < PATIENCE):
             seconds = self._measure(self._in_turn(1))[0]
             fastest, spent, called = min(fastest, seconds), spent + seconds, called + 1
         del self._arguments[called:]

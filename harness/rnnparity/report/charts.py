@@ -148,6 +148,12 @@ def _lines(rows: list[dict[str, Any]], who: Encoding, **encoding: Any) -> Any:
     ).resolve_legend(color="independent", shape="independent")
 
 
+def _points(rows: list[dict[str, Any]], who: Encoding, **encoding: Any) -> Any:
+    """A mark for every row."""
+    base = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=55)
+    return base.encode(**who, **encoding)
+
+
 def _judged(records: list[Record]) -> list[Record]:
     return [
         r for r in records if r.verdict in ("pass", "chaotic", "fail") and "output" in r.quantities
@@ -327,20 +333,17 @@ def _widths(timings: list[Timing], where: Where, who: Encoding) -> Any:
         )
     if not rows:
         return None
-    chart = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_point(filled=True, size=60)
-        .encode(
-            x=alt.X("H:Q", scale=LOG, title="hidden size", axis=LOG_AXIS),
-            y=alt.Y(
-                "seconds:Q",
-                scale=LOG,
-                title="seconds per step",
-                axis=SECONDS,
-            ),
-            **who,
-            tooltip=["implementation:N", "size:N", "seconds:Q"],
-        )
+    chart = _points(
+        rows,
+        who,
+        x=alt.X("H:Q", scale=LOG, title="hidden size", axis=LOG_AXIS),
+        y=alt.Y(
+            "seconds:Q",
+            scale=LOG,
+            title="seconds per step",
+            axis=SECONDS,
+        ),
+        tooltip=["implementation:N", "size:N", "seconds:Q"],
     )
     return _sized(chart, "Seconds per step against the hidden size, forward")
 
@@ -374,20 +377,17 @@ def _roofline(timings: list[Timing], machine: dict[str, Any], who: Encoding) -> 
         for x in sorted({low, peak * 1e9 / copied, high})
         if low <= x <= high
     ]
-    points = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_point(filled=True, size=50)
-        .encode(
-            x=alt.X(
-                "intensity:Q",
-                scale=LOG,
-                title="operations per byte that must move",
-                axis=LOG_AXIS,
-            ),
-            y=alt.Y("gflops:Q", scale=LOG, title="GFLOP/s", axis=LOG_AXIS),
-            **who,
-            tooltip=["implementation:N", "size:N", "gflops:Q", "intensity:Q"],
-        )
+    points = _points(
+        rows,
+        who,
+        x=alt.X(
+            "intensity:Q",
+            scale=LOG,
+            title="operations per byte that must move",
+            axis=LOG_AXIS,
+        ),
+        y=alt.Y("gflops:Q", scale=LOG, title="GFLOP/s", axis=LOG_AXIS),
+        tooltip=["implementation:N", "size:N", "gflops:Q", "intensity:Q"],
     )
     line = (
         alt.Chart(alt.Data(values=roof))
@@ -415,25 +415,22 @@ def _first_call(timings: list[Timing], where: Where, who: Encoding) -> Any:
             )
     if not rows:
         return None
-    chart = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_point(filled=True, size=60)
-        .encode(
-            x=alt.X(
-                "steady:Q",
-                scale=LOG,
-                title="seconds per call",
-                axis=SECONDS,
-            ),
-            y=alt.Y(
-                "first:Q",
-                scale=LOG,
-                title="seconds of the first call",
-                axis=SECONDS,
-            ),
-            **who,
-            tooltip=["implementation:N", "size:N", "first:Q", "steady:Q"],
-        )
+    chart = _points(
+        rows,
+        who,
+        x=alt.X(
+            "steady:Q",
+            scale=LOG,
+            title="seconds per call",
+            axis=SECONDS,
+        ),
+        y=alt.Y(
+            "first:Q",
+            scale=LOG,
+            title="seconds of the first call",
+            axis=SECONDS,
+        ),
+        tooltip=["implementation:N", "size:N", "first:Q", "steady:Q"],
     )
     return _sized(chart, "The first call, compilation included, against later ones")
 

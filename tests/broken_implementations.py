@@ -20,7 +20,7 @@ WRONG = {
     "caches": ("output, h_n = CACHE.setdefault(x.shape, (output, h_n))", "fail", "is it cached?"),
     "reuses": (
         "output = BUFFERS.setdefault(x.shape, output); "
-        "output[:] = numpy_loop.layer(x, h0, cell, nonlinearity)[0]",
+        "output[:] = numpy_loop.layer(x, h0, prepared, nonlinearity)[0]",
         "fail",
         "a later call changed the output",
     ),
@@ -47,7 +47,8 @@ class Unprintable(Exception):
 
 
 def layer(x, h0, cell, nonlinearity):
-    output, h_n = numpy_loop.layer(x, h0, cell, nonlinearity)
+    prepared = numpy_loop.prepare(cell, nonlinearity)
+    output, h_n = numpy_loop.layer(x, h0, prepared, nonlinearity)
     {wrong}
     return output, h_n
 """

@@ -231,8 +231,9 @@ def test_a_module_of_the_current_folder_and_an_attribute_of_it_are_found(tmp_pat
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "mod.py").write_text(
         "from elman import numpy_loop\n"
-        "class fast:\n    framework = 'numpy'\n    layer = staticmethod(numpy_loop.layer)\n"
-        "framework, layer = 'numpy', numpy_loop.layer\n"
+        "class fast:\n    framework, prepare = 'numpy', staticmethod(numpy_loop.prepare)\n"
+        "    layer = staticmethod(numpy_loop.layer)\n"
+        "framework, prepare, layer = 'numpy', numpy_loop.prepare, numpy_loop.layer\n"
     )
     weights.write(tmp_path / "w.safetensors", _parameters())
     command = Path(sys.executable).parent / "rnnparity"

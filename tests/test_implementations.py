@@ -5,34 +5,52 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("T", "B", "H"),
-    [(2, 1, 8), (6, 1, 8), (6, 3, 8), (3, 16, 512)],
-    ids=["short", "vectors", "rows", "onednn"],
+    ("T", "B", "I", "H"),
+    [(2, 1, 8, 8), (6, 1, 8, 8), (6, 3, 8, 8), (6, 16, 512, 512), (6, 16, 513, 512)],
+    ids=["short", "vectors", "rows", "joined", "projected"],
 )
-def test_torch_loop_returns_tensors_that_autograd_takes(T, B, H):
-    """Its fast ways leave autograd's bookkeeping, but must not leave their results outside."""
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_torch_loop_in_all_its_ways(T, B, I, H, nonlinearity):
+    """Each is right in both directions, and its results can be used where autograd records."""
     torch = pytest.importorskip("torch")
     from elman import torch_loop
 
-    weight = torch.full((H, H), 1e-3)
-    cell = (weight, weight.clone(), torch.zeros(H), torch.zeros(H))
-    found = torch_loop.layer(torch.ones(T, B, H), torch.zeros(B, H), cell, "tanh")
+    torch.manual_seed(0)
+    module = torch.nn.RNN(I, H, nonlinearity=nonlinearity)
+    cell = (module.weight_ih_l0, module.weight_hh_l0, module.bias_ih_l0, module.bias_hh_l0)
+    x, h0 = torch.randn(T, B, I, requires_grad=True), torch.randn(B, H, requires_grad=True)
+    upstream = torch.randn(T, B, H), torch.randn(B, H)
+
+    prepared = torch_loop.prepare(cell, nonlinearity)
+    found = torch_loop.layer(x, h0, prepared, nonlinearity)
+    expected, h_n = module(x, h0[None])
+    torch.testing.assert_close(found, (expected, h_n[0]), rtol=1e-4, atol=1e-5)
+    leaves = (x, h0, *cell)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves, upstream),
+        torch.autograd.grad((expected, h_n[0]), leaves, upstream),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+    with torch.no_grad():
+        unrecorded = torch_loop.layer(x, h0, prepared, nonlinearity)
     scale = torch.ones(1, requires_grad=True)
-    for result in found:
+    for result in (*found, *unrecorded):
         assert not result.is_inference()
-        (result * scale).sum().backward()
-    assert scale.grad.item() == pytest.approx(sum(result.sum().item() for result in found))
+        (result.detach() * scale).sum().backward()
+    assert scale.grad is not None
 
 
-def test_torch_loop_tanh_by_expm1():
+def test_torch_loop_says_that_it_is_differentiated_once():
     torch = pytest.importorskip("torch")
     from elman import torch_loop
 
-    a = torch.linspace(-60, 60, 600_001)
-    true = torch.tanh(a.double())
-    found = torch_loop._tanh_by_expm1(a.clone()).double()
-    assert (found - true).abs().div(true.abs().clamp_min(1e-30)).max() < 6 * 2.0**-24
-    assert found.abs().max() <= 1
+    cell = torch.ones(3, 2), torch.ones(3, 3), torch.zeros(3), torch.zeros(3)
+    x = torch.full((6, 1, 2), 0.1, requires_grad=True)
+    output, _ = torch_loop.layer(x, torch.zeros(1, 3), torch_loop.prepare(cell, "tanh"), "tanh")
+    with pytest.raises(RuntimeError, match="can be differentiated once"):
+        torch.autograd.grad(output.sum(), x, create_graph=True)
 
 
 def test_numba_fused_tanh_is_off_by_six_ulp_at_most():

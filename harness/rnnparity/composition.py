@@ -200,10 +200,11 @@ def _reversed(xp: Any, a: Any, span: _Span | None) -> Any:
 
 def _check(output: Any, last: Any, x: Any, H: int) -> None:
     T, B, _ = x.shape
-    expected = (("output", output, (T, B, H)), ("h_n", last, (B, H)))
     kind, dtype = type(x), x.dtype
-    if all(type(v) is kind and v.shape == shape and v.dtype == dtype for _, v, shape in expected):
-        return  # what nearly every call comes to, and what is timed
+    if type(output) is kind and output.shape == (T, B, H) and output.dtype == dtype:  # noqa: SIM102
+        if type(last) is kind and last.shape == (B, H) and last.dtype == dtype:
+            return  # what nearly every call comes to, and what is timed
+    expected = (("output", output, (T, B, H)), ("h_n", last, (B, H)))
     for name, value, shape in expected:
         if not is_array_api_obj(value) or array_namespace(value) is not array_namespace(x):
             raise ContractViolation(

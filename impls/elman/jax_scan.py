@@ -2,13 +2,13 @@
 
     h_t = tanh(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)
 
-Source of the formula: the documentation of `torch.nn.RNN`. The scan carries the hidden state and
-stacks what it was after each step. The input products of all time steps are one matrix product
-before it, or each step makes its own, whichever is faster at the size. Weights are transposed once:
-the barrier keeps XLA from moving that into the loop. JAX differentiates through it all.
+Source of the formula: the documentation of `torch.nn.RNN`. The input products of all time steps are
+one matrix product; the scan carries the hidden state and stacks what it was after each step. JAX
+differentiates through it all.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,43 +19,54 @@ Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], 
 framework = "jax"
 dtypes = ("float64", "float32", "float16", "bfloat16")
 
-# Each step makes its own input product where it has up to so many inputs per sequence: it reads the
-# weights again, but the products of all steps need not be written and read.
-INPUTS_PER_ROW = 16
-
 # Multiply-adds of a recurrent product from which two steps per iteration are faster.
-UNROLL_FROM = 2**23
+UNROLL_FROM = 2**24
+
+
+class Prepared(NamedTuple):
+    """A cell's weights, laid out as products read them."""
+
+    from_x: Array  # weight_ih^T, [I, H]
+    from_h: Array  # weight_hh^T, [H, H]
+    bias: Array  # bias_ih + bias_hh, [H]
+
+
+def prepare(cell: Cell, nonlinearity: str) -> Prepared:
+    """Do what is done once per set of weights.
+
+    Where it is compiled with what follows, as it is when differentiated, the barrier keeps XLA from
+    moving the transposition into the loop.
+
+    Args:
+        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        nonlinearity: not needed.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    from_h = jax.lax.optimization_barrier(weight_hh.T)
+    return Prepared(weight_ih.T, from_h, bias_ih + bias_hh)
 
 
 @partial(jax.jit, static_argnames="nonlinearity")
-def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Array]:
+def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array, Array]:
     """Run one layer in one direction over a whole sequence.
 
     Args:
         x: input, `[T, B, I]`.
         h0: initial hidden state, `[B, H]`.
-        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        cell: what `prepare` returned.
         nonlinearity: "tanh" or "relu".
 
     Returns:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = cell
-    (_, B, I), H = x.shape, h0.shape[1]
     activate = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
+    B, H = h0.shape
 
-    bias, from_h = bias_ih + bias_hh, jax.lax.optimization_barrier(weight_hh.T)
-    in_step = I <= INPUTS_PER_ROW * B
-    if in_step:
-        steps, from_x = x, jax.lax.optimization_barrier(weight_ih.T)
-    else:
-        steps = x @ weight_ih.T
-
-    def step(h: Array, x_t: Array) -> tuple[Array, Array]:
-        projected_t = x_t @ from_x if in_step else x_t
-        h = activate(projected_t + bias + h @ from_h)
+    def step(h: Array, projected_t: Array) -> tuple[Array, Array]:
+        # The bias is added here, where it costs nothing, and not in a pass over all steps.
+        h = activate(projected_t + cell.bias + h @ cell.from_h)
         return h, h
 
     unroll = 2 if B * H * H >= UNROLL_FROM else 1
-    h, output = jax.lax.scan(step, h0, steps, unroll=unroll)
+    h, output = jax.lax.scan(step, h0, x @ cell.from_x, unroll=unroll)
     return output, h

@@ -8,7 +8,7 @@ and applies the nonlinearity there, so that nothing is allocated inside the loop
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,32 +20,50 @@ framework = "numpy"
 dtypes = ("float64", "float32", "float16", "bfloat16")
 
 
-def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Array]:
+class Prepared(NamedTuple):
+    """A cell's weights, laid out as products read them."""
+
+    weight_ih: Array  # [H, I]
+    weight_hh: Array  # [H, H]
+    from_h: Array  # weight_hh^T, [H, H]
+    bias: Array  # bias_ih + bias_hh, [H]
+
+
+def prepare(cell: Cell, nonlinearity: str) -> Prepared:
+    """Do what is done once per set of weights.
+
+    Args:
+        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        nonlinearity: not needed.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    return Prepared(weight_ih, weight_hh, np.ascontiguousarray(weight_hh.T), bias_ih + bias_hh)
+
+
+def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array, Array]:
     """Run one layer in one direction over a whole sequence.
 
     Args:
         x: input, `[T, B, I]`.
         h0: initial hidden state, `[B, H]`.
-        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        cell: what `prepare` returned.
         nonlinearity: "tanh" or "relu".
 
     Returns:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = cell
-    (T, B, I), H = x.shape, len(bias_ih)
+    weight_ih, _, from_h, bias = cell
+    (T, B, I), H = x.shape, len(bias)
     activate = _ACTIVATE[nonlinearity]
 
     output = np.empty((T, B, H), x.dtype)
     np.dot(x.reshape(T * B, I), weight_ih.T, out=output.reshape(T * B, H))
-    output += bias_ih + bias_hh
+    output += bias
 
-    # Laid out as BLAS reads it, which is worth a copy if it is read more than a few times.
-    transposed = weight_hh.T if T < 8 else np.ascontiguousarray(weight_hh.T)
     dot, add = np.dot, np.add
     h, recurrent = h0, np.empty((B, H), x.dtype)
     for h_t in output:  # a view: what is written to it is written to the output
-        dot(h, transposed, recurrent)
+        dot(h, from_h, recurrent)
         add(h_t, recurrent, h_t)
         activate(h_t, h_t)
         h = h_t
@@ -58,7 +76,7 @@ def layer_backward(
     x: Array,
     h0: Array,
     output: Array,
-    cell: Cell,
+    cell: Prepared,
     nonlinearity: str,
 ) -> tuple[Array, Array, Cell]:
     """Run backward through time over what `layer` did.
@@ -78,7 +96,7 @@ def layer_backward(
         nonlinearity: likewise.
 
     Returns:
-        The gradients of x `[T, B, I]`, h0 `[B, H]`, and of the cell's four parameters.
+        The gradients of x `[T, B, I]`, h0 `[B, H]`, and of the four parameters given to `prepare`.
     """
     weight_ih, weight_hh, _, _ = cell
     (T, B, I), H = x.shape, h0.shape[1]

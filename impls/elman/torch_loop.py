@@ -3,13 +3,14 @@
     h_t = tanh(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)
 
 Source of the formula: the documentation of `torch.nn.RNN`. The input products of all time steps
-are one matrix product. Each step then turns its slice of it into h_t in place, so that nothing is
-allocated inside the loop; only where autograd records, every h_t is an array of its own, because
-the backward pass needs what would be overwritten.
+are one matrix product; each step then turns its slice of it into h_t in place, so that nothing is
+allocated inside the loop. Large steps on the CPU are instead one call of oneDNN, which joins both
+products, the bias and tanh. The backward pass is a loop of the same kind, written by hand: autograd
+sees the whole recurrence as one function, unless the sequence is very short.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -20,72 +21,161 @@ framework = "torch"
 dtypes = ("float64", "float32", "float16", "bfloat16")
 
 # Multiply-adds from which oneDNN, whose product of float32 matrices on the CPU is up to twice as
-# fast as what PyTorch calls by itself, is worth the 15 microseconds that calling it takes.
+# fast as what PyTorch calls by itself, is worth the 10 microseconds that calling it takes.
 ONEDNN_FROM = 2**20
 
-# Steps from which it is worth to leave autograd's bookkeeping, and to see states as vectors.
-LONG = 4
+# Each step makes its own input product where it has up to so many inputs per sequence: it reads the
+# weights again, but the products of all steps need not be written and read.
+INPUTS_PER_ROW = 32
+
+# Steps from which it is worth to leave autograd's bookkeeping: for shorter sequences it costs less
+# than a function of our own.
+LONG = 6
 
 
-def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Array]:
+class Prepared:
+    """A cell's weights; packed as oneDNN reads them best when that is first needed."""
+
+    def __init__(self, cell: Cell) -> None:
+        """Add up the biases, since only their sum matters."""
+        self.weight_ih, self.weight_hh, bias_ih, bias_hh = cell
+        self.bias, self.transposed = bias_ih + bias_hh, self.weight_hh.T
+        self.recorded = any(a.requires_grad for a in cell)
+
+    @cached_property
+    def packed(self) -> Array:
+        """The recurrent weight."""
+        return _packed(self.weight_hh)
+
+    @cached_property
+    def joined(self) -> Array:
+        """Both weights side by side: what x_t and h_{t-1} side by side are multiplied by."""
+        return _packed(torch.cat((self.weight_ih, self.weight_hh), 1))
+
+
+def prepare(cell: Cell, nonlinearity: str) -> Prepared:
+    """Do what is done once per set of weights.
+
+    Args:
+        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        nonlinearity: not needed.
+    """
+    return Prepared(cell)
+
+
+def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array, Array]:
     """Run one layer in one direction over a whole sequence.
 
     Args:
         x: input, `[T, B, I]`.
         h0: initial hidden state, `[B, H]`.
-        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        cell: what `prepare` returned.
         nonlinearity: "tanh" or "relu".
 
     Returns:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    if not (torch.is_grad_enabled() and (cell.recorded or x.requires_grad or h0.requires_grad)):
+        return _recur(x, h0, cell, nonlinearity)
+    if len(x) >= LONG:
+        parameters = cell.weight_ih, cell.weight_hh, cell.bias
+        output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]
+            x, h0, *parameters, cell, nonlinearity
+        )
+        return output, h_n
+    h, steps = h0, []
+    for projected_t in torch.nn.functional.linear(x, cell.weight_ih, cell.bias):
+        h = _ACTIVATE[nonlinearity](torch.addmm(projected_t, h, cell.transposed))
+        steps.append(h)
+    return torch.stack(steps), h
+
+
+def _recur(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array, Array]:
     (T, B, I), H = x.shape, h0.shape[1]
-    bias, h = bias_ih + bias_hh, h0
-    linear: Callable[..., Array] = torch.nn.functional.linear
+    activate_, h, transposed = _ACTIVATE_INPLACE[nonlinearity], h0, cell.transposed
 
-    if torch.is_grad_enabled() and any(a.requires_grad for a in (x, h0, *cell)):
-        activate, transposed, steps = _ACTIVATE[nonlinearity], weight_hh.T, []
-        for projected_t in linear(x, weight_ih, bias).unbind():
-            h = activate(torch.addmm(projected_t, h, transposed))
-            steps.append(h)
-        return torch.stack(steps), h
-
-    if T * B * I * H >= ONEDNN_FROM and _onednn_takes(x):
-        linear = _linear
-    output = linear(x, weight_ih, bias)
-
-    if B * H * H >= ONEDNN_FROM and _onednn_takes(x):
-        activate_, packed = _ACTIVATE_LARGE[nonlinearity], _packed(weight_hh)
+    large = _worth_onednn(B * H * H, x)
+    if large and I <= INPUTS_PER_ROW * B:
+        steps, cat = [], torch.cat
         with torch.inference_mode():
-            for h_t in output.unbind():  # a view: what is written to it is written to the output
-                h = activate_(h_t.add_(_linear(h, packed)))
+            joined, bias = cell.joined, cell.bias
+            for x_t in x.unbind():
+                h = _linear(cat((x_t, h), 1), joined, bias, nonlinearity)
+                steps.append(h)
+        return torch.stack(steps), h.clone()
+
+    linear = _linear if _worth_onednn(T * B * I * H, x) else torch.nn.functional.linear
+    output = linear(x, cell.weight_ih, cell.bias)
+    if T < LONG:
+        for h_t in output.unbind():  # a view: what is written to it is written to the output
+            h = activate_(h_t.addmm_(h, transposed))
         return output, h.clone()
 
-    activate_ = _ACTIVATE_INPLACE[nonlinearity]
-    unrecorded: AbstractContextManager[object] = (
-        torch.inference_mode() if T >= LONG else nullcontext()
-    )
-    with unrecorded:  # takes a third off what a step costs besides its work
-        if B == 1 and T >= LONG:
-            h, addmv_ = h0[0], torch.Tensor.addmv_
+    with torch.inference_mode():  # takes a third off what a step costs besides its work
+        if large:
+            packed = cell.packed
+            for h_t in output.unbind():
+                h = activate_(h_t.add_(_linear(h, packed)))
+        elif B == 1:
+            weight_hh, h, addmv_ = cell.weight_hh, h0[0], torch.Tensor.addmv_
             for h_t in output[:, 0].unbind():
                 h = activate_(addmv_(h_t, weight_hh, h))
-            h = h[None]
         else:
-            transposed, addmm_ = weight_hh.T, torch.Tensor.addmm_
+            addmm_ = torch.Tensor.addmm_
             for h_t in output.unbind():
                 h = activate_(addmm_(h_t, h, transposed))
-    return output, h.clone()
+    return output, h.view(B, H).clone()
 
 
-def _tanh_by_expm1(a: Array) -> Array:
-    """tanh(a) = (e^{2a} - 1) / (e^{2a} - 1 + 2) in place: PyTorch's own takes twice as long.
+class _Recurrence(torch.autograd.Function):
+    """The recurrence, and its gradients by backpropagation through time (Werbos, 1990).
 
-    Past the bound the quotient is 1 in every dtype; without it, it would be infinity by infinity.
+        grad_a_t = (grad_output_t + grad_a_{t+1} W_hh) * f'(a_t)
+
+    with f' = 1 - h_t^2 for tanh and [h_t > 0] for relu.
     """
-    a.mul_(2).clamp_max_(40).expm1_()
-    return a.div_(a + 2)
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Array, Array]:
+        x, h0, weight_ih, weight_hh, _, cell, nonlinearity = arguments
+        output, h_n = _recur(x, h0, cell, nonlinearity)
+        ctx.save_for_backward(x, h0, weight_ih, weight_hh, output)
+        ctx.nonlinearity = nonlinearity
+        return output, h_n
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Array, grad_h_n: Array) -> tuple[Array | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("torch-loop can be differentiated once: leave create_graph out")
+        x, h0, weight_ih, weight_hh, output = ctx.saved_tensors
+        (T, B, I), H = x.shape, h0.shape[1]
+        if ctx.nonlinearity == "tanh":
+            slope = torch.addcmul(output.new_ones(()), output, output, value=-1)
+        else:
+            slope = (output > 0).to(output.dtype)
+
+        large = _worth_onednn(B * H * H, x)
+        packed = _packed(weight_hh.T) if large else weight_hh
+        steps, grad_h = slope.unbind(), grad_h_n.clone()
+        with torch.inference_mode():
+            for grad_a_t, grad_t in zip(
+                reversed(steps), reversed(grad_output.unbind()), strict=True
+            ):
+                grad_a_t.mul_(grad_h.add_(grad_t))
+                grad_h = _linear(grad_a_t, packed) if large else grad_a_t.mm(weight_hh)
+
+        rows = slope.view(T * B, H)
+        columns = rows.T.contiguous()
+        of_weight_hh = _product(columns[:, B:], output[:-1].view((T - 1) * B, H))
+        return (
+            _product(rows, weight_ih).view(T, B, I),
+            grad_h.clone(),
+            _product(columns, x.reshape(T * B, I)),
+            of_weight_hh.addmm_(columns[:, :B], h0),
+            rows.sum(0),
+            None,
+            None,
+        )
 
 
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
@@ -93,20 +183,24 @@ _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
 )
 
 
-def _onednn_takes(x: Array) -> bool:
-    return _HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
+def _worth_onednn(multiply_adds: int, x: Array) -> bool:
+    worth = _HAS_ONEDNN and multiply_adds >= ONEDNN_FROM
+    return worth and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
 def _packed(weight: Array) -> Array:
-    packed: Array = torch.ops.mkldnn._reorder_linear_weight(weight)
+    packed: Array = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
     return packed
 
 
-def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    product: Array = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+def _linear(x: Array, weight: Array, bias: Array | None = None, then: str = "none") -> Array:
+    product: Array = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
     return product
 
 
-_ACTIVATE: dict[str, Callable[[Array], Array]] = {"tanh": torch.tanh, "relu": torch.relu}
-_ACTIVATE_INPLACE: dict[str, Callable[[Array], Array]] = {"tanh": torch.tanh_, "relu": torch.relu_}
-_ACTIVATE_LARGE = _ACTIVATE_INPLACE | {"tanh": _tanh_by_expm1}
+def _product(a: Array, b: Array) -> Array:
+    return _linear(a, b.T) if _worth_onednn(len(a) * b.numel(), a) else a @ b
+
+
+_ACTIVATE = {"tanh": torch.tanh, "relu": torch.relu}
+_ACTIVATE_INPLACE = {"tanh": torch.tanh_, "relu": torch.relu_}

@@ -133,7 +133,8 @@ def test_assert_parity_takes_functions_and_says_what_is_wrong():
     assert_parity(implementation.layer, weights=parameters, x=x, h0=np.ones((4, 3, 4)))
 
     def wrong(x, h0, cell, nonlinearity):
-        return implementation.layer(x, 0 * h0, cell, nonlinearity)
+        prepared = implementation.prepare(cell, nonlinearity)
+        return implementation.layer(x, 0 * h0, prepared, nonlinearity)
 
     assert_parity(wrong, weights=parameters, x=x, framework="numpy")  # h0 is zero here
     with pytest.raises(AssertionError, match="equals the recurrence with h0 ignored") as raised:
@@ -212,7 +213,7 @@ def test_assert_parity_says_what_it_does_not_know():
     implementation, _ = loaded("numpy-loop")
 
     def layer(x, h0, cell, nonlinearity, eps=0.0):
-        return implementation.layer(x, h0, cell, nonlinearity)
+        return implementation.layer(x, h0, implementation.prepare(cell, nonlinearity), nonlinearity)
 
     x = np.ones((6, 3, 3))
     assert_parity(layer, weights=_parameters(), x=x, framework="numpy")

@@ -188,7 +188,13 @@ def test_ctrl_c_leaves_the_records_made_so_far(tmp_path):
     broken_implementations.write(tmp_path, "hangs")
     command = [sys.executable, "-m", "rnnparity", "check", "numpy-loop", "hangs.py", "--out", "run"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As in a terminal, even if the tests run in the background, where it is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     records = tmp_path / "run" / "records.jsonl"
     waited = time.monotonic()

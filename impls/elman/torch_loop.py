@@ -106,7 +106,7 @@ def _recur(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Arra
 
     linear = _linear if _worth_onednn(T * B * I * H, x) else torch.nn.functional.linear
     output = linear(x, cell.weight_ih, cell.bias)
-    if T < LONG:
+    if T < LONG and not large:
         for h_t in output.unbind():  # a view: what is written to it is written to the output
             h = activate_(h_t.addmm_(h, transposed))
         return output, h.clone()

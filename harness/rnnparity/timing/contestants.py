@@ -105,7 +105,7 @@ class Timed:
         self.calls = self._calibrated()
 
     def block(self, end_with_first: bool = False) -> tuple[float, float, Any]:
-        """Call a block's number of times, on a few inputs in turn.
+        """Call a block's number of times, on a few inputs in turn, after calls that do not count.
 
         Args:
             end_with_first: whether the last call gets the input that is judged.
@@ -114,8 +114,7 @@ class Timed:
             Seconds per call, the cores that were busy, and what the last call returned.
         """
         n, count = self.calls, len(self._arguments)
-        if n >= 8:
-            self._measure(self._in_turn(n // 8))
+        self._measure(self._in_turn(max(1, n // 8)))
         if end_with_first:
             self._next = (1 - n) % count
         return self._measure(self._in_turn(n))

@@ -3,8 +3,8 @@
     h_t = tanh(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)
 
 Source of the formula: the documentation of `torch.nn.RNN`. The input products of all time steps are
-one matrix product; the scan carries the hidden state and stacks what it was after each step. JAX
-differentiates through it all.
+one matrix product, unless that is tiny; the scan carries the hidden state and stacks what it was
+after each step. JAX differentiates through it all.
 """
 
 from functools import partial
@@ -18,6 +18,10 @@ Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], 
 
 framework = "jax"
 dtypes = ("float64", "float32", "float16", "bfloat16")
+
+# Weights of an input product up to which each step makes its own: XLA makes so small a product in
+# place, and nothing need be written and read again.
+IN_STEP_UP_TO = 2**9
 
 # Multiply-adds of a recurrent product from which two steps per iteration are faster.
 UNROLL_FROM = 2**24
@@ -61,12 +65,15 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
     """
     activate = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
     B, H = h0.shape
+    in_step = cell.from_x.size <= IN_STEP_UP_TO
 
-    def step(h: Array, projected_t: Array) -> tuple[Array, Array]:
+    def step(h: Array, x_t: Array) -> tuple[Array, Array]:
+        projected_t = x_t @ cell.from_x if in_step else x_t
         # The bias is added here, where it costs nothing, and not in a pass over all steps.
         h = activate(projected_t + cell.bias + h @ cell.from_h)
         return h, h
 
+    steps = x if in_step else x @ cell.from_x
     unroll = 2 if B * H * H >= UNROLL_FROM else 1
-    h, output = jax.lax.scan(step, h0, x @ cell.from_x, unroll=unroll)
+    h, output = jax.lax.scan(step, h0, steps, unroll=unroll)
     return output, h

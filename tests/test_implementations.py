@@ -6,8 +6,8 @@ import pytest
 
 @pytest.mark.parametrize(
     ("T", "B", "I", "H"),
-    [(2, 1, 8, 8), (6, 1, 8, 8), (6, 3, 8, 8), (6, 16, 512, 512), (6, 16, 513, 512)],
-    ids=["short", "vectors", "rows", "joined", "projected"],
+    [(1, 2, 8, 8), (2, 1, 8, 8), (6, 1, 8, 8), (6, 3, 8, 8), (6, 16, 512, 512), (6, 16, 513, 512)],
+    ids=["one step", "short", "vectors", "rows", "joined", "projected"],
 )
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_torch_loop_in_all_its_ways(T, B, I, H, nonlinearity):

@@ -1,7 +1,7 @@
 """An implementation made ready to be called: the same call for the verdict and for the timing."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from rnnparity import composition
@@ -27,11 +27,8 @@ def forward(
     """
     prepared = implementation.prepared(weights, config)
     if border.can_take(prepared):
-        run = _compiled(implementation, border, config)
-        return lambda x, h0, lengths: run(prepared, x, h0, lengths)
-    return border.compiled(
-        lambda x, h0, lengths: implementation.run(prepared, x, h0, lengths, config)
-    )
+        return partial(_compiled(implementation, border, config), prepared)
+    return border.compiled(partial(_run(implementation, config), prepared))
 
 
 def gradients(
@@ -64,6 +61,8 @@ def _differentiated(implementation: Implementation, border: Border, config: RNNC
 
 
 def _run(implementation: Implementation, config: RNNConfig) -> Run:
+    if implementation.layer is not None:
+        return composition.for_calls(implementation.layer, config)
     return lambda prepared, x, h0, lengths: implementation.run(prepared, x, h0, lengths, config)
 
 

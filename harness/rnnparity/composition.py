@@ -43,13 +43,6 @@ def run(
         ContractViolation: `layer` returned a wrong shape or dtype.
     """
     batched = x.ndim == 3
-    bare = batched and lengths is None and tape is None
-    if h0 is not None and bare and config.num_cells == 1 and not config.batch_first:
-        # Nothing to compose, and next to nothing added to a call that takes microseconds.
-        output, last = layer(x, h0[0], cells[0], config.nonlinearity)
-        _check(output, last, x, config.hidden_size)
-        return output, last[None]
-
     xp = array_namespace(x)
     if not batched:
         x = x[:, None, :]
@@ -83,6 +76,24 @@ def run(
     if not batched:
         return output[:, 0, :], final[:, 0, :]
     return (xp.permute_dims(output, (1, 0, 2)) if config.batch_first else output), final
+
+
+def for_calls(layer: Layer, config: RNNConfig) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
+    """Return `run` for a configuration, as `(cells, x, h0, lengths) -> (output, h_n)`.
+
+    Where there is nothing to compose, it adds next to nothing to a call that takes microseconds.
+    """
+    nonlinearity, H = config.nonlinearity, config.hidden_size
+    one_cell = config.num_cells == 1 and not config.batch_first
+
+    def call(cells: Sequence[Any], x: Any, h0: Any, lengths: Any) -> tuple[Any, Any]:
+        if one_cell and h0 is not None and lengths is None and x.ndim == 3:
+            output, last = layer(x, h0[0], cells[0], nonlinearity)
+            _check(output, last, x, H)
+            return output, last[None]
+        return run(layer, x, h0, cells, config, lengths)
+
+    return call
 
 
 class Call(NamedTuple):
@@ -200,10 +211,13 @@ def _reversed(xp: Any, a: Any, span: _Span | None) -> Any:
 
 def _check(output: Any, last: Any, x: Any, H: int) -> None:
     T, B, _ = x.shape
-    kind, dtype = type(x), x.dtype
-    if type(output) is kind and output.shape == (T, B, H) and output.dtype == dtype:  # noqa: SIM102
-        if type(last) is kind and last.shape == (B, H) and last.dtype == dtype:
-            return  # what nearly every call comes to, and what is timed
+    if (
+        (type(output) is type(last) is type(x))
+        and (output.dtype == last.dtype == x.dtype)
+        and output.shape == (T, B, H)
+        and last.shape == (B, H)
+    ):
+        return  # what nearly every call comes to, and what is timed
     expected = (("output", output, (T, B, H)), ("h_n", last, (B, H)))
     for name, value, shape in expected:
         if not is_array_api_obj(value) or array_namespace(value) is not array_namespace(x):

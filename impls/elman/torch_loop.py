@@ -9,6 +9,7 @@ products, the bias and tanh. The backward pass is a loop of the same kind, writt
 sees the whole recurrence as one function, unless the sequence is very short.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -39,7 +40,8 @@ class Prepared:
     def __init__(self, cell: Cell) -> None:
         """Add up the biases, since only their sum matters."""
         self.weight_ih, self.weight_hh, bias_ih, bias_hh = cell
-        self.bias, self.transposed = bias_ih + bias_hh, self.weight_hh.T
+        self.from_x, self.from_h = self.weight_ih.T, self.weight_hh.T
+        self.bias = bias_ih + bias_hh
         self.recorded = any(a.requires_grad for a in cell)
 
     @cached_property
@@ -85,16 +87,16 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
         return output, h_n
     h, steps = h0, []
     for projected_t in torch.nn.functional.linear(x, cell.weight_ih, cell.bias):
-        h = _ACTIVATE[nonlinearity](torch.addmm(projected_t, h, cell.transposed))
+        h = _ACTIVATE[nonlinearity](torch.addmm(projected_t, h, cell.from_h))
         steps.append(h)
     return torch.stack(steps), h
 
 
 def _recur(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array, Array]:
     (T, B, I), H = x.shape, h0.shape[1]
-    activate_, h, transposed = _ACTIVATE_INPLACE[nonlinearity], h0, cell.transposed
+    activate_, h, transposed = _ACTIVATE_INPLACE[nonlinearity], h0, cell.from_h
 
-    large = _worth_onednn(B * H * H, x)
+    large = B * H * H >= ONEDNN_FROM and _onednn_takes(x)
     if large and I <= INPUTS_PER_ROW * B:
         steps, cat = [], torch.cat
         with torch.inference_mode():
@@ -103,8 +105,13 @@ def _recur(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Arra
                 h = _linear(cat((x_t, h), 1), joined, bias, nonlinearity)
                 steps.append(h)
         return torch.stack(steps), h.clone()
+    if T == 1 and not large:  # as in streaming
+        h = torch.addmm(cell.bias, x[0], cell.from_x).addmm_(h0, transposed)
+        return activate_(h)[None], h.clone()
 
-    linear = _linear if _worth_onednn(T * B * I * H, x) else torch.nn.functional.linear
+    linear: Callable[..., Array] = torch.nn.functional.linear
+    if T * B * I * H >= ONEDNN_FROM and _onednn_takes(x):
+        linear = _linear
     output = linear(x, cell.weight_ih, cell.bias)
     if T < LONG and not large:
         for h_t in output.unbind():  # a view: what is written to it is written to the output
@@ -154,7 +161,7 @@ class _Recurrence(torch.autograd.Function):
         else:
             slope = (output > 0).to(output.dtype)
 
-        large = _worth_onednn(B * H * H, x)
+        large = B * H * H >= ONEDNN_FROM and _onednn_takes(x)
         packed = _packed(weight_hh.T) if large else weight_hh
         steps, grad_h = slope.unbind(), grad_h_n.clone()
         with torch.inference_mode():
@@ -183,9 +190,8 @@ _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
 )
 
 
-def _worth_onednn(multiply_adds: int, x: Array) -> bool:
-    worth = _HAS_ONEDNN and multiply_adds >= ONEDNN_FROM
-    return worth and x.dtype == torch.float32 and x.device.type == "cpu"
+def _onednn_takes(x: Array) -> bool:
+    return _HAS_ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
 
 
 def _packed(weight: Array) -> Array:
@@ -199,7 +205,8 @@ def _linear(x: Array, weight: Array, bias: Array | None = None, then: str = "non
 
 
 def _product(a: Array, b: Array) -> Array:
-    return _linear(a, b.T) if _worth_onednn(len(a) * b.numel(), a) else a @ b
+    large = len(a) * b.numel() >= ONEDNN_FROM and _onednn_takes(a)
+    return _linear(a, b.T) if large else a @ b
 
 
 _ACTIVATE = {"tanh": torch.tanh, "relu": torch.relu}

@@ -2,10 +2,10 @@
 
     python results/reference-bounds/torch_calls.py > results/reference-bounds/torch_calls.md
 
-Every call that the loop makes is repeated alone, on arrays of the size; nothing depends on
-anything, and no Python stands between but the repetition. What `torch.nn.RNN` takes, divided by
-the sum of the calls, is the most that a loop of these calls could reach. All take turns on one
-thread; medians of 41 rounds, in microseconds.
+Every call that the loop makes is repeated alone, on the arrays that it is made on, in a loop of its
+own over the steps where there is one per step. What `torch.nn.RNN` takes, divided by the sum of the
+calls, is the most that a loop of these calls could reach. All take turns on one thread; medians of
+41 rounds, in microseconds.
 """
 
 import statistics
@@ -19,23 +19,51 @@ from elman import torch_loop
 SIZES = ((1, 1, 64, 64), (64, 1, 32, 32), (200, 1, 256, 256))  # T, B, I, H
 ROUNDS, BLOCK = 41, 2e-3
 
-Call = tuple[str, int, Callable[[], object]]  # its name, how often a sequence needs it
+Call = tuple[str, Callable[[], object]]
 
 
 def calls(T: int, B: int, I: int, H: int) -> tuple[Call, ...]:
     """Return what `torch_loop` calls for a sequence."""
+    x, bias, state = torch.randn(T, B, I), torch.randn(H), torch.randn(B, H)
+    weight, recurrent = torch.randn(H, I) / H, torch.randn(H, H) / H
+    from_x, from_h, h = weight.T, recurrent.T, torch.randn(B, H)
+    if T == 1:
+        return (
+            ("x[0]", lambda: x[0]),
+            ("addmm", lambda: torch.addmm(bias, h, from_h)),
+            ("addmm_", lambda: h.addmm_(state, from_x)),
+            ("tanh_", lambda: torch.tanh_(h)),
+            ("[None]", lambda: h[None]),
+            ("clone", h.clone),
+        )
     small = T * B * I * H < torch_loop.ONEDNN_FROM
     linear = torch.nn.functional.linear if small else torch_loop._linear
-    x, bias = torch.randn(T, B, I), torch.randn(H)
-    weight, recurrent, state = torch.randn(H, I), torch.randn(H, H), torch.randn(B, H)
-    output, transposed, h_t = linear(x, weight, bias), recurrent.T, torch.randn(B, H)
-    product: Call = ("addmm_", T, lambda: torch.Tensor.addmm_(h_t, state, transposed, beta=0))
-    if T >= torch_loop.LONG:
-        row, vector = h_t[0], state[0]
-        product = ("addmv_", T, lambda: torch.Tensor.addmv_(row, recurrent, vector, beta=0))
-    tanh: Call = ("tanh_", T, lambda: torch.tanh_(h_t))
-    once: Call = ("linear", 1, lambda: linear(x, weight, bias))
-    return once, ("unbind", 1, output.unbind), product, tanh, ("clone", 1, state.clone)
+    output, vector = linear(x, weight, bias), state[0]
+    addmv_, tanh_ = torch.Tensor.addmv_, torch.tanh_
+
+    @torch.inference_mode()
+    def views() -> tuple[torch.Tensor, ...]:
+        return output[:, 0].unbind()
+
+    steps = views()
+
+    @torch.inference_mode()
+    def products() -> None:
+        for h_t in steps:
+            addmv_(h_t, recurrent, vector)
+
+    @torch.inference_mode()
+    def activations() -> None:
+        for h_t in steps:
+            tanh_(h_t)
+
+    return (
+        ("linear", lambda: linear(x, weight, bias)),
+        ("unbind", views),
+        (f"{T} addmv_", products),
+        (f"{T} tanh_", activations),
+        ("clone", h.clone),
+    )
 
 
 def measured(T: int, B: int, I: int, H: int) -> str:
@@ -46,17 +74,16 @@ def measured(T: int, B: int, I: int, H: int) -> str:
     prepared = torch_loop.prepare((weight_ih, weight_hh, bias_ih, bias_hh), "tanh")
     parts = calls(T, B, I, H)
     timed = [lambda: module(x, h0), lambda: torch_loop.layer(x, h0[0], prepared, "tanh")]
-    timed += [call for _, _, call in parts]
-    with torch.inference_mode():
+    timed += [call for _, call in parts]
+    with torch.no_grad():
         numbers = [max(1, int(BLOCK / (timeit.timeit(f, number=20) / 20))) for f in timed]
         samples = [
             [timeit.timeit(f, number=n) / n * 1e6 for f, n in zip(timed, numbers, strict=True)]
             for _ in range(ROUNDS)
         ]
     rnn, loop, *each = (statistics.median(one) for one in zip(*samples, strict=True))
-    found = [(name, count, us) for (name, count, _), us in zip(parts, each, strict=True)]
-    shown = ", ".join(f"{count} `{name}` of {us:.2f}" for name, count, us in found)
-    total = sum(count * us for _, count, us in found)
+    shown = ", ".join(f"`{name}` {us:.2f}" for (name, _), us in zip(parts, each, strict=True))
+    total = sum(each)
     cells = (f"{T},{B},{I},{H}", f"{rnn:.1f}", f"{loop:.1f}", shown, f"{total:.1f}")
     return f"| {' | '.join(cells)} | {rnn / total:.2f} |"
 

@@ -41,8 +41,8 @@ def assert_parity(
 
     Args:
         implementation: a module or object with the names of the contract, or a function: `layer(x,
-            h0, cell, nonlinearity)`, or `rnn(x, h0, weights, config, lengths)`. One that is a
-            module's with the names of the contract stands for it: it may need its `prepare`.
+            h0, cell, nonlinearity)`, or `rnn(x, h0, weights, config, lengths)`. One of a
+            module that has a `prepare` stands for the module.
         weights: a `torch.nn.RNN`, a state dict, or the path of a weights file.
         x: input, laid out as `torch.nn.RNN` takes it; drawn (T = 32, B = 4) if None.
         h0: initial state; zeros if None and x is given.
@@ -87,7 +87,7 @@ def _loaded(implementation: Any, framework: str | None, x: Any) -> contract.Impl
     if not hasattr(implementation, "layer") and not hasattr(implementation, "rnn"):
         home = sys.modules.get(getattr(implementation, "__module__", None) or "")
         own = (getattr(home, "layer", None), getattr(home, "rnn", None))
-        if getattr(home, "framework", None) in FRAMEWORKS and implementation in own:
+        if hasattr(home, "prepare") and implementation in own:
             return _loaded(home, framework, x)
         framework = framework or getattr(home, "framework", None) or _of_array(x)
         if framework not in FRAMEWORKS:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import broken_implementations
 import msgspec
@@ -184,10 +185,14 @@ def test_another_file_of_the_same_name_is_not_taken_for_the_one_that_passed(tmp_
     assert "another own_type" in refused.stderr
 
 
-def test_ctrl_c_leaves_the_records_made_so_far(tmp_path):
+@pytest.mark.parametrize("thread", ["main", "other"])
+def test_ctrl_c_leaves_the_records_made_so_far(tmp_path, thread):
+    """The kernel may hand the signal to any thread, here to the one named: all must do."""
+    if thread == "other" and not Path("/proc/self/task").exists():
+        pytest.skip("needs Linux, where a signal can be sent to one thread")
     broken_implementations.write(tmp_path, "hangs")
     command = [sys.executable, "-m", "rnnparity", "check", "numpy-loop", "hangs.py", "--out", "run"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command,
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -195,14 +200,21 @@ def test_ctrl_c_leaves_the_records_made_so_far(tmp_path):
         text=True,
         # As in a terminal, even if the tests run in the background, where it is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    records = tmp_path / "run" / "records.jsonl"
-    waited = time.monotonic()
-    while not (records.exists() and records.read_text().count("\n") >= 3):
-        assert time.monotonic() - waited < 120
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    ) as process:
+        try:
+            records = tmp_path / "run" / "records.jsonl"
+            waited = time.monotonic()
+            while not (records.exists() and records.read_text().count("\n") >= 3):
+                assert time.monotonic() - waited < 120
+                time.sleep(0.1)
+            receiver = process.pid
+            if thread == "other":
+                tasks = {int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()}
+                receiver = min(tasks - {process.pid})
+            os.kill(receiver, signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "--resume --out run" in output
     assert "Traceback" not in errors

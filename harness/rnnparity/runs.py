@@ -28,7 +28,7 @@ from rnnparity.reference import Reference, reference
 from rnnparity.registry import BASELINE, Spec, registered
 from rnnparity.settings import Settings
 from rnnparity.verdict import Judgement, judge
-from rnnparity.workers import Description
+from rnnparity.workers import WAKE_EVERY, Description
 
 # Seconds: an import, or one case with its compilation, on a slow and busy machine.
 TIMEOUT = 120.0
@@ -206,9 +206,10 @@ class _Session:
         try:
             futures = [pool.submit(self._drive_baseline)]
             futures += [pool.submit(self._drive, spec) for spec in _last(specs)]
-            wait(futures, return_when=FIRST_EXCEPTION)
-            for future in futures:
-                if future.done():
+            running = set(futures)
+            while running:
+                done, running = wait(running, WAKE_EVERY, FIRST_EXCEPTION)
+                for future in done:
                     future.result()
         except KeyboardInterrupt:
             self.made.interrupted = True

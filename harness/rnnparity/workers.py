@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from functools import cache
@@ -34,6 +35,10 @@ R = TypeVar("R")
 # The current folder is no place to import libraries from; and a process that has grown by so many
 # bytes is not taken for a leak and started anew, since large cases are no leaks.
 ENVIRONMENT = {"PYTHONSAFEPATH": "1", "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
+
+# Seconds after which a wait looks up. The kernel may hand Ctrl-C to any thread, and then the main
+# thread learns of it when it next runs a line of Python, not while it waits.
+WAKE_EVERY = 0.5
 
 # When workers of this process were at work: (begun, ended), on the clock of `time.monotonic`.
 _at_work: list[tuple[float, float]] = []
@@ -106,7 +111,7 @@ class Worker:
             with _shielded():
                 future = self._executor.submit(function, *args, **kwargs)
         try:
-            result: R = future.result(timeout)
+            result: R = _awaited(future, timeout)
             _at_work.append((begun, time.monotonic()))
         except FutureTimeout:
             self.stop()
@@ -128,6 +133,14 @@ class Worker:
         with self._lock:
             self._closed = True
         self.stop()
+
+
+def _awaited(future: "Future[R]", timeout: float) -> R:
+    deadline = time.monotonic() + timeout
+    while not wait((future,), min(WAKE_EVERY, deadline - time.monotonic())).done:
+        if time.monotonic() >= deadline:
+            raise FutureTimeout
+    return future.result()
 
 
 def _cause(message: str) -> str:

@@ -53,6 +53,93 @@ def test_torch_loop_says_that_it_is_differentiated_once():
         torch.autograd.grad(output.sum(), x, create_graph=True)
 
 
+JAX_WAYS = {
+    "product in step": (10, 1, 4, 4),
+    "one product": (6, 3, 32, 32),
+    "blocks": (6, 512, 20, 180),
+    "blocks of one step": (7, 300, 20, 260),
+    "one product, as no blocks fit": (521, 2, 20, 520),
+    "unrolled": (6, 64, 20, 512),
+}
+
+
+@pytest.mark.parametrize("way", JAX_WAYS)
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_jax_scan_in_all_its_ways(way, nonlinearity):
+    """Each is right in both directions; the reference is differentiated by JAX alone."""
+    jax = pytest.importorskip("jax")
+    from elman import jax_scan
+
+    T, B, I, H = JAX_WAYS[way]
+    x, h0, cell, upstream = _jax_problem(jax, T, B, I, H)
+
+    def ours(x, h0, cell):
+        return jax_scan.layer(x, h0, jax_scan.prepare(cell, nonlinearity), nonlinearity)
+
+    def plain(x, h0, cell):
+        return _plain_scan(jax, x, h0, cell, nonlinearity)
+
+    found, pull = jax.vjp(ours, x, h0, cell)
+    expected, pull_plain = jax.vjp(plain, x, h0, cell)
+    gradients = jax.tree.leaves(pull(upstream)), jax.tree.leaves(pull_plain(upstream))
+    for one, other in [*zip(found, expected, strict=True), *zip(*gradients, strict=True)]:
+        assert one.shape == other.shape
+        largest = float(abs(other).max())
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * largest)
+
+
+def test_jax_scan_steps_per_block():
+    pytest.importorskip("jax")
+    from elman.jax_scan import ROWS, _block_length
+
+    for T, B, expected in [
+        (100, 64, 10),
+        (96, 64, 16),
+        (50, 16, 50),
+        (30, 2 * ROWS, 1),
+        (521, 2, 521),
+        (1, 1, 1),
+    ]:
+        assert _block_length(T, B) == expected
+
+
+def test_jax_scan_is_differentiated_twice():
+    jax = pytest.importorskip("jax")
+    from elman import jax_scan
+
+    x, h0, cell, _ = _jax_problem(jax, 5, 2, 3, 4)
+
+    def twice(run):
+        first = jax.grad(lambda cell: (run(cell)[0] ** 2).sum())
+        return jax.grad(lambda cell: (first(cell)[1] ** 2).sum())(cell)
+
+    found = twice(lambda cell: jax_scan.layer(x, h0, jax_scan.prepare(cell, "tanh"), "tanh"))
+    expected = twice(lambda cell: _plain_scan(jax, x, h0, cell, "tanh"))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def _jax_problem(jax, T, B, I, H):
+    random = np.random.default_rng(0)
+
+    def draw(*shape, bound=1.0):
+        return jax.numpy.asarray(random.uniform(-bound, bound, shape), "float32")
+
+    cell = tuple(draw(*shape, bound=H**-0.5) for shape in ((H, I), (H, H), (H,), (H,)))
+    return draw(T, B, I), draw(B, H), cell, (draw(T, B, H), draw(B, H))
+
+
+def _plain_scan(jax, x, h0, cell, nonlinearity):
+    activate = {"tanh": jax.numpy.tanh, "relu": jax.nn.relu}[nonlinearity]
+
+    def step(h, x_t):
+        h = activate(x_t @ cell[0].T + cell[2] + h @ cell[1].T + cell[3])
+        return h, h
+
+    h, output = jax.lax.scan(step, h0, x)
+    return output, h
+
+
 def test_numba_fused_tanh_is_off_by_six_ulp_at_most():
     """As docs/performance.md says; over the whole range in which float32's tanh is not 1."""
     pytest.importorskip("numba")

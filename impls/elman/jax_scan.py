@@ -1,14 +1,19 @@
-"""The recurrence in JAX: `lax.scan` over time, compiled by XLA.
+"""The recurrence in JAX: `lax.scan` over time, compiled by XLA, and differentiated by hand.
 
     h_t = tanh(x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh)
 
-Source of the formula: the documentation of `torch.nn.RNN`. The input products of all time steps are
-one matrix product, unless that is tiny; the scan carries the hidden state and stacks what it was
-after each step. JAX differentiates through it all.
+Source of the formula: the documentation of `torch.nn.RNN`. The input products of many steps are
+one matrix product; the scan carries the hidden state and writes it into the output. Backward, with
+s_t for the gradient of what tanh is taken of,
+
+    s_t = (dL/dh_t + s_{t+1} W_hh) (1 - h_t^2)
+
+is a scan in reverse, and each weight's gradient one product over all steps, where JAX's own
+transposition of the forward scan adds up a product per step.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +27,11 @@ dtypes = ("float64", "float32", "float16", "bfloat16")
 # Weights of an input product up to which each step makes its own: XLA makes so small a product in
 # place, and nothing need be written and read again.
 IN_STEP_UP_TO = 2**9
+
+# Elements up to which the input products of all steps stay in the cache until they are read; and
+# the rows of those that are made at a time where they would not.
+CACHED = 2**19
+ROWS = 2**10
 
 # Multiply-adds of a recurrent product from which two steps per iteration are faster.
 UNROLL_FROM = 2**24
@@ -38,16 +48,12 @@ class Prepared(NamedTuple):
 def prepare(cell: Cell, nonlinearity: str) -> Prepared:
     """Do what is done once per set of weights.
 
-    Where it is compiled with what follows, as it is when differentiated, the barrier keeps XLA from
-    moving the transposition into the loop.
-
     Args:
         cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
         nonlinearity: not needed.
     """
     weight_ih, weight_hh, bias_ih, bias_hh = cell
-    from_h = jax.lax.optimization_barrier(weight_hh.T)
-    return Prepared(weight_ih.T, from_h, bias_ih + bias_hh)
+    return Prepared(weight_ih.T, weight_hh.T, bias_ih + bias_hh)
 
 
 @partial(jax.jit, static_argnames="nonlinearity")
@@ -63,17 +69,69 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
     Returns:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
-    activate = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
-    B, H = h0.shape
-    in_step = cell.from_x.size <= IN_STEP_UP_TO
+    return _layer(nonlinearity, x, h0, cell)
 
-    def step(h: Array, x_t: Array) -> tuple[Array, Array]:
-        projected_t = x_t @ cell.from_x if in_step else x_t
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _layer(nonlinearity: str, x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
+    activate = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
+    (T, B, I), H = x.shape, h0.shape[1]
+    in_step = I * H <= IN_STEP_UP_TO
+
+    def step(carried: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[Any, None]:
+        (h, output), (t, input_t) = carried, now
+        projected_t = input_t @ cell.from_x if in_step else input_t
         # The bias is added here, where it costs nothing, and not in a pass over all steps.
         h = activate(projected_t + cell.bias + h @ cell.from_h)
-        return h, h
+        return (h, jax.lax.dynamic_update_index_in_dim(output, h, t, axis=0)), None
 
-    steps = x if in_step else x @ cell.from_x
-    unroll = 2 if B * H * H >= UNROLL_FROM else 1
-    h, output = jax.lax.scan(step, h0, steps, unroll=unroll)
+    def block(carried: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[Any, None]:
+        times, inputs = now
+        steps = (times, inputs if in_step else inputs @ cell.from_x)
+        return jax.lax.scan(step, carried, steps, unroll=_unrolled(B, H))
+
+    length = T if in_step or T * B * H <= CACHED else _block_length(T, B)
+    blocks = (jnp.arange(T).reshape(-1, length), x.reshape(-1, length, B, I))
+    (h, output), _ = jax.lax.scan(block, (h0, jnp.zeros((T, B, H), x.dtype)), blocks)
     return output, h
+
+
+def _block_length(T: int, B: int) -> int:
+    """Return how many steps' inputs make about `ROWS` rows: as many in each block, or else all."""
+    most = min(T, max(1, ROWS // B))
+    length = max(n for n in range(1, most + 1) if T % n == 0)
+    return length if 4 * length > most else T
+
+
+def _unrolled(B: int, H: int) -> int:
+    return 2 if B * H * H >= UNROLL_FROM else 1
+
+
+def _forward(
+    nonlinearity: str, x: Array, h0: Array, cell: Prepared
+) -> tuple[tuple[Array, Array], tuple[Any, ...]]:
+    output, h_n = _layer(nonlinearity, x, h0, cell)
+    return (output, h_n), (x, h0, cell, output)
+
+
+def _backward(
+    nonlinearity: str, saved: tuple[Any, ...], gradients: tuple[Array, Array]
+) -> tuple[Array, Array, Prepared]:
+    (x, h0, cell, output), (grad_output, grad_h_n) = saved, gradients
+    (T, B, I), H = x.shape, h0.shape[1]
+
+    def step(grad_h: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        h, grad_output_t = now
+        slope = {"tanh": 1 - h * h, "relu": (h > 0).astype(h.dtype)}[nonlinearity]
+        grad_sum = (grad_h + grad_output_t) * slope
+        return grad_sum @ cell.from_h.T, grad_sum
+
+    steps = (output, grad_output)
+    grad_h0, sums = jax.lax.scan(step, grad_h_n, steps, reverse=True, unroll=_unrolled(B, H))
+    grad_x = sums @ cell.from_x.T
+    rows, previous = sums.reshape(T * B, H), jnp.concatenate([h0[None], output[:-1]])
+    grad_from_x, grad_from_h = x.reshape(T * B, I).T @ rows, previous.reshape(T * B, H).T @ rows
+    return grad_x, grad_h0, Prepared(grad_from_x, grad_from_h, rows.sum(0))
+
+
+_layer.defvjp(_forward, _backward)

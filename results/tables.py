@@ -1,0 +1,95 @@
+"""Write the tables in README.md and docs/ that come from the runs beside this file.
+
+    python results/tables.py
+
+Above each table stands what it is of, in a comment:
+
+    ratios RUN MODE NAME ...        times as fast as the baseline, of the run in folder RUN
+    paired A / B, ... of RUN ...    times as fast A is as B, paired within rounds, with 95% intervals
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+from rnnparity.records import Timing, read_timings
+from rnnparity.timing import noise, statistics, table
+from rnnparity.timing.contestants import AGAIN
+
+RESULTS = Path(__file__).parent
+DOCUMENTS = [RESULTS.parent / "README.md", *sorted((RESULTS.parent / "docs").glob("*.md"))]
+
+Timings = list[Timing]
+
+
+def updated(text: str) -> str:
+    """Return a document with its tables made anew."""
+    made = {"ratios": _ratios, "paired": _paired}
+
+    def renew(found: re.Match[str]) -> str:
+        rows = made[found["kind"]](found["what"])
+        lines = (f"| {' | '.join(row)} |\n" for row in rows)
+        return found["comment"] + "".join(lines)
+
+    pattern = r"(?P<comment><!-- (?P<kind>ratios|paired) (?P<what>.*?) -->\n\n)(\|.*\n)*"
+    return re.sub(pattern, renew, text)
+
+
+def _ratios(what: str) -> Iterator[list[str]]:
+    folder, mode, *names = what.split()
+    run = [one for one in _read(folder) if one.mode == mode]
+    baseline = next(one.baseline for one in run if one.baseline)
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    yield ["T,B,I,H", "torch.nn.RNN", *names]
+    yield ["---"] * (2 + len(names))
+    for size, here in _by_size(run):
+        cells = [size, table.seconds(here[baseline].median or 0)]
+        for name in names:
+            ratio = here[name].ratio or 0.0
+            ratios[name].append(ratio)
+            cells.append("= " * noise.is_same(here[name], run) + _digits(ratio))
+        yield cells
+    yield ["geometric mean", "", *(_digits(statistics.geometric_mean(ratios[n])) for n in names)]
+
+
+def _paired(what: str) -> Iterator[list[str]]:
+    names, folders = what.split(" of ")
+    pairs = [pair.split(" / ") for pair in names.split(", ")]
+    yield ["T,B,I,H", "mode", "threads", *(f"{one} / {other}" for one, other in pairs)]
+    yield ["---"] * (3 + len(pairs))
+    for mode, folder in product(("forward", "gradients"), folders.split()):
+        run = [one for one in _read(folder) if one.mode == mode]
+        for size, here in _by_size(run):
+            if all(one in here and other in here for one, other in pairs):
+                ratios = [_paired_ratio(here[one], here[other]) for one, other in pairs]
+                yield [size, mode, str(run[0].threads), *ratios]
+
+
+def _paired_ratio(one: Timing, other: Timing) -> str:
+    ratio = statistics.ratio(other.seconds, one.seconds)
+    return f"{_digits(ratio.value)} [{_digits(ratio.low)}, {_digits(ratio.high)}]"
+
+
+def _read(folder: str) -> Timings:
+    return [one for one in read_timings(RESULTS / folder) if one.seconds]
+
+
+def _by_size(run: Timings) -> Iterator[tuple[str, dict[str, Timing]]]:
+    for case in dict.fromkeys(one.case for one in run):
+        here = {one.implementation: one for one in run if one.case == case and one.role != AGAIN}
+        yield table.size(next(iter(here.values()))), here
+
+
+def _digits(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}"
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        before = document.read_text(encoding="utf-8")
+        after = updated(before)
+        if after != before:
+            document.write_text(after, encoding="utf-8")
+            sys.stdout.write(f"written: {document.name}\n")

@@ -1,0 +1,23 @@
+"""What README and docs claim in tables comes from the committed runs."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+RESULTS = Path(__file__).parents[1] / "results"
+TABLES = runpy.run_path(str(RESULTS / "tables.py"))
+
+
+@pytest.mark.parametrize("document", TABLES["DOCUMENTS"], ids=lambda path: path.name)
+def test_tables_are_those_of_the_runs(document):
+    text = document.read_text(encoding="utf-8")
+    assert TABLES["updated"](text) == text, "run: python results/tables.py"
+
+
+def test_a_figure_that_no_run_measured_is_noticed():
+    text = (RESULTS.parent / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| 64,1,32,32 |"))
+    better = row.replace(row.split("|")[4], " 99.9 ")
+    assert better != row
+    assert TABLES["updated"](text.replace(row, better)) == text

@@ -5,7 +5,7 @@
 Above each table stands what it is of, in a comment:
 
     ratios RUN MODE NAME ...        times as fast as the baseline, of the run in folder RUN
-    paired A / B, ... of RUN ...    times as fast A is as B, paired within rounds, with 95% intervals
+    paired A / B, ... of RUN ...    times as fast A is as B, paired within rounds; 95% intervals
 """
 
 import re

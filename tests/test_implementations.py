@@ -56,9 +56,9 @@ def test_torch_loop_says_that_it_is_differentiated_once():
 JAX_WAYS = {
     "product in step": (10, 1, 4, 4),
     "one product": (6, 3, 32, 32),
-    "blocks": (6, 512, 20, 180),
-    "blocks of one step": (7, 300, 20, 260),
-    "one product, as no blocks fit": (521, 2, 20, 520),
+    "blocks": (6, 64, 20, 40),
+    "blocks of one step": (7, 100, 20, 30),
+    "one product, as no blocks fit": (521, 2, 20, 60),
     "unrolled": (6, 64, 20, 512),
 }
 
@@ -88,19 +88,21 @@ def test_jax_scan_in_all_its_ways(way, nonlinearity):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * largest)
 
 
-def test_jax_scan_steps_per_block():
+def test_jax_scan_block_length():
+    """All blocks are of one length, so it divides T; where that would be too short, all steps."""
     pytest.importorskip("jax")
-    from elman.jax_scan import ROWS, _block_length
+    from elman.jax_scan import _block_length
 
-    for T, B, expected in [
-        (100, 64, 10),
-        (96, 64, 16),
-        (50, 16, 50),
-        (30, 2 * ROWS, 1),
-        (521, 2, 521),
-        (1, 1, 1),
+    for T, B, H, expected in [
+        (100, 64, 512, 10),
+        (96, 64, 512, 16),
+        (30, 32, 128, 15),
+        (30, 32, 1024, 30),
+        (521, 2, 520, 521),
+        (30, 2000, 512, 1),
+        (1, 1, 1, 1),
     ]:
-        assert _block_length(T, B) == expected
+        assert _block_length(T, B, H) == expected
 
 
 def test_jax_scan_is_differentiated_twice():

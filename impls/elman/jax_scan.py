@@ -28,10 +28,10 @@ dtypes = ("float64", "float32", "float16", "bfloat16")
 # place, and nothing need be written and read again.
 IN_STEP_UP_TO = 2**9
 
-# Elements up to which the input products of all steps stay in the cache until they are read; and
-# the rows of those that are made at a time where they would not.
-CACHED = 2**19
-ROWS = 2**10
+# Rows of the input products that are made at a time: at most so many, and so many per hidden unit.
+# More would be out of the cache when they are read, and their memory is new with every call; with
+# fewer, weights are read again too often.
+ROWS, ROWS_PER_UNIT = 2**10, 4
 
 # Multiply-adds of a recurrent product from which two steps per iteration are faster.
 UNROLL_FROM = 2**24
@@ -90,15 +90,15 @@ def _layer(nonlinearity: str, x: Array, h0: Array, cell: Prepared) -> tuple[Arra
         steps = (times, inputs if in_step else inputs @ cell.from_x)
         return jax.lax.scan(step, carried, steps, unroll=_unrolled(B, H))
 
-    length = T if in_step or T * B * H <= CACHED else _block_length(T, B)
+    length = T if in_step else _block_length(T, B, H)
     blocks = (jnp.arange(T).reshape(-1, length), x.reshape(-1, length, B, I))
     (h, output), _ = jax.lax.scan(block, (h0, jnp.zeros((T, B, H), x.dtype)), blocks)
     return output, h
 
 
-def _block_length(T: int, B: int) -> int:
-    """Return how many steps' inputs make about `ROWS` rows: as many in each block, or else all."""
-    most = min(T, max(1, ROWS // B))
+def _block_length(T: int, B: int, H: int) -> int:
+    """Return how many steps' inputs are projected at a time: as many in each block, or else all."""
+    most = min(T, max(1, min(ROWS, ROWS_PER_UNIT * H) // B))
     length = max(n for n in range(1, most + 1) if T % n == 0)
     return length if 4 * length > most else T
 

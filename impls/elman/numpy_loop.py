@@ -72,10 +72,9 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
     np.dot(x.reshape(T * B, I), weight_ih.T, out=output.reshape(T * B, H))
     output += bias
 
-    dot, add = np.dot, np.add
-    h, recurrent = h0, np.empty((B, H), x.dtype)
-    for h_t in output:  # a view: what is written to it is written to the output
-        dot(h, from_h, recurrent)
+    add, h, recurrent = np.add, h0, np.empty((B, H), x.dtype)
+    for h_t in list(output):  # views: what is written to them is written to the output
+        h.dot(from_h, recurrent)
         add(h_t, recurrent, h_t)
         activate(h_t, h_t)
         h = h_t
@@ -115,10 +114,10 @@ def layer_backward(
     grad_a = _derivative(output, nonlinearity)
 
     grad_h, recurrent = grad_h_n.copy(), np.empty((B, H), x.dtype)
-    for grad_a_t, grad_output_t in zip(grad_a[::-1], grad_output[::-1], strict=True):
+    for grad_a_t, grad_output_t in zip(list(grad_a[::-1]), list(grad_output[::-1]), strict=True):
         grad_h += grad_output_t
         grad_a_t *= grad_h
-        np.dot(grad_a_t, weight_hh, out=recurrent)
+        grad_a_t.dot(weight_hh, recurrent)
         grad_h, recurrent = recurrent, grad_h
 
     flat = grad_a.reshape(T * B, H)

@@ -5,6 +5,7 @@
 Above each table stands what it is of, in a comment:
 
     ratios RUN MODE NAME ...        times as fast as the baseline, of the run in folder RUN
+    copied FILE                     as a program has written it
     paired A / B, ... of RUN ...    times as fast A is as B, paired within rounds; 95% intervals
 """
 
@@ -26,14 +27,14 @@ Timings = list[Timing]
 
 def updated(text: str) -> str:
     """Return a document with its tables made anew."""
-    made = {"ratios": _ratios, "paired": _paired}
+    made = {"ratios": _ratios, "paired": _paired, "copied": _copied}
 
     def renew(found: re.Match[str]) -> str:
         rows = made[found["kind"]](found["what"])
         lines = (f"| {' | '.join(row)} |\n" for row in rows)
         return found["comment"] + "".join(lines)
 
-    pattern = r"(?P<comment><!-- (?P<kind>ratios|paired) (?P<what>.*?) -->\n\n)(\|.*\n)*"
+    pattern = r"(?P<comment><!-- (?P<kind>ratios|paired|copied) (?P<what>.*?) -->\n\n)(\|.*\n)*"
     return re.sub(pattern, renew, text)
 
 
@@ -65,6 +66,12 @@ def _paired(what: str) -> Iterator[list[str]]:
             if all(one in here and other in here for one, other in pairs):
                 ratios = [_paired_ratio(here[one], here[other]) for one, other in pairs]
                 yield [size, mode, str(run[0].threads), *ratios]
+
+
+def _copied(what: str) -> Iterator[list[str]]:
+    for line in (RESULTS / what).read_text(encoding="utf-8").splitlines():
+        if line.startswith("|"):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def _paired_ratio(one: Timing, other: Timing) -> str:

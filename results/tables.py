@@ -43,16 +43,25 @@ def _ratios(what: str) -> Iterator[list[str]]:
     run = [one for one in _read(folder) if one.mode == mode]
     baseline = next(one.baseline for one in run if one.baseline)
     ratios: dict[str, list[float]] = {name: [] for name in names}
-    yield ["T,B,I,H", "torch.nn.RNN", *names]
-    yield ["---"] * (2 + len(names))
+    yield ["T,B,I,H", "torch.nn.RNN", "noise", *names]
+    yield ["---"] * (3 + len(names))
     for size, here in _by_size(run):
-        cells = [size, table.seconds(here[baseline].median or 0)]
+        first = here[baseline]
+        cells = [size, table.seconds(first.median or 0), f"{noise.floor(first, run):.1%}"]
         for name in names:
-            ratio = here[name].ratio or 0.0
-            ratios[name].append(ratio)
-            cells.append("= " * noise.is_same(here[name], run) + _digits(ratio))
+            one = here.get(name)
+            if one is None or one.ratio is None:
+                cells.append("-")
+                continue
+            ratios[name].append(one.ratio)
+            cells.append("= " * noise.is_same(one, run) + _digits(one.ratio))
         yield cells
-    yield ["geometric mean", "", *(_digits(statistics.geometric_mean(ratios[n])) for n in names)]
+    yield [
+        "geometric mean",
+        "",
+        "",
+        *(_digits(statistics.geometric_mean(ratios[n])) for n in names),
+    ]
 
 
 def _paired(what: str) -> Iterator[list[str]]:

@@ -191,15 +191,18 @@ def test_ctrl_c_leaves_the_records_made_so_far(tmp_path, thread):
     if thread == "other" and not Path("/proc/self/task").exists():
         pytest.skip("needs Linux, where a signal can be sent to one thread")
     broken_implementations.write(tmp_path, "hangs")
-    command = [sys.executable, "-m", "rnnparity", "check", "numpy-loop", "hangs.py", "--out", "run"]
+    # As in a terminal, even if the tests run in the background, where the signal is ignored.
+    started = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('rnnparity', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", started, "check", "numpy-loop", "hangs.py", "--out", "run"]
     with subprocess.Popen(
         command,
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # As in a terminal, even if the tests run in the background, where it is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             records = tmp_path / "run" / "records.jsonl"

@@ -21,3 +21,12 @@ def test_a_figure_that_no_run_measured_is_noticed():
     better = row.replace(row.split("|")[4], " 99.9 ")
     assert better != row
     assert TABLES["updated"](text.replace(row, better)) == text
+
+
+@pytest.mark.parametrize("document", TABLES["DOCUMENTS"], ids=lambda path: path.name)
+def test_a_table_of_times_names_its_run(document):
+    """One whose comment is missing or misspelt would be nobody's."""
+    lines = document.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("| T,B,I,H |"):
+            assert lines[number - 2].startswith(("<!-- ratios ", "<!-- paired ", "<!-- copied "))

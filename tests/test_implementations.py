@@ -6,8 +6,16 @@ import pytest
 
 @pytest.mark.parametrize(
     ("T", "B", "I", "H"),
-    [(1, 2, 8, 8), (2, 1, 8, 8), (6, 1, 8, 8), (6, 3, 8, 8), (6, 16, 512, 512), (6, 16, 513, 512)],
-    ids=["one step", "short", "vectors", "rows", "joined", "projected"],
+    [
+        (1, 2, 8, 8),
+        (2, 1, 8, 8),
+        (6, 1, 8, 8),
+        (6, 3, 8, 8),
+        (6, 40, 8, 64),
+        (6, 16, 512, 512),
+        (6, 16, 513, 512),
+    ],
+    ids=["one step", "short", "vectors", "rows", "many rows", "joined", "projected"],
 )
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 def test_torch_loop_in_all_its_ways(T, B, I, H, nonlinearity):
@@ -60,6 +68,8 @@ JAX_WAYS = {
     "blocks of one step": (7, 100, 20, 30),
     "one product, as no blocks fit": (521, 2, 20, 60),
     "unrolled": (6, 64, 20, 512),
+    "unrolled, blocks of one step": (13, 300, 40, 520),
+    "empty batch": (3, 0, 20, 30),
 }
 
 
@@ -84,7 +94,7 @@ def test_jax_scan_in_all_its_ways(way, nonlinearity):
     gradients = jax.tree.leaves(pull(upstream)), jax.tree.leaves(pull_plain(upstream))
     for one, other in [*zip(found, expected, strict=True), *zip(*gradients, strict=True)]:
         assert one.shape == other.shape
-        largest = float(abs(other).max())
+        largest = float(abs(other).max(initial=0))
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * largest)
 
 
@@ -119,6 +129,19 @@ def test_jax_scan_is_differentiated_twice():
     expected = twice(lambda cell: _plain_scan(jax, x, h0, cell, "tanh"))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_jax_scan_says_that_it_is_differentiated_in_reverse():
+    jax = pytest.importorskip("jax")
+    from elman import jax_scan
+
+    x, h0, cell, _ = _jax_problem(jax, 5, 2, 3, 4)
+
+    def run(x):
+        return jax_scan.layer(x, h0, jax_scan.prepare(cell, "tanh"), "tanh")
+
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(run, (x,), (x,))
 
 
 def _jax_problem(jax, T, B, I, H):

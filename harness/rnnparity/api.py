@@ -20,6 +20,7 @@ from rnnparity.settings import Settings
 from rnnparity.timing import sizes
 from rnnparity.timing.bench import BUDGET, PROCESSES, Plan, Step
 from rnnparity.timing.bench import bench as run_bench
+from rnnparity.timing.machine import Watch
 
 
 def check(
@@ -218,7 +219,7 @@ def _timed(
     baseline = registry.registered().get(registry.BASELINE)
     if baseline is not None and baseline not in specs:
         specs.insert(0, baseline)
-    begun = time.monotonic()
+    begun, watch = time.monotonic(), Watch(settings.threads)
     references: dict[Case, Reference] = {}
     made = run_check(
         specs,
@@ -233,7 +234,16 @@ def _timed(
         preset=preset,
     )
     if not made.interrupted:
-        run_bench(made, specs, jobs, references, settings=settings, plan=plan, progress=progress)
+        run_bench(
+            made,
+            specs,
+            jobs,
+            references,
+            settings=settings,
+            plan=plan,
+            watch=watch,
+            progress=progress,
+        )
     made.environment["seconds"] = {
         "wall": time.monotonic() - begun,
         "workers": workers.seconds_at_work(begun),

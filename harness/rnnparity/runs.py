@@ -7,7 +7,7 @@ that is computed once per case.
 import hashlib
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -28,7 +28,7 @@ from rnnparity.reference import Reference, reference
 from rnnparity.registry import BASELINE, Spec, registered
 from rnnparity.settings import Settings
 from rnnparity.verdict import Judgement, judge
-from rnnparity.workers import WAKE_EVERY, Description
+from rnnparity.workers import Description, finish
 
 # Seconds: an import, or one case with its compilation, on a slow and busy machine.
 TIMEOUT = 120.0
@@ -206,11 +206,7 @@ class _Session:
         try:
             futures = [pool.submit(self._drive_baseline)]
             futures += [pool.submit(self._drive, spec) for spec in _last(specs)]
-            running = set(futures)
-            while running:
-                done, running = wait(running, WAKE_EVERY, FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
+            finish(futures)
         except KeyboardInterrupt:
             self.made.interrupted = True
         finally:

@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from functools import cache
@@ -141,6 +141,15 @@ def _awaited(future: "Future[R]", timeout: float) -> R:
         if time.monotonic() >= deadline:
             raise FutureTimeout
     return future.result()
+
+
+def finish(futures: "Sequence[Future[Any]]") -> None:
+    """Wait for all of them, or for the first that raises, and raise what it does."""
+    running = set(futures)
+    while running:
+        done, running = wait(running, WAKE_EVERY, FIRST_EXCEPTION)
+        for future in done:
+            future.result()
 
 
 def _cause(message: str) -> str:

@@ -9,7 +9,8 @@ s_t for the gradient of what tanh is taken of,
     s_t = (dL/dh_t + s_{t+1} W_hh) (1 - h_t^2)
 
 is a scan in reverse, and each weight's gradient one product over all steps, where JAX's own
-transposition of the forward scan adds up a product per step.
+transposition of the forward scan adds up a product per step. It can be differentiated again and
+mapped (`jax.vmap`), but only in reverse (`jax.grad`, `jax.vjp`; not `jax.jvp`).
 """
 
 from functools import partial
@@ -91,14 +92,14 @@ def _layer(nonlinearity: str, x: Array, h0: Array, cell: Prepared) -> tuple[Arra
         return jax.lax.scan(step, carried, steps, unroll=_unrolled(B, H))
 
     length = T if in_step else _block_length(T, B, H)
-    blocks = (jnp.arange(T).reshape(-1, length), x.reshape(-1, length, B, I))
+    blocks = (jnp.arange(T).reshape(T // length, length), x.reshape(T // length, length, B, I))
     (h, output), _ = jax.lax.scan(block, (h0, jnp.zeros((T, B, H), x.dtype)), blocks)
     return output, h
 
 
 def _block_length(T: int, B: int, H: int) -> int:
     """Return how many steps' inputs are projected at a time: as many in each block, or else all."""
-    most = min(T, max(1, min(ROWS, ROWS_PER_UNIT * H) // B))
+    most = min(T, max(1, min(ROWS, ROWS_PER_UNIT * H) // max(1, B)))
     length = max(n for n in range(1, most + 1) if T % n == 0)
     return length if 4 * length > most else T
 

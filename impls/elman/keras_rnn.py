@@ -16,6 +16,7 @@ import keras
 
 Array = jax.Array
 Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], bias_ih, bias_hh [H]
+Kept = tuple[Array, Array, Array]  # kernels [I, H], [H, H] and bias [H], as the module has them
 
 framework = "jax"
 dtypes = ("float32", "float16", "bfloat16")  # its tanh makes float32 of float64
@@ -39,22 +40,33 @@ def _module(input_size: int, hidden_size: int, nonlinearity: str, dtype: str) ->
     return module
 
 
-def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Array]:
+def prepare(cell: Cell, nonlinearity: str) -> Kept:
+    """Return what the module keeps: kernels `[I, H]` and `[H, H]`, and one bias `[H]`.
+
+    Args:
+        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        nonlinearity: not needed.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    return weight_ih.T, weight_hh.T, bias_ih + bias_hh
+
+
+def layer(x: Array, h0: Array, cell: Kept, nonlinearity: str) -> tuple[Array, Array]:
     """Run one layer in one direction over a whole sequence.
 
     Args:
         x: input, `[T, B, I]`.
         h0: initial hidden state, `[B, H]`.
-        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        cell: what `prepare` returned.
         nonlinearity: "tanh" or "relu".
 
     Returns:
         The output `[T, B, H]` and h_n `[B, H]`.
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    from_x, from_h, bias = cell
     module = _module(x.shape[2], h0.shape[1], nonlinearity, x.dtype.name)
     (output, h_n), _ = module.stateless_call(
-        [weight_ih.T, weight_hh.T, bias_ih + bias_hh],
+        [from_x, from_h, bias],
         [v.value for v in module.non_trainable_variables],
         jnp.swapaxes(x, 0, 1),
         initial_state=h0,

@@ -8,6 +8,7 @@ import torch
 
 Array = torch.Tensor
 Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], bias_ih, bias_hh [H]
+Kept = tuple[Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], bias [H]
 
 framework = "torch"
 dtypes = ("float64", "float32")
@@ -27,21 +28,32 @@ _STEPS = {
 }
 
 
-def layer(x: Array, h0: Array, cell: Cell, nonlinearity: str) -> tuple[Array, Array]:
+def prepare(cell: Cell, nonlinearity: str) -> Kept:
+    """Add up the biases, since only their sum matters.
+
+    Args:
+        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        nonlinearity: not needed.
+    """
+    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    return weight_ih, weight_hh, bias_ih + bias_hh
+
+
+def layer(x: Array, h0: Array, cell: Kept, nonlinearity: str) -> tuple[Array, Array]:
     """Run one layer in one direction over a whole sequence.
 
     Args:
         x: input, `[T, B, I]`.
         h0: initial hidden state, `[B, H]`.
-        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
+        cell: what `prepare` returned.
         nonlinearity: "tanh" or "relu".
 
     Returns:
         The output `[T, B, H]` and h_n `[B, H]`.
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    weight_ih, weight_hh, bias = cell
     step = _STEPS[nonlinearity]
-    projected = torch.nn.functional.linear(x, weight_ih, bias_ih + bias_hh)
+    projected = torch.nn.functional.linear(x, weight_ih, bias)
     h, steps = h0, []
     for projected_t in projected.unbind():
         h = step(projected_t, h, weight_hh)

@@ -28,7 +28,7 @@ from rnnparity.timing.sizes import (
 )
 from rnnparity.timing.turns import Measured
 from rnnparity.verdict import judge
-from rnnparity.workers import Worker, WorkerLost
+from rnnparity.workers import Worker, WorkerLost, finish
 
 # Processes that a run repeats in, and seconds that the rounds of one job take in each.
 PROCESSES, BUDGET = 5, 0.8
@@ -71,6 +71,7 @@ def bench(
     *,
     settings: Settings,
     plan: Plan | None = None,
+    watch: machine.Watch | None = None,
     progress: Callable[[Step], None] = lambda step: None,
 ) -> None:
     """Time what passed, and add timings to the run and to its folder.
@@ -82,10 +83,11 @@ def bench(
         references: of the cases, as far as they are at hand.
         settings: threads and precision.
         plan: how much is measured.
+        watch: of the machine since before the checks, if they were made just now.
         progress: called for every job and process.
     """
     plan = plan or Plan()
-    watch = machine.Watch(settings.threads)
+    watch = watch or machine.Watch(settings.threads)
     earlier = list(records.read_timings(run.directory))
     run.timings += earlier
     done = {(one.definition, one.mode, one.device) for one in earlier}
@@ -160,7 +162,11 @@ class _Processes:
                 worker.call(self._plan.timeout, turns.warm, contestants, self._settings)
 
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(begin, self.workers))
+            try:
+                finish([pool.submit(begin, worker) for worker in self.workers])
+            except BaseException:  # Ctrl-C: the pool waits for its threads, and they for these
+                self._stack.close()
+                raise
 
     def best(self, frameworks: list[str]) -> dict[str, Any]:
         try:

@@ -82,6 +82,8 @@ def measured(T: int, B: int, I: int, H: int) -> str:
     timed = [lambda: module(x, h0), lambda: torch_loop.layer(x, h0[0], prepared, "tanh")]
     timed += [call for _, call in parts]
     with torch.no_grad():
+        for f in timed:  # what is done at a first call only would make the blocks too short
+            timeit.timeit(f, number=20)
         numbers = [max(1, int(BLOCK / (timeit.timeit(f, number=20) / 20))) for f in timed]
         samples = [
             [timeit.timeit(f, number=n) / n * 1e6 for f, n in zip(timed, numbers, strict=True)]

@@ -56,12 +56,10 @@ def _ratios(what: str) -> Iterator[list[str]]:
             ratios[name].append(one.ratio)
             cells.append("= " * noise.is_same(one, run) + _digits(one.ratio))
         yield cells
-    yield [
-        "geometric mean",
-        "",
-        "",
-        *(_digits(statistics.geometric_mean(ratios[n])) for n in names),
-    ]
+    means = (
+        _digits(statistics.geometric_mean(found)) if found else "-" for found in ratios.values()
+    )
+    yield ["geometric mean", "", "", *means]
 
 
 def _paired(what: str) -> Iterator[list[str]]:

@@ -185,18 +185,21 @@ def test_another_file_of_the_same_name_is_not_taken_for_the_one_that_passed(tmp_
     assert "another own_type" in refused.stderr
 
 
+# As in a terminal, even if the tests run in the background, where the signal is ignored.
+HEARING_CTRL_C = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('rnnparity', run_name='__main__')"
+)
+
+
 @pytest.mark.parametrize("thread", ["main", "other"])
 def test_ctrl_c_leaves_the_records_made_so_far(tmp_path, thread):
     """The kernel may hand the signal to any thread, here to the one named: all must do."""
     if thread == "other" and not Path("/proc/self/task").exists():
         pytest.skip("needs Linux, where a signal can be sent to one thread")
     broken_implementations.write(tmp_path, "hangs")
-    # As in a terminal, even if the tests run in the background, where the signal is ignored.
-    started = (
-        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "runpy.run_module('rnnparity', run_name='__main__')"
-    )
-    command = [sys.executable, "-c", started, "check", "numpy-loop", "hangs.py", "--out", "run"]
+    arguments = ("check", "numpy-loop", "hangs.py", "--out", "run")
+    command = [sys.executable, "-c", HEARING_CTRL_C, *arguments]
     with subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -222,6 +225,37 @@ def test_ctrl_c_leaves_the_records_made_so_far(tmp_path, thread):
     assert "--resume --out run" in output
     assert "Traceback" not in errors
     assert records.read_text().count("\n") >= 3
+
+
+def test_ctrl_c_is_heard_while_timing_processes_import(tmp_path):
+    """They import two at a time, in threads that would otherwise be waited for."""
+    path = broken_implementations.write(tmp_path, "own_type")
+    path.write_text(
+        "import pathlib, sys, time\n"
+        "if 'rnnparity.timing.turns' in sys.modules:\n"
+        "    pathlib.Path(__file__).with_name('importing').touch()\n"
+        "    time.sleep(1e6)\n" + path.read_text()
+    )
+    arguments = ("bench", "own_type.py", "--preset", "notebook", "--out", "run")
+    with subprocess.Popen(
+        [sys.executable, "-c", HEARING_CTRL_C, *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            waited = time.monotonic()
+            while not (tmp_path / "importing").exists():
+                assert time.monotonic() - waited < 120
+                time.sleep(0.1)
+            os.kill(process.pid, signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "--resume --out run" in output
+    assert "Traceback" not in errors
 
 
 def test_help_is_fast(tmp_path):

@@ -5,14 +5,15 @@
 Above each table stands what it is of, in a comment:
 
     ratios RUN MODE NAME ...        times as fast as the baseline, of the run in folder RUN
-    copied FILE                     as a program has written it
+    copied FILE COLUMN              as a program has written it, the one whose first column that is
     paired A / B, ... of RUN ...    times as fast A is as B, paired within rounds; 95% intervals
+    against NAME: A ... of RUN      times as fast each A is as NAME
 """
 
 import re
 import sys
 from collections.abc import Iterator
-from itertools import product
+from itertools import dropwhile, product, takewhile
 from pathlib import Path
 
 from rnnparity.records import Timing, read_timings
@@ -27,14 +28,16 @@ Timings = list[Timing]
 
 def updated(text: str) -> str:
     """Return a document with its tables made anew."""
-    made = {"ratios": _ratios, "paired": _paired, "copied": _copied}
+    made = {"ratios": _ratios, "paired": _paired, "against": _against, "copied": _copied}
 
     def renew(found: re.Match[str]) -> str:
         rows = made[found["kind"]](found["what"])
         lines = (f"| {' | '.join(row)} |\n" for row in rows)
         return found["comment"] + "".join(lines)
 
-    pattern = r"(?P<comment><!-- (?P<kind>ratios|paired|copied) (?P<what>.*?) -->\n\n)(\|.*\n)*"
+    pattern = (
+        r"(?P<comment><!-- (?P<kind>ratios|paired|against|copied) (?P<what>.*?) -->\n\n)(\|.*\n)*"
+    )
     return re.sub(pattern, renew, text)
 
 
@@ -75,10 +78,35 @@ def _paired(what: str) -> Iterator[list[str]]:
                 yield [size, mode, str(run[0].threads), *ratios]
 
 
+def _against(what: str) -> Iterator[list[str]]:
+    own, others = what.split(": ")
+    names, folder = others.split(" of ")
+    yield ["T,B,I,H", "mode", own, *names.split()]
+    yield ["---"] * (3 + len(names.split()))
+    for mode in ("forward", "gradients"):
+        run = [one for one in _read(folder) if one.mode == mode]
+        for size, here in _by_size(run):
+            if own not in here:
+                continue
+            cells = [
+                _against_own(here[name], here[own], run) if name in here else "-"
+                for name in names.split()
+            ]
+            yield [size, mode, table.seconds(here[own].median or 0), *cells]
+
+
+def _against_own(one: Timing, own: Timing, run: Timings) -> str:
+    ratio = statistics.ratio(own.seconds, one.seconds)
+    same = ratio.low <= 1 <= ratio.high or abs(ratio.value - 1) < noise.floor(own, run)
+    return "= " * same + _digits(ratio.value)
+
+
 def _copied(what: str) -> Iterator[list[str]]:
-    for line in (RESULTS / what).read_text(encoding="utf-8").splitlines():
-        if line.startswith("|"):
-            yield [cell.strip() for cell in line.strip("|").split("|")]
+    file, column = what.split()
+    lines = iter((RESULTS / file).read_text(encoding="utf-8").splitlines())
+    begun = dropwhile(lambda line: not line.startswith(f"| {column} |"), lines)
+    for line in takewhile(lambda line: line.startswith("|"), begun):
+        yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def _paired_ratio(one: Timing, other: Timing) -> str:

@@ -7,6 +7,8 @@ import pytest
 
 RESULTS = Path(__file__).parents[1] / "results"
 TABLES = runpy.run_path(str(RESULTS / "tables.py"))
+VARIANTS = runpy.run_path(str(RESULTS / "variants.py"))
+KINDS = tuple(f"<!-- {kind} " for kind in ("ratios", "paired", "against", "copied"))
 
 
 @pytest.mark.parametrize("document", TABLES["DOCUMENTS"], ids=lambda path: path.name)
@@ -24,9 +26,23 @@ def test_a_figure_that_no_run_measured_is_noticed():
 
 
 @pytest.mark.parametrize("document", TABLES["DOCUMENTS"], ids=lambda path: path.name)
-def test_a_table_of_times_names_its_run(document):
+def test_a_table_of_figures_names_its_run(document):
     """One whose comment is missing or misspelt would be nobody's."""
     lines = document.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
-        if line.startswith("| T,B,I,H |"):
-            assert lines[number - 2].startswith(("<!-- ratios ", "<!-- paired ", "<!-- copied "))
+        if line.startswith(("| T,B,I,H |", "| rule |")):
+            assert lines[number - 2].startswith(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "variant"),
+    [(name, variant) for name, variants in VARIANTS["VARIANTS"].items() for variant in variants],
+)
+def test_variants_are_of_the_implementations_as_they_are(implementation, variant):
+    compile(VARIANTS["source"](implementation, variant), variant, "exec")
+
+
+def test_a_variant_of_what_is_no_more_is_noticed(monkeypatch):
+    monkeypatch.setitem(VARIANTS["VARIANTS"]["numpy_loop"], "old", {"np.loop_of_old": ""})
+    with pytest.raises(ValueError, match=r"numpy_loop\.py does not have 'np.loop_of_old'"):
+        VARIANTS["source"]("numpy_loop", "old")

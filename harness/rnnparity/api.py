@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 from rnnparity import inputs, onnx_format, presets, registry, weights, workers
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
+from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.dtypes import NAMES
 from rnnparity.errors import UsageError
 from rnnparity.reference import Reference
-from rnnparity.runs import TIMEOUT, Event, Progress, Run, new_directory
+from rnnparity.runs import Event, Progress, Run, new_directory
 from rnnparity.runs import check as run_check
 from rnnparity.settings import Settings
 from rnnparity.timing import sizes
-from rnnparity.timing.bench import BUDGET, PROCESSES, Plan, Step
+from rnnparity.timing.bench import Plan, Step
 from rnnparity.timing.bench import bench as run_bench
 from rnnparity.timing.machine import Watch
 

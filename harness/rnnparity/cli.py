@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rnnparity.defaults import BUDGET, PROCESSES, THRESHOLD, TIMEOUT
 from rnnparity.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def check(
     batch_first: BatchFirst = False,
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
-    timeout: Timeout = 120.0,
+    timeout: Timeout = TIMEOUT,
     out: Out = None,
     json: Json = False,
     resume: Resume = False,
@@ -158,11 +159,11 @@ def bench(
     dtype: Dtype = None,
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
-    processes: Annotated[int, typer.Option(help="Processes that repeat each timing.")] = 5,
+    processes: Annotated[int, typer.Option(help="Processes that repeat each timing.")] = PROCESSES,
     budget: Annotated[
         float, typer.Option(help="Seconds per timing and process, where calls are short.")
-    ] = 0.8,
-    timeout: Timeout = 120.0,
+    ] = BUDGET,
+    timeout: Timeout = TIMEOUT,
     out: Out = None,
     json: Json = False,
     resume: Resume = False,
@@ -196,7 +197,7 @@ def run(
     dtype: Dtype = None,
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
-    timeout: Timeout = 120.0,
+    timeout: Timeout = TIMEOUT,
     out: Out = None,
     json: Json = False,
     resume: Resume = False,
@@ -245,7 +246,7 @@ def compare(
     after: Annotated[Path, typer.Argument(metavar="B", help="Folder of the later run.")],
     threshold: Annotated[
         float, typer.Option(help="Smallest change that counts, as a share: 0.05 is 5%.")
-    ] = 0.05,
+    ] = THRESHOLD,
 ) -> None:
     """Compare the timings of two runs. Exit code 1 if something became slower."""
     from rnnparity import records

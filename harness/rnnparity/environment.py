@@ -26,7 +26,7 @@ def environment(settings: Settings) -> dict[str, Any]:
         "rnnparity": version("rnnparity"),
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(_without_folders(argument) for argument in sys.argv),
+        "command": " ".join([_program(), *map(_without_folders, sys.argv[1:])]),
         "python": platform.python_version(),
         "os": platform.platform(),
         "machine": platform.machine(),
@@ -61,6 +61,12 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _program() -> str:
+    program = Path(sys.argv[0])
+    as_module = program == Path(__file__).with_name("__main__.py")
+    return "rnnparity" if as_module else program.name
 
 
 def _without_folders(argument: str) -> str:

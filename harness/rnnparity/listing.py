@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnparity import registry, workers
+from rnnparity.defaults import TIMEOUT
 from rnnparity.presets import PRESETS, preset
 from rnnparity.problems import REGIMES
-from rnnparity.runs import TIMEOUT
 from rnnparity.settings import Settings
 from rnnparity.workers import Description, Worker, WorkerLost
 

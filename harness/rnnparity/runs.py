@@ -18,6 +18,7 @@ import msgspec
 
 from rnnparity import records
 from rnnparity.cases import Case, full_id
+from rnnparity.defaults import TIMEOUT
 from rnnparity.diagnosis import explain_failure
 from rnnparity.environment import environment, usable_cores
 from rnnparity.errors import UsageError
@@ -29,9 +30,6 @@ from rnnparity.registry import BASELINE, Spec, registered
 from rnnparity.settings import Settings
 from rnnparity.verdict import Judgement, judge
 from rnnparity.workers import Description, finish
-
-# Seconds: an import, or one case with its compilation, on a slow and busy machine.
-TIMEOUT = 120.0
 
 Progress = Callable[["Event"], None]
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import registry
+from rnnparity import registry, workers
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.diagnosis import OBSERVABLE, diagnose, effect
@@ -153,16 +153,11 @@ def selftest(
             spec.name: Examination(spec, settings, Path(folder) / f"{spec.name}.log", timeout)
             for spec in registry.resolve_all([])
         }
-        try:
-            with ThreadPoolExecutor(len(examinations)) as pool:
-                descriptions = pool.map(lambda e: e.describe(), examinations.values())
-                here = {
-                    name: examination
-                    for (name, examination), description in zip(
-                        examinations.items(), descriptions, strict=True
-                    )
-                    if not description.verdict
-                }
+        with ThreadPoolExecutor(len(examinations)) as pool:
+            try:
+                described = {n: pool.submit(e.describe) for n, e in examinations.items()}
+                workers.finish(described.values())
+                here = {n: examinations[n] for n, d in described.items() if not d.result().verdict}
                 for group in draw_shapes(seed, shapes):
                     for case in group:
                         _check_right(case, here, pool, found)
@@ -172,9 +167,9 @@ def selftest(
                     baseline = None if torch_rnn is None else torch_rnn.outcome(case, "cpu")
                     _check_wrong(case, baseline, found)
                     progress("sensitivity")
-        finally:
-            for examination in examinations.values():
-                examination.stop()
+            finally:
+                for examination in examinations.values():
+                    examination.stop()
     return found
 
 
@@ -183,6 +178,7 @@ def _check_right(
 ) -> None:
     futures = {name: pool.submit(e.outcome, case, "cpu") for name, e in here.items()}
     against = reference(case)
+    workers.finish(futures.values())
     outcomes = {name: future.result() for name, future in futures.items()}
     baseline = outcomes.get(registry.BASELINE)
     for name, outcome in outcomes.items():

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
@@ -143,7 +143,7 @@ def _awaited(future: "Future[R]", timeout: float) -> R:
     return future.result()
 
 
-def finish(futures: "Sequence[Future[Any]]") -> None:
+def finish(futures: "Iterable[Future[Any]]") -> None:
     """Wait for all of them, or for the first that raises, and raise what it does."""
     running = set(futures)
     while running:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnparity import records
+from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.environment import usable_cores
 from rnnparity.execution import Outcome
 from rnnparity.records import Timing
@@ -29,9 +30,6 @@ from rnnparity.timing.sizes import (
 from rnnparity.timing.turns import Measured
 from rnnparity.verdict import judge
 from rnnparity.workers import Worker, WorkerLost, finish
-
-# Processes that a run repeats in, and seconds that the rounds of one job take in each.
-PROCESSES, BUDGET = 5, 0.8
 
 # The share of a job's budget for each shorter sequence, and the lengths, as shares of T.
 STEPS_BUDGET, STEPS, STEPS_FROM = 0.3, (0.25, 0.5), 8
@@ -60,7 +58,7 @@ class Plan:
 
     processes: int = PROCESSES
     budget: float = BUDGET
-    timeout: float = 120.0
+    timeout: float = TIMEOUT
 
 
 def bench(

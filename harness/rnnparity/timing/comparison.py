@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from rnnparity.defaults import THRESHOLD
 from rnnparity.errors import UsageError
 from rnnparity.records import Timing
 from rnnparity.timing import noise
 from rnnparity.timing.contestants import IMPLEMENTATION
 
-# A change is told if it is larger than the threshold and would come by chance less often than this.
-THRESHOLD, CHANCE = 0.05, 0.05
+# A change is told if chance would make it less often than this, and it is large enough.
+CHANCE = 0.05
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ import numpy as np
 
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
+from rnnparity.defaults import PROCESSES, TIMEOUT
 from rnnparity.registry import resolve
-from rnnparity.runs import TIMEOUT
 from rnnparity.settings import Settings
 from rnnparity.timing import statistics, turns
-from rnnparity.timing.bench import PROCESSES
 from rnnparity.timing.contestants import Contestant
 from rnnparity.timing.sizes import FORWARD, Job
 from rnnparity.timing.statistics import Ratio

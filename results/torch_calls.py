@@ -1,6 +1,6 @@
 """What bounds torch-loop at the streaming sizes: its calls into PyTorch by themselves.
 
-    python results/reference-bounds/torch_calls.py > results/reference-bounds/torch_calls.md
+    python results/torch_calls.py > results/reference-bounds/torch_calls.md
 
 Every call that the loop makes is repeated alone, on the arrays that it is made on, in a loop of its
 own over the steps where there is one per step. What `torch.nn.RNN` takes, divided by the sum of the

@@ -1,0 +1,10 @@
+"""What a user need not say: the same for the command line, Python and pytest."""
+
+# Seconds that an import, or one case with its compilation, may take on a slow and busy machine.
+TIMEOUT = 120.0
+
+# Processes that a timing run repeats in, and seconds that the rounds of one job take in each.
+PROCESSES, BUDGET = 5, 0.8
+
+# The smallest change between two runs that counts, as a share.
+THRESHOLD = 0.05

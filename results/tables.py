@@ -8,15 +8,21 @@ Above each table stands what it is of, in a comment:
     copied FILE COLUMN              as a program has written it, the one whose first column that is
     paired A / B, ... of RUN ...    times as fast A is as B, paired within rounds; 95% intervals
     against NAME: A ... of RUN      times as fast each A is as NAME
+    shown RUN                       what the command line shows, to where gradients are timed
 """
 
+import io
 import re
 import sys
 from collections.abc import Iterator
 from itertools import dropwhile, product, takewhile
 from pathlib import Path
 
-from rnnparity.records import Timing, read_timings
+from rich.console import Console
+
+from rnnparity import terminal
+from rnnparity.records import Timing, read, read_timings
+from rnnparity.runs import Run
 from rnnparity.timing import noise, statistics, table
 from rnnparity.timing.contestants import AGAIN
 
@@ -28,17 +34,18 @@ Timings = list[Timing]
 
 def updated(text: str) -> str:
     """Return a document with its tables made anew."""
-    made = {"ratios": _ratios, "paired": _paired, "against": _against, "copied": _copied}
 
     def renew(found: re.Match[str]) -> str:
-        rows = made[found["kind"]](found["what"])
-        lines = (f"| {' | '.join(row)} |\n" for row in rows)
-        return found["comment"] + "".join(lines)
+        kind, what = found["kind"], found["what"]
+        lines = _shown(what) if kind == SHOWN else map(_row, ROWS[kind](what))
+        return found["comment"] + "".join(f"{line}\n" for line in lines)
 
-    pattern = (
-        r"(?P<comment><!-- (?P<kind>ratios|paired|against|copied) (?P<what>.*?) -->\n\n)(\|.*\n)*"
-    )
-    return re.sub(pattern, renew, text)
+    comment = rf"(?P<comment><!-- (?P<kind>{'|'.join(KINDS)}) (?P<what>.*?) -->\n\n)"
+    return re.sub(comment + r"(```\n(?s:.*?)\n```\n|(\|.*\n)*)", renew, text)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _ratios(what: str) -> Iterator[list[str]]:
@@ -127,6 +134,22 @@ def _by_size(run: Timings) -> Iterator[tuple[str, dict[str, Timing]]]:
 def _digits(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}"
 
+
+def _shown(folder: str) -> Iterator[str]:
+    found = RESULTS / folder
+    run = Run(found, {}, list(read(found)), list(read_timings(found)))
+    console = Console(file=io.StringIO(), width=80)
+    with console.capture() as capture:
+        terminal.show(run, console)
+    lines = filter(str.strip, capture.get().splitlines())
+    yield "```"
+    yield from map(str.rstrip, takewhile(lambda line: ", gradients, " not in line, lines))
+    yield "```"
+
+
+SHOWN = "shown"
+ROWS = {"ratios": _ratios, "paired": _paired, "against": _against, "copied": _copied}
+KINDS = (*ROWS, SHOWN)
 
 if __name__ == "__main__":
     for document in DOCUMENTS:

@@ -49,21 +49,31 @@ VARIANTS: dict[str, dict[str, dict[str, str]]] = {
         "numpy_iterated": {"in list(output):": "in output:"},
     },
     "jax_scan": {
-        "jax_in_place": {"IN_PLACE_UP_TO = 6 * 2**20": "IN_PLACE_UP_TO = 2**60"},
-        "jax_blocks": {"IN_PLACE_UP_TO = 6 * 2**20": "IN_PLACE_UP_TO = 0"},
-        "jax_small_blocks": {
-            "IN_PLACE_UP_TO = 6 * 2**20": "IN_PLACE_UP_TO = 0",
-            "ROWS, ROWS_PER_UNIT = 2**10, 4": "ROWS, ROWS_PER_UNIT = 2**8, 4",
+        "jax_all_at_once": {"ROWS, ROWS_PER_UNIT = 2**10, 4": "ROWS, ROWS_PER_UNIT = 2**60, 2**60"},
+        "jax_in_place": {
+            "if in_step else input_t": "if in_step else output[t]",
+            "(times, inputs if in_step else inputs @ from_x)": "(times, inputs)",
+            "length = T if in_step else _block_length(T, B, H)": "length = T",
+            "(h0, jnp.zeros((T, B, H), x.dtype))": (
+                "(h0, jnp.zeros((T, B, H), x.dtype) if in_step else x @ from_x)"
+            ),
         },
+        "jax_small_blocks": {"ROWS, ROWS_PER_UNIT = 2**10, 4": "ROWS, ROWS_PER_UNIT = 2**8, 4"},
         "jax_each_step": {"IN_STEP_UP_TO = 2**9": "IN_STEP_UP_TO = 2**60"},
         "jax_never_in_step": {"IN_STEP_UP_TO = 2**9": "IN_STEP_UP_TO = 0"},
-        "jax_bias_before": {
-            "project(output, t, input_t) + bias + h @ from_h": (
-                "project(output, t, input_t) + h @ from_h"
+        "jax_stacked": {
+            "return (h, jax.lax.dynamic_update_index_in_dim(output, h, t, axis=0)), None": (
+                "return (h, output), h"
             ),
-            "x_t: x_t @ from_x": "x_t: x_t @ from_x + bias",
-            "state = h0, x @ from_x": "state = h0, x @ from_x + bias",
-            "projected = inputs @ from_x": "projected = inputs @ from_x + bias",
+            "(h, output), _ = jax.lax.scan(block, (h0, jnp.zeros((T, B, H), x.dtype)), blocks)": (
+                "(h, _), stacked = jax.lax.scan(block, (h0, ()), blocks)"
+            ),
+            "return output, h\n": "return stacked.reshape(T, B, H), h\n",
+        },
+        "jax_bias_before": {
+            "projected_t + bias + h @ from_h": "projected_t + h @ from_h",
+            "input_t @ from_x if": "input_t @ from_x + bias if",
+            "inputs @ from_x)": "inputs @ from_x + bias)",
         },
         "jax_not_unrolled": {"return 2 if B * H * H >= UNROLL_FROM else 1": "return 1"},
         "jax_unrolled": {"return 2 if B * H * H >= UNROLL_FROM else 1": "return 4"},
@@ -121,7 +131,8 @@ def main(out: Path) -> int:
             for variant in variants:
                 names.append(f"{variant}.py")
                 Path(folder, names[-1]).write_text(source(implementation, variant), "utf-8")
-        command = [sys.executable, "-m", "rnnparity", "bench", *names, "--out", "run"]
+        command = [sys.executable, "-m", "rnnparity", "bench", *names, "--processes", "3"]
+        command += ["--out", "run"]
         code = subprocess.run(command, cwd=folder, check=False).returncode
         shutil.copytree(Path(folder, "run"), out, dirs_exist_ok=True)
     return code

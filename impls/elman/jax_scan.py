@@ -33,13 +33,9 @@ dtypes = ("float64", "float32", "float16", "bfloat16")
 # place, and nothing need be written and read again.
 IN_STEP_UP_TO = 2**9
 
-# Bytes of output up to which the input products of all steps are made at once, in the memory of the
-# output: each is read where its step's state is then written.
-IN_PLACE_UP_TO = 6 * 2**20
-
-# Beyond that, rows of the input products that are made at a time: at most so many, and so many per
-# hidden unit. More would be out of the cache when they are read; with fewer, weights are read again
-# too often.
+# Rows of the input products that are made at a time: at most so many, and so many per hidden unit.
+# More would be out of the cache when they are read, and their memory is new with every call; with
+# fewer, weights are read again too often.
 ROWS, ROWS_PER_UNIT = 2**10, 4
 
 # Multiply-adds of a recurrent product from which two steps per iteration are faster.
@@ -78,33 +74,23 @@ def _layer(nonlinearity: str, x: Array, h0: Array, cell: Prepared) -> tuple[Arra
     from_x, from_h, bias = cell
     activate = {"tanh": jnp.tanh, "relu": jax.nn.relu}[nonlinearity]
     (T, B, I), H = x.shape, h0.shape[1]
+    in_step = I * H <= IN_STEP_UP_TO
 
-    def run(carried: tuple[Array, Array], times: Array, inputs: Any, project: Any) -> Any:
-        def step(carried: tuple[Array, Array], now: tuple[Array, Any]) -> tuple[Any, None]:
-            (h, output), (t, input_t) = carried, now
-            # The bias is added here, where it costs nothing, and not in a pass over all steps.
-            h = activate(project(output, t, input_t) + bias + h @ from_h)
-            return (h, jax.lax.dynamic_update_index_in_dim(output, h, t, axis=0)), None
+    def step(carried: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[Any, None]:
+        (h, output), (t, input_t) = carried, now
+        projected_t = input_t @ from_x if in_step else input_t
+        # The bias is added here, where it costs nothing, and not in a pass over all steps.
+        h = activate(projected_t + bias + h @ from_h)
+        return (h, jax.lax.dynamic_update_index_in_dim(output, h, t, axis=0)), None
 
-        return jax.lax.scan(step, carried, (times, inputs), unroll=_unrolled(B, H))[0]
+    def block(carried: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[Any, None]:
+        times, inputs = now
+        steps = (times, inputs if in_step else inputs @ from_x)
+        return jax.lax.scan(step, carried, steps, unroll=_unrolled(B, H))
 
-    in_place = T * B * H * x.dtype.itemsize <= IN_PLACE_UP_TO
-    times, length = jnp.arange(T), T if in_place else _block_length(T, B, H)
-    if I * H <= IN_STEP_UP_TO:
-        state = h0, jnp.zeros((T, B, H), x.dtype)
-        h, output = run(state, times, x, lambda output, t, x_t: x_t @ from_x)
-    elif length == T:
-        state = h0, x @ from_x
-        h, output = run(state, times, None, lambda output, t, _: output[t])
-    else:
-
-        def block(carried: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[Any, None]:
-            times, inputs = now
-            projected = inputs @ from_x
-            return run(carried, times, projected, lambda output, t, projected_t: projected_t), None
-
-        blocks = times.reshape(-1, length), x.reshape(-1, length, B, I)
-        (h, output), _ = jax.lax.scan(block, (h0, jnp.zeros((T, B, H), x.dtype)), blocks)
+    length = T if in_step else _block_length(T, B, H)
+    blocks = (jnp.arange(T).reshape(T // length, length), x.reshape(T // length, length, B, I))
+    (h, output), _ = jax.lax.scan(block, (h0, jnp.zeros((T, B, H), x.dtype)), blocks)
     return output, h
 
 

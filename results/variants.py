@@ -36,6 +36,9 @@ def layer(x, h0, cell, nonlinearity):
     return _scripted(x, h0, cell.weight_ih, cell.weight_hh, cell.bias)
 """
 
+# Files of the run that are kept.
+KEPT = ("environment.json", "records.jsonl", "timings.jsonl", "report.md")
+
 # Per implementation, by the variant's name: what takes the place of what.
 VARIANTS: dict[str, dict[str, dict[str, str]]] = {
     "numpy_loop": {
@@ -134,7 +137,9 @@ def main(out: Path) -> int:
         command = [sys.executable, "-m", "rnnparity", "bench", *names, "--processes", "3"]
         command += ["--out", "run"]
         code = subprocess.run(command, cwd=folder, check=False).returncode
-        shutil.copytree(Path(folder, "run"), out, dirs_exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            shutil.copy(Path(folder, "run", name), out)
     return code
 
 

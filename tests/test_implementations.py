@@ -61,6 +61,31 @@ def test_torch_loop_says_that_it_is_differentiated_once():
         torch.autograd.grad(output.sum(), x, create_graph=True)
 
 
+@pytest.mark.parametrize(
+    ("I", "H", "from_x", "from_h"), [(2, 396, 1, 0.17), (1024, 256, 0.02, 0.9)]
+)
+def test_torch_loop_adds_many_small_terms_before_few_large_ones(I, H, from_x, from_h):
+    """Its step is one product of both, whose other order is nine and four times as far off as torch."""
+    torch = pytest.importorskip("torch")
+    from elman import torch_loop
+
+    T, B = 20, 32
+    torch.manual_seed(0)
+    module = torch.nn.RNN(I, H)
+    with torch.no_grad():
+        module.weight_ih_l0.uniform_(-1, 1).mul_(from_x * (3 / I) ** 0.5)
+        module.weight_hh_l0.uniform_(-1, 1).mul_(from_h * (3 / H) ** 0.5)
+        module.bias_ih_l0.uniform_(-1, 1)
+    x, h0 = torch.randn(T, B, I), torch.randn(1, B, H)
+    cell = [parameter.detach().clone() for parameter in module.parameters()]
+    with torch.no_grad():
+        ours, _ = torch_loop.layer(x, h0[0], torch_loop.prepare(cell, "tanh"), "tanh")
+        theirs, _ = module(x, h0)
+        truth, _ = module.double()(x.double(), h0.double())
+    ratio = (ours - truth).abs().max() / (theirs - truth).abs().max()
+    assert ratio < 2.5
+
+
 JAX_WAYS = {
     "product in step": (10, 1, 4, 4),
     "one product": (6, 3, 32, 32),

@@ -46,6 +46,7 @@ class Prepared:
         self.weight_ih, self.weight_hh, bias_ih, bias_hh = cell
         self.from_x, self.from_h = self.weight_ih.T, self.weight_hh.T
         self.bias = bias_ih + bias_hh
+        self.state_first = self.weight_hh.shape[1] >= self.weight_ih.shape[1]
         self.recorded = any(a.requires_grad for a in cell)
 
     @cached_property
@@ -55,8 +56,13 @@ class Prepared:
 
     @cached_property
     def joined(self) -> Array:
-        """Both weights side by side: what x_t and h_{t-1} side by side are multiplied by."""
-        return _packed(torch.cat((self.weight_ih, self.weight_hh), 1))
+        """Both weights side by side: what h_{t-1} and x_t side by side are multiplied by.
+
+        The longer comes first: oneDNN adds up from left to right, and many small terms added to the
+        sum of a few large ones would each be rounded at its size.
+        """
+        weights = self.weight_hh, self.weight_ih
+        return _packed(torch.cat(weights if self.state_first else weights[::-1], 1))
 
 
 def prepare(cell: Cell, nonlinearity: str) -> Prepared:
@@ -104,9 +110,10 @@ def _recur(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Arra
     if large and I <= INPUTS_PER_ROW * B:
         steps, cat = [], torch.cat
         with torch.inference_mode():
-            joined, bias = cell.joined, cell.bias
+            joined, bias, state_first = cell.joined, cell.bias, cell.state_first
             for x_t in x.unbind():
-                h = _linear(cat((x_t, h), 1), joined, bias, nonlinearity)
+                both = (h, x_t) if state_first else (x_t, h)
+                h = _linear(cat(both, 1), joined, bias, nonlinearity)
                 steps.append(h)
         return torch.stack(steps), h.clone()
     if T == 1 and not large:  # as in streaming

@@ -65,7 +65,7 @@ def test_torch_loop_says_that_it_is_differentiated_once():
     ("I", "H", "from_x", "from_h"), [(2, 396, 1, 0.17), (1024, 256, 0.02, 0.9)]
 )
 def test_torch_loop_adds_many_small_terms_before_few_large_ones(I, H, from_x, from_h):
-    """Its step is one product of both, whose other order is nine and four times as far off as torch."""
+    """Its step is one product; the other order is nine and four times as far off as torch."""
     torch = pytest.importorskip("torch")
     from elman import torch_loop
 

@@ -281,3 +281,32 @@ def test_errors_that_are_alike_are_expected_to_add_up(name, regime):
     judgement = evaluate(name, "cpu", case)
     assert judgement.verdict == "pass", judgement.reason
     assert max(quantity.z for quantity in judgement.quantities.values()) < LIMIT / 2
+
+
+def _side_by_side(x, h, weight_ih, weight_hh, bias):
+    return np.concatenate((x, h), 1) @ np.concatenate((weight_ih, weight_hh), 1).T + bias
+
+
+def _term_by_term(x, h, weight_ih, weight_hh, bias):
+    a = np.broadcast_to(bias, h.shape).copy()
+    for value, weight in ((x, weight_ih), (h, weight_hh)):
+        for k in range(value.shape[1]):
+            a += value[:, k, None] * weight[:, k]
+    return a
+
+
+@pytest.mark.parametrize("step", [_side_by_side, _term_by_term])
+@pytest.mark.parametrize(("B", "H", "seed"), [(8, 512, 0), (8, 512, 1), (4, 1024, 0)])
+def test_both_products_may_be_one_sum(step, B, H, seed):
+    """Many terms of the state are then added to what few inputs made, and rounded at its size."""
+    config = RNNConfig(input_size=2, hidden_size=H)
+    case = Case(config=config, T=30, B=B, regime="constant", seed=seed)
+    against = reference_of(case)
+    problem = against.problem
+    weight_ih, weight_hh, *biases = problem.weights.values()
+    h, output = problem.h0[0], []
+    for x in problem.x:
+        h = np.tanh(step(x, h, weight_ih, weight_hh, biases[0] + biases[1]))
+        output.append(h)
+    judgement = judge(case, Outcome({"output": np.stack(output), "h_n": h[None]}), against)
+    assert judgement.verdict == "pass", judgement.reason

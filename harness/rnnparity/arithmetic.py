@@ -73,20 +73,25 @@ class Arithmetic:
         """Return values in the dtype."""
         return values.astype(numpy_dtype(self.dtype))
 
-    def sequential(self, a: Array, b: Array) -> Array:
-        """Return `a @ b` as a loop over its terms makes it, every operation rounded.
+    def sequential(self, a: Array, b: Array, start: Array | None = None) -> Array:
+        """Return `a @ b`, or `start + a @ b`, as a loop over its terms makes it, all rounded.
 
         The 16-bit types are accumulated in float32 and rounded at the end, as libraries do.
 
         Args:
             a: `[N, n]`, in the dtype.
             b: `[n, m]`, in the dtype.
+            start: what is accumulated onto, `[N, m]`, in the dtype; zeros if None.
         """
+        if start is None:
+            start = np.zeros((a.shape[0], b.shape[1]), a.dtype)
         if self.dtype in ("bfloat16", "float16"):
-            return self.round(a.astype(np.float32) @ b.astype(np.float32))
+            return self.round(
+                start.astype(np.float32) + a.astype(np.float32) @ b.astype(np.float32)
+            )
         if self.tf32:
             a, b = _cut(a), _cut(b)
-        total = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+        total = start.copy()
         rows = max(1, 2**16 // max(1, b.shape[1]))  # a block that stays in the cache
         for first in range(0, len(a), rows):
             block, into = a[first : first + rows].T.copy(), total[first : first + rows]

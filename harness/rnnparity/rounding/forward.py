@@ -25,10 +25,10 @@ def layer(dx: Array, dh0: Array, replicas: Replicas, nonlinearity: str) -> tuple
     weight_ih, weight_hh, _, _ = trace.cell
     a, deviation_a = pre_activation(trace, arithmetic)
     made_a = _made_forward(trace, arithmetic)
-    deviation_a = np.hypot(deviation_a, made_a)
-    noise_a, sign = replicas.noise(a), replicas.signs.draw((REPLICAS, 1, 1))
+    deviation_a = np.sqrt(deviation_a**2 + sum(made**2 for made in made_a))
+    noise_a, signs = replicas.noise(a), [replicas.signs.draw((REPLICAS, 1, 1)) for _ in made_a]
     to_input, to_hidden = replicas.cast(weight_ih.T, weight_hh.T)
-    a, deviation_a, made_a = replicas.cast(a, deviation_a, made_a)
+    a, deviation_a, *made_a = replicas.cast(a, deviation_a, *made_a)
 
     d = dh0
     output = np.empty((T, REPLICAS * B, H), replicas.dtype)
@@ -50,7 +50,8 @@ def layer(dx: Array, dh0: Array, replicas: Replicas, nonlinearity: str) -> tuple
             d += dx[t] @ to_input
         da = d.reshape(REPLICAS, B, H)
         da += noise_a.at(t, deviation_a[t])
-        da += sign * made_a[t]
+        for sign, made in zip(signs, made_a, strict=True):
+            da += sign * made[t]
         if nonlinearity == "tanh":
             da = _tanh_difference(a[t], h[t], slope[t], da)
             da += noise_h.at(t, error[t])
@@ -82,13 +83,13 @@ def pre_activation(
     if h_before is None:
         h_before = np.concatenate((trace.h0[None], trace.output[:-1]))
     bias = bias_ih + bias_hh
-    # An implementation may accumulate onto one bias, onto both, or onto all that came before.
+    # An implementation may accumulate onto one bias, onto both, or onto what came before with or
+    # without them.
     from_x, error_x = arithmetic.dot(
         trace.x, weight_ih.T, np.maximum(np.abs(bias_ih), np.abs(bias))
     )
-    from_h, error_h = arithmetic.dot(
-        h_before, weight_hh.T, np.maximum(np.abs(bias_hh), np.abs(from_x + bias))
-    )
+    before = np.maximum(np.abs(from_x), np.abs(from_x + bias))
+    from_h, error_h = arithmetic.dot(h_before, weight_hh.T, np.maximum(np.abs(bias_hh), before))
     a = from_x + from_h + bias
     added = arithmetic.rounded(bias_ih, bias_hh, bias, from_x + bias, from_h, a)
     return a, np.sqrt(error_x + error_h + added)
@@ -117,8 +118,11 @@ def one_step(trace: Trace, h_before: Array, dtype: str, nonlinearity: str) -> tu
     return h, np.sqrt(moved**2 + arithmetic.rounded(arithmetic.tanh_error * np.sqrt(3) * h))
 
 
-def _made_forward(trace: Trace, arithmetic: Arithmetic) -> Array:
-    """The errors that one right computation of the pre-activations really makes, `[T, B, H]`.
+def _made_forward(trace: Trace, arithmetic: Arithmetic) -> list[Array]:
+    """The errors that two right computations of the pre-activations really make, `[T, B, H]` each.
+
+    One adds up the recurrent product by itself, the other onto the input's, as a product of both
+    side by side does.
 
     Signed, and the same for the same numbers: where terms, units or steps are alike, their errors
     are alike, too, and add up as random ones do not.
@@ -131,11 +135,12 @@ def _made_forward(trace: Trace, arithmetic: Arithmetic) -> Array:
     def flat(array: Array) -> Array:
         return array.reshape(-1, array.shape[-1])
 
-    from_x = arithmetic.sequential(flat(x), weight_ih.T)
-    from_h = arithmetic.sequential(flat(h_before), weight_hh.T)
-    made = ((from_x + (bias_ih + bias_hh)) + from_h).reshape(shape)
+    from_x, bias = arithmetic.sequential(flat(x), weight_ih.T), bias_ih + bias_hh
+    alone = (from_x + bias) + arithmetic.sequential(flat(h_before), weight_hh.T)
+    onto = arithmetic.sequential(flat(h_before), weight_hh.T, from_x) + bias
     x, h, w, r, b, c = arithmetic.higher(x, h_before, weight_ih, weight_hh, bias_ih, bias_hh)
-    return np.asarray(made - (x @ w.T + h @ r.T + (b + c)), np.float64)
+    true = x @ w.T + h @ r.T + (b + c)
+    return [np.asarray(made.reshape(shape) - true, np.float64) for made in (alone, onto)]
 
 
 def _tanh_difference(a: Array, h: Array, slope: Array, d: Array) -> Array:

@@ -283,30 +283,45 @@ def test_errors_that_are_alike_are_expected_to_add_up(name, regime):
     assert max(quantity.z for quantity in judgement.quantities.values()) < LIMIT / 2
 
 
-def _side_by_side(x, h, weight_ih, weight_hh, bias):
-    return np.concatenate((x, h), 1) @ np.concatenate((weight_ih, weight_hh), 1).T + bias
+def _side_by_side(*pairs):
+    """Return the sum of the products as one product."""
+    values, weights = zip(*pairs, strict=True)
+    return np.concatenate(values, 1) @ np.concatenate(weights, 1).T
 
 
-def _term_by_term(x, h, weight_ih, weight_hh, bias):
-    a = np.broadcast_to(bias, h.shape).copy()
-    for value, weight in ((x, weight_ih), (h, weight_hh)):
+def _term_by_term(*pairs):
+    """Return the sum of the products, added up term by term."""
+    a = np.zeros((len(pairs[0][0]), len(pairs[0][1])), pairs[0][0].dtype)
+    for value, weight in pairs:
         for k in range(value.shape[1]):
             a += value[:, k, None] * weight[:, k]
     return a
 
 
-@pytest.mark.parametrize("step", [_side_by_side, _term_by_term])
-@pytest.mark.parametrize(("B", "H", "seed"), [(8, 512, 0), (8, 512, 1), (4, 1024, 0)])
-def test_both_products_may_be_one_sum(step, B, H, seed):
-    """Many terms of the state are then added to what few inputs made, and rounded at its size."""
-    config = RNNConfig(input_size=2, hidden_size=H)
-    case = Case(config=config, T=30, B=B, regime="constant", seed=seed)
+@pytest.mark.parametrize("together", [_side_by_side, _term_by_term])
+@pytest.mark.parametrize("state_first", [False, True])
+@pytest.mark.parametrize(
+    ("I", "H", "regime", "seed"),
+    [
+        (2, 512, "constant", 0),
+        (2, 512, "positive", 3),
+        (2, 512, "saturated", 3),
+        (2, 1024, "positive", 2),
+        (1024, 64, "identity", 0),
+    ],
+)
+def test_both_products_may_be_one_sum(together, state_first, I, H, regime, seed):
+    """Many small terms then meet a few large ones, and are rounded at their size."""
+    config = RNNConfig(input_size=I, hidden_size=H)
+    case = Case(config=config, T=60, B=4, regime=regime, seed=seed)
     against = reference_of(case)
     problem = against.problem
     weight_ih, weight_hh, *biases = problem.weights.values()
     h, output = problem.h0[0], []
     for x in problem.x:
-        h = np.tanh(step(x, h, weight_ih, weight_hh, biases[0] + biases[1]))
+        pairs = [(x, weight_ih), (h, weight_hh)]
+        h = np.tanh(together(*(pairs[::-1] if state_first else pairs)) + (biases[0] + biases[1]))
         output.append(h)
     judgement = judge(case, Outcome({"output": np.stack(output), "h_n": h[None]}), against)
     assert judgement.verdict == "pass", judgement.reason
+    assert max(quantity.z for quantity in judgement.quantities.values()) < LIMIT / 2

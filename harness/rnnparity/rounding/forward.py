@@ -84,15 +84,16 @@ def pre_activation(
         h_before = np.concatenate((trace.h0[None], trace.output[:-1]))
     bias = bias_ih + bias_hh
     # An implementation may accumulate onto one bias, onto both, or onto what came before with or
-    # without them.
-    from_x, error_x = arithmetic.dot(
-        trace.x, weight_ih.T, np.maximum(np.abs(bias_ih), np.abs(bias))
-    )
+    # without them, or make one sum of both products, in any order.
+    onto = np.maximum(np.abs(bias_ih), np.abs(bias))
+    from_x, error_x = arithmetic.dot(trace.x, weight_ih.T, onto)
     before = np.maximum(np.abs(from_x), np.abs(from_x + bias))
     from_h, error_h = arithmetic.dot(h_before, weight_hh.T, np.maximum(np.abs(bias_hh), before))
+    both, together = np.concatenate((trace.x, h_before), 2), np.hstack((weight_ih, weight_hh))
+    _, error_both = arithmetic.dot(both, together.T, onto)
     a = from_x + from_h + bias
     added = arithmetic.rounded(bias_ih, bias_hh, bias, from_x + bias, from_h, a)
-    return a, np.sqrt(error_x + error_h + added)
+    return a, np.sqrt(np.maximum(error_x + error_h, error_both) + added)
 
 
 def one_step(trace: Trace, h_before: Array, dtype: str, nonlinearity: str) -> tuple[Array, Array]:

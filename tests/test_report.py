@@ -217,6 +217,19 @@ def test_an_environment_of_other_types(tmp_path, odd):
     markdown.render(read)
 
 
+def test_shares_of_the_machines_best(tmp_path):
+    flop, moved = 2e9, 1e8
+    one = msgspec.structs.replace(timing(), mode="forward", flop=flop, bytes=moved, median=0.1)
+    read = source.read(folder(tmp_path, [record()], [one]))
+    (row,) = summary.timings(read)
+    assert row["gflops"] == pytest.approx(20)
+    assert row["of_product"] == pytest.approx(0.2)  # of 1e11
+    assert row["of_copy"] == pytest.approx(0.1)  # of 1e10
+    assert "20% / 10%" in markdown.render(read)
+    elsewhere = msgspec.structs.replace(one, dtype="float64")
+    assert summary.achieved(elsewhere, summary.roof(read))["of_product"] is None
+
+
 def test_records_that_are_no_text(tmp_path):
     run = folder(tmp_path, [record()])
     with (run / records.RECORDS).open("ab") as file:

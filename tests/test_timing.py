@@ -1,16 +1,18 @@
 """The timing method, and what it must not be fooled by."""
 
+import hashlib
 import subprocess
 import sys
+import threading
 
 import msgspec
 import numpy as np
 import pytest
 
 import rnnparity
-from rnnparity import records
+from rnnparity import records, stopwatch
 from rnnparity.errors import UsageError
-from rnnparity.timing import bench, comparison, sizes, statistics
+from rnnparity.timing import bench, comparison, sizes, statistics, turns
 from rnnparity.timing.bench import suspicion
 from rnnparity.timing.turns import Measured
 
@@ -33,6 +35,9 @@ def layer(x, h0, cell, nonlinearity):
     global calls
     calls += 1
 """
+
+
+BODY = "    return right(x, h0, cell, nonlinearity)\n"
 
 
 def timed(tmp_path, body, **arguments):
@@ -119,6 +124,80 @@ def test_resume_makes_nothing_twice(run):
     assert list(records.read_timings(run.directory)) == run.timings
 
 
+def test_resume_times_what_is_new_with_all_others(tmp_path):
+    first = rnnparity.bench("numpy-loop", out=tmp_path, **SHORT)
+    best = first.environment["best"]
+    with pytest.raises(UsageError, match="has timings of numpy-loop that would be lost"):
+        rnnparity.bench("torch-loop", out=tmp_path, resume=True, **SHORT)
+    assert list(records.read_timings(tmp_path)) == first.timings
+    both = rnnparity.bench("numpy-loop", "torch-loop", out=tmp_path, resume=True, **SHORT)
+    assert list(records.read_timings(tmp_path)) == both.timings
+    timed = [(t.implementation, t.mode) for t in both.timings if t.seconds]
+    assert len(timed) == len(set(timed)) == 8
+    again = rnnparity.bench("numpy-loop", "torch-loop", out=tmp_path, resume=True, **SHORT)
+    assert again.timings == both.timings
+    assert again.environment["best"] == both.environment["best"] != best
+    assert again.environment["timing"] == both.environment["timing"]
+
+
+def test_resume_tries_errors_again(tmp_path):
+    _, mine = timed(
+        tmp_path,
+        "    from pathlib import Path\n"
+        "    mended = Path(__file__).with_name('mended').exists()\n"
+        "    if calls > 40 and not mended: raise RuntimeError('enough')\n"
+        "    return right(x, h0, cell, nonlinearity)\n",
+    )
+    assert mine.verdict == "error"
+    (tmp_path / "mended").touch()
+    path = str(tmp_path / "mine.py")
+    run = rnnparity.bench(path, out=tmp_path / "run", resume=True, **SHORT)
+    assert {t.verdict for t in run.timings if t.mode == "forward"} == {"pass"}
+
+
+def test_threads_that_a_library_took(tmp_path):
+    """An implementation that asks for more threads when it is imported: nobody has a time."""
+    path = tmp_path / "mine.py"
+    path.write_text("import torch\ntorch.set_num_threads(3)\n" + IMPLEMENTATION + BODY)
+    run = rnnparity.bench(str(path), out=tmp_path / "run", **SHORT)
+    (mine,) = [t for t in run.timings if t.implementation == "mine" and t.mode == "forward"]
+    assert mine.verdict == "error"
+    assert mine.reason.endswith("torch uses 3 threads, 1 were asked for")
+    assert not any(t.seconds for t in run.timings)
+
+
+def test_what_is_prepared_may_be_differentiated_in_every_call(tmp_path):
+    """What autograd keeps of it is part of the graph of all calls; the first must not free it."""
+    path = tmp_path / "scaled.py"
+    path.write_text(
+        "import torch\n"
+        "framework = 'torch'\n"
+        "def prepare(cell, nonlinearity):\n"
+        "    return [a * (a.sum() * 0 + 1) for a in cell]\n"
+        "def layer(x, h0, cell, nonlinearity):\n"
+        "    h, steps = h0, []\n"
+        "    for x_t in x:\n"
+        "        h = torch.tanh(x_t @ cell[0].T + cell[2] + h @ cell[1].T + cell[3])\n"
+        "        steps.append(h)\n"
+        "    return torch.stack(steps), h\n"
+    )
+    run = rnnparity.bench(str(path), out=tmp_path / "run", **SHORT)
+    modes = {t.mode: t.verdict for t in run.timings if t.implementation == "scaled"}
+    assert modes == {"forward": "pass", "gradients": "pass"}, [t.reason for t in run.timings]
+
+
+def test_own_time_is_told_from_the_harness():
+    spans = [(0.0, 2.0), (1.0, 3.0), (5.0, 6.0), (5.5, 5.7)]
+    assert stopwatch.covered(spans, 0.0) == 4.0
+    assert stopwatch.covered(spans, 2.5) == 1.5
+    assert stopwatch.covered([], 0.0) == 0.0
+
+
+def test_own_time_is_recorded(run):
+    seconds = run.environment["seconds"]
+    assert 0 < seconds["imports_and_calls"] <= seconds["wall"]
+
+
 def test_wrong_when_timed(tmp_path):
     """Right as long as it is checked; the timed calls return zeros, which are quick to make."""
     _, mine = timed(
@@ -149,9 +228,14 @@ def test_results_kept(tmp_path):
 
 def test_more_threads_than_asked_for(monkeypatch):
     monkeypatch.setattr(bench, "usable_cores", lambda: 4)
-    fine = Measured(seconds=(1.0,), fresh=(1.0,), seen=(1.0,), cores=(1.0, 1.1, 1.0))
-    busy = msgspec.structs.replace(fine, cores=(1.9, 2.0, 1.9))
+    fine = Measured(
+        calls=1, seconds=(1.0, 1.0, 2.0), fresh=(1.0,), seen=(1.0,), cores=(1.1, 1.1, 1.0)
+    )
+    # CPU time is counted in ticks: a block's may be told with the next one's.
+    busy = msgspec.structs.replace(fine, cores=(0.0, 3.6, 2.0))
+    late = msgspec.structs.replace(fine, cores=(0.0, 1.6, 1.6))
     assert suspicion([fine, fine], 1) == ""
+    assert suspicion([late, late], 1) == ""
     assert suspicion([busy, busy], 2) == ""
     assert suspicion([busy, busy], 1) == "kept 1.9 cores busy, 1 were asked for"
     monkeypatch.setattr(bench, "usable_cores", lambda: 1)
@@ -239,13 +323,68 @@ def test_compare(run, tmp_path):
     assert "has no timings.jsonl" in done.stderr
 
 
-def test_compare_needs_something_in_common(run):
+def test_compare_what_cannot_be_compared(run, tmp_path):
     with pytest.raises(UsageError, match="no timing in common"):
         comparison.compare(run.timings, [])
+    with pytest.raises(UsageError, match="2 and 2 processes are too few"):
+        comparison.compare(run.timings, run.timings)
+    timings = list(records.read_timings(slowed(run, 1.0, tmp_path, "a")))
+    with pytest.raises(UsageError, match="threshold is nan, expected a share"):
+        comparison.compare(timings, timings, float("nan"))
+    other = [msgspec.structs.replace(one, baseline="jax-scan") for one in timings]
+    with pytest.raises(UsageError, match="the baselines differ \\(torch-rnn and jax-scan"):
+        comparison.compare(timings, other)
+
+
+def test_compare_tells_a_slower_machine_from_a_change(run, tmp_path):
+    before = list(records.read_timings(slowed(run, 1.0, tmp_path, "a")))
+    after = [
+        msgspec.structs.replace(
+            one,
+            seconds=tuple(tuple(2 * s for s in of) for of in one.seconds),
+            median=2 * one.median,
+        )
+        for one in before
+    ]
+    verdicts = {c.after.implementation: c.verdict for c in comparison.compare(before, after)}
+    assert verdicts == {"torch-rnn": "unknown", "numpy-loop": "same"}
+
+
+def test_compare_says_what_is_lost(run, tmp_path):
+    before = slowed(run, 1.0, tmp_path, "a")
+    recorder = records.Recorder(tmp_path / "b", records.TIMINGS)
+    for one in records.read_timings(before):
+        broken = {"seconds": (), "median": None, "verdict": "fail", "reason": "is off"}
+        mine = one.implementation == "numpy-loop"
+        recorder.write(msgspec.structs.replace(one, **(broken if mine else {})))
+    recorder.close()
+    done = command("compare", before, tmp_path / "b")
+    assert done.returncode == 1
+    assert "2 lost" in done.stdout
+    assert "fail: is off" in done.stdout
+
+
+def test_others_that_spin_are_waited_for():
+    """Longer than the clock of the process's CPU time would say, which is told in ticks."""
+    stop = threading.Event()
+
+    def spin():
+        while not stop.is_set():
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000)  # holds no lock of Python's
+
+    assert not all(turns.others_run() for _ in range(1000))
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    try:
+        assert sum(turns.others_run() for _ in range(100)) > 90
+    finally:
+        stop.set()
+        spinning.join()
+    assert not all(turns.others_run() for _ in range(1000))
 
 
 def test_pyperf_reads_the_samples(run):
-    pytest.importorskip("pyperf")
+    pyperf = pytest.importorskip("pyperf")
     path = run.directory / "pyperf.json"
     done = subprocess.run(
         [sys.executable, "-m", "pyperf", "compare_to", path, path],
@@ -258,6 +397,11 @@ def test_pyperf_reads_the_samples(run):
         [sys.executable, "-m", "pyperf", "show", path], capture_output=True, text=True
     )
     assert "numpy-loop-cpu-float32" in shown.stdout
+    suite = pyperf.BenchmarkSuite.load(str(path))
+    first = {t.id: t.first_call[0] for t in run.timings}
+    for benchmark in suite.get_benchmarks():
+        ((_, warmup),) = benchmark.get_runs()[0].warmups
+        assert warmup == pytest.approx(first[benchmark.get_name().removesuffix("-1threads")])
 
 
 def test_table_fits_a_terminal(run, capsys):
@@ -275,6 +419,9 @@ def test_threads():
     done = command("bench", "--threads", "some")
     assert done.returncode == 2
     assert "expected a number of 1 or more, or all" in done.stderr
+    done = command("bench", "--threads", "99999")
+    assert done.returncode == 2
+    assert "threads is 99999, expected at most" in done.stderr
 
 
 def test_transfer_is_added_to_a_call():

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from rnnparity import inputs, onnx_format, presets, registry, weights, workers
+from rnnparity import inputs, onnx_format, presets, registry, stopwatch, weights, workers
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
@@ -247,7 +247,7 @@ def _timed(
         )
     made.environment["seconds"] = {
         "wall": time.monotonic() - begun,
-        "workers": workers.seconds_at_work(begun),
+        "imports_and_calls": stopwatch.covered(stopwatch.take(), begun),
     }
     made.write_environment()
     return made

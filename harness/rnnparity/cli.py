@@ -248,7 +248,7 @@ def compare(
         float, typer.Option(help="Smallest change that counts, as a share: 0.05 is 5%.")
     ] = THRESHOLD,
 ) -> None:
-    """Compare the timings of two runs. Exit code 1 if something became slower."""
+    """Compare the timings of two runs. Exit code 1 if something became slower, or fails now."""
     from rnnparity import records
     from rnnparity.timing import comparison, table
 
@@ -257,8 +257,18 @@ def compare(
             raise UsageError(f"{folder} has no {records.TIMINGS}: give the folder of a timing run")
     earlier, later = (list(records.read_timings(folder)) for folder in (before, after))
     changes = comparison.compare(earlier, later, threshold)
-    table.show_changes(changes, _console())
-    raise SystemExit(1 if any(change.verdict == "slower" for change in changes) else 0)
+    console = _console()
+    table.show_changes(changes, console)
+    others = comparison.others(earlier, later)
+    if others:
+        console.print(
+            f"warning: {', '.join(others)} took turns in one of the runs only: what shares a "
+            "process with other contestants may meet other caches",
+            style="yellow",
+            soft_wrap=True,
+        )
+    worse = (comparison.SLOWER, comparison.LOST)
+    raise SystemExit(1 if any(change.verdict in worse for change in changes) else 0)
 
 
 @app.command()
@@ -432,6 +442,8 @@ def _settings(threads: str, matmul_precision: str) -> Any:
     if threads != "all" and not threads.isdecimal():
         raise UsageError(f"threads is {threads!r}, expected a number of 1 or more, or all")
     count = usable_cores() if threads == "all" else int(threads)
+    if count > usable_cores():
+        raise UsageError(f"threads is {count}, expected at most {usable_cores()}, the cores here")
     return Settings(threads=count, matmul_precision=matmul_precision)
 
 

@@ -1,12 +1,13 @@
 """One implementation on one case on one device: from arrays to an outcome. Judges nothing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import calls, invariants
+from rnnparity import calls, invariants, stopwatch
 from rnnparity.borders import Border
 from rnnparity.cases import Case
 from rnnparity.contract import Implementation
@@ -71,29 +72,33 @@ def _run(
     held = {name: border.from_numpy(value, device) for name, value in given.items()}
     weights = {name: held[f"weight {name}"] for name in problem.weights}
 
+    def own(function: Callable[..., Any], *arguments: Any) -> Any:
+        with stopwatch.running():
+            return function(*arguments)
+
     with border.unrecorded():
-        forward = calls.forward(implementation, border, config, weights)
-        results = _named(forward(held["x"], held.get("h0"), held.get("lengths")))
+        forward = own(calls.forward, implementation, border, config, weights)
+        results = _named(own(forward, held["x"], held.get("h0"), held.get("lengths")))
         if problem.x_next is not None:
             x_next = border.from_numpy(problem.x_next, device)
             ones = None if problem.lengths is None else np.ones_like(problem.lengths)
             lengths = None if ones is None else border.from_numpy(ones, device)
-            following = _named(forward(x_next, results["h_n"], lengths))
+            following = _named(own(forward, x_next, results["h_n"], lengths))
             results |= {f"next_{name}": value for name, value in following.items()}
     observed: dict[str, dict[str, Array]] = {}
     if implementation.gradients:
-        differentiate = calls.gradients(implementation, border, config, weights)
+        differentiate = own(calls.gradients, implementation, border, config, weights)
         states: dict[str, Any] = {
             name: border.leaf(held[name]) for name in held if name in ("x", "h0")
         }
         upstream = tuple(
             border.from_numpy(value, device) for value in (problem.grad_output, problem.grad_h_n)
         )
-        recorded, gradients = differentiate(states, held.get("lengths"), upstream)
+        recorded, gradients = own(differentiate, states, held.get("lengths"), upstream)
         results |= {f"grad_{name}": value for name, value in gradients.items()}
         crossed = {name: border.to_numpy(value) for name, value in _named(recorded).items()}
         observed[invariants.AUTODIFF] = crossed
-    border.synchronize(tuple(results.values()))
+    own(border.synchronize, tuple(results.values()))
 
     arrays = {name: border.to_numpy(value) for name, value in results.items()}
     for name, value in results.items():
@@ -110,7 +115,7 @@ def _run(
     def again(x: Array, h0: Array | None, lengths: Array | None) -> dict[str, Array]:
         crossed = [None if a is None else border.from_numpy(a, device) for a in (x, h0, lengths)]
         with border.unrecorded():
-            found = _named(forward(*crossed))
+            found = _named(own(forward, *crossed))
         border.synchronize(tuple(found.values()))
         return {name: border.to_numpy(value) for name, value in found.items()}
 

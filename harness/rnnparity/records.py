@@ -1,6 +1,6 @@
 """The records: one JSON line per check, written as they are made, and read back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -216,12 +216,46 @@ def keep_decided(directory: Path) -> list[Record]:
     Errors go, since their cause may be mended, and so does what concerns no case.
     """
     kept = [r for r in read(directory) if r.definition is not None and r.verdict != "error"]
-    path = directory / RECORDS
+    _rewrite(directory / RECORDS, kept)
+    return kept
+
+
+def keep_timed(directory: Path, wanted: Collection[tuple[Case | None, str, str]]) -> list[Timing]:
+    """Reduce a run's timings to whole jobs that need not be timed again, and return them.
+
+    Args:
+        directory: of the run.
+        wanted: case, device and implementation of what is to have a timing in each job.
+
+    Raises:
+        UsageError: a job must be timed again, and what took part in it is not wanted any more.
+    """
+    asked = {name for _, _, name in wanted}
+    jobs: dict[tuple[Any, ...], list[Timing]] = {}
+    for one in read_timings(directory):
+        jobs.setdefault((one.definition, one.device, one.mode), []).append(one)
+    kept = []
+    for (case, device, _), timings in jobs.items():
+        missing = {name for c, d, name in wanted if (c, d) == (case, device)}
+        missing -= {one.implementation for one in timings if one.verdict != "error"}
+        if not missing:
+            kept += timings
+            continue
+        others = {one.implementation for one in timings if one.role == "implementation"} - asked
+        if others:
+            raise UsageError(
+                f"{directory} has timings of {', '.join(sorted(others))} that would be lost: "
+                "all of a run are timed together; name them too, or give another folder"
+            )
+    _rewrite(directory / TIMINGS, kept)
+    return kept
+
+
+def _rewrite(path: Path, kept: Iterable[Record | Timing]) -> None:
     if path.exists():
         mended = path.with_suffix(".mended")
         mended.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in kept))
         mended.replace(path)
-    return kept
 
 
 def document(environment: dict[str, Any], records: Sequence[Record | Timing]) -> bytes:

@@ -33,6 +33,9 @@ from rnnparity.workers import Description, finish
 
 Progress = Callable[["Event"], None]
 
+# Of a run's environment, what timing it adds; a resumed run goes on from there.
+OF_TIMING = ("best", "timing")
+
 
 @dataclass(frozen=True)
 class Event:
@@ -132,6 +135,8 @@ def check(
         "implementations": {s.name: _identity(s) for s in specs},
     }
     earlier = _earlier(directory, described, resume)
+    before = records.read_environment(directory) if resume else {}
+    described |= {name: before[name] for name in OF_TIMING if name in before}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         recorder = records.Recorder(directory)

@@ -24,6 +24,7 @@ import msgspec
 from loky import ProcessPoolExecutor
 from loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
+from rnnparity import stopwatch
 from rnnparity.cases import Case
 from rnnparity.registry import Spec
 from rnnparity.settings import Settings
@@ -40,17 +41,8 @@ ENVIRONMENT = {"PYTHONSAFEPATH": "1", "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
 # thread learns of it when it next runs a line of Python, not while it waits.
 WAKE_EVERY = 0.5
 
-# When workers of this process were at work: (begun, ended), on the clock of `time.monotonic`.
-_at_work: list[tuple[float, float]] = []
-
-
-def seconds_at_work(begun: float) -> float:
-    """Return how long, since a moment, at least one worker was at work."""
-    total, until = 0.0, begun
-    for start, end in sorted(_at_work):
-        total += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return total
+# When this worker began: until its first call it imports what that needs.
+_began: list[float] = []
 
 
 class WorkerLost(Exception):
@@ -107,12 +99,12 @@ class Worker:
                     initargs=(str(self._log),),
                     env=self._settings.environment_variables() | ENVIRONMENT,
                 )
-            begun = time.monotonic()
             with _shielded():
-                future = self._executor.submit(function, *args, **kwargs)
+                future = self._executor.submit(_noted, function, *args, **kwargs)
         try:
-            result: R = _awaited(future, timeout)
-            _at_work.append((begun, time.monotonic()))
+            result: R
+            result, spans = _awaited(future, timeout)
+            stopwatch.note(spans)
         except FutureTimeout:
             self.stop()
             raise WorkerLost(f"gave no answer in {timeout:g} s and was stopped") from None
@@ -175,8 +167,19 @@ def _shielded() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _noted(
+    function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> tuple[R, list[stopwatch.Span]]:
+    """Run a function (in a worker); return also when its implementations were at work."""
+    if _began:
+        stopwatch.note([(_began.pop(), time.monotonic())])
+    result = function(*args, **kwargs)
+    return result, stopwatch.take()
+
+
 def _begin(log: str) -> None:
     """Set up a worker: output to its log, crashes explained there, Ctrl-C left to the parent."""
+    _began.append(time.monotonic())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     sys.stdout.flush()
@@ -201,13 +204,16 @@ def describe(spec: Spec, settings: Settings) -> Description:
     from rnnparity.errors import explain
 
     try:
-        implementation = contract.load(spec)
+        with stopwatch.running():
+            implementation = contract.load(spec)
     except contract.Absent as error:
         return Description(verdict="absent", reason=str(error))
     except contract.BrokenImplementation as error:
         return Description(verdict="error", reason=str(error))
     try:
-        border = borders.get(implementation.framework, settings)
+        with stopwatch.running():
+            border = borders.get(implementation.framework, settings)
+            devices = border.devices()  # may take as long as the import
     except ModuleNotFoundError:
         hint = borders.install_hint(implementation.framework)
         reason = f"{implementation.framework} is not installed: {hint}"
@@ -220,7 +226,7 @@ def describe(spec: Spec, settings: Settings) -> Description:
         framework=implementation.framework,
         devices=tuple(
             device
-            for device in border.devices()
+            for device in devices
             if implementation.devices is None or device.partition(":")[0] in implementation.devices
         ),
         dtypes=implementation.dtypes,
@@ -246,5 +252,6 @@ def loaded(spec: Spec, settings: Settings) -> Any:
     """Load an implementation and its border, once per process."""
     from rnnparity import borders, contract
 
-    implementation = contract.load(spec)
-    return implementation, borders.get(implementation.framework, settings)
+    with stopwatch.running():
+        implementation = contract.load(spec)
+        return implementation, borders.get(implementation.framework, settings)

@@ -86,7 +86,14 @@ class TorchBorder:
         """Differentiate by autograd."""
 
         def begin(weights: Arrays) -> Callable[..., Any]:
-            prepared = prepare(weights)
+            kept: list[torch.Tensor] = []  # by the graph of what is prepared, which calls share
+
+            def keep(tensor: torch.Tensor) -> torch.Tensor:
+                kept.append(tensor)
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                prepared = prepare(weights)
 
             def differentiate(
                 states: Arrays, lengths: Any, upstream: tuple[Any, Any]
@@ -94,7 +101,11 @@ class TorchBorder:
                 leaves = weights | states
                 outputs = run(prepared, states["x"], states.get("h0"), lengths)
                 found = torch.autograd.grad(
-                    outputs, list(leaves.values()), upstream, allow_unused=True
+                    outputs,
+                    list(leaves.values()),
+                    upstream,
+                    retain_graph=bool(kept),
+                    allow_unused=True,
                 )
                 return outputs, {
                     name: torch.zeros_like(leaf) if gradient is None else gradient

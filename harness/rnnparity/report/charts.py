@@ -10,7 +10,14 @@ import vl_convert
 
 from rnnparity.records import Record, Timing
 from rnnparity.report.source import Source
-from rnnparity.report.summary import largest_by_implementation, speed, timed
+from rnnparity.report.summary import (
+    Roof,
+    largest_by_implementation,
+    roof,
+    speed,
+    timed,
+    under_roof,
+)
 from rnnparity.timing.contestants import BOUND, IMPLEMENTATION
 from rnnparity.timing.table import size
 from rnnparity.verdict import BIN, LIMIT
@@ -71,7 +78,7 @@ def charts(source: Source) -> dict[str, dict[str, Any]]:
         "ratios": _ratios(times, where, who),
         "steps": _steps(times, where, who),
         "widths": _widths(times, where, who),
-        "roofline": _roofline(times, source.environment.get("best") or {}, bounds),
+        "roofline": _roofline(times, roof(source), bounds),
         "first_call": _first_call(times, where, who),
     }
     return {name: chart.to_dict() for name, chart in made.items() if chart is not None}
@@ -348,10 +355,8 @@ def _widths(timings: list[Timing], where: Where, who: Encoding) -> Any:
     return _sized(chart, "Seconds per step against the hidden size, forward")
 
 
-def _roofline(timings: list[Timing], machine: dict[str, Any], who: Encoding) -> Any:
+def _roofline(timings: list[Timing], best: Roof | None, who: Encoding) -> Any:
     """What is reached of what this machine can do."""
-    peaks = machine.get("product_flop_per_second") or {}
-    copied = machine.get("copy_bytes_per_second")
     rows: list[dict[str, Any]] = [
         {
             "implementation": t.implementation,
@@ -360,16 +365,11 @@ def _roofline(timings: list[Timing], machine: dict[str, Any], who: Encoding) -> 
             "size": size(t),
         }
         for t in timings
-        if t.mode == "forward"
-        and (t.device, t.dtype) == ("cpu", "float32")
-        and t.role in (IMPLEMENTATION, BOUND)
-        and t.flop
-        and t.bytes
-        and t.median
+        if under_roof(t) and t.role in (IMPLEMENTATION, BOUND) and t.flop and t.bytes and t.median
     ]
-    if not rows or not peaks or not copied:
+    if not rows or best is None:
         return None
-    peak = max(peaks.values()) / 1e9
+    peak, copied = best.product_flop_per_second / 1e9, best.copy_bytes_per_second
     low = min(row["intensity"] for row in rows) / 1.5
     high = max(row["intensity"] for row in rows) * 1.5
     roof = [

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from rnnparity.records import Timing
 from rnnparity.report import summary
 from rnnparity.report.charts import charts, svg
 from rnnparity.report.page import machine
 from rnnparity.report.source import Source
-from rnnparity.timing.contestants import IMPLEMENTATION
+from rnnparity.timing import noise
+from rnnparity.timing.contestants import BOUND, IMPLEMENTATION
 from rnnparity.timing.noise import is_same
 from rnnparity.timing.table import seconds, size
 
@@ -88,11 +90,42 @@ def _speed(source: Source) -> list[str]:
                     cells.append("")
                     continue
                 same = is_same(one, found)
-                cells.append(f"{'= ' if same else ''}{one.ratio:.3g}")
+                interval = f"[{one.ratio_low:.3g}, {one.ratio_high:.3g}]"
+                cells.append(f"{'= ' if same else ''}{one.ratio:.3g} {interval}")
             time = seconds(first.median) if first is not None and first.median else ""
-            rows.append([size(next(iter(here.values()))), time, *cells])
-        parts.append(table(["T,B,I,H", baseline, *names], rows))
-    return parts
+            again = noise.floor(next(iter(here.values())), found)
+            rows.append([size(next(iter(here.values()))), time, f"{again:.1%}", *cells])
+        parts.append(table(["T,B,I,H", baseline, "noise", *names], rows))
+    return parts + _shares(source)
+
+
+def _shares(source: Source) -> list[str]:
+    """Return what is reached of this machine's own best: which of the two bounds is near."""
+    best = summary.roof(source)
+    found = [t for t in summary.timed(source) if summary.under_roof(t)]
+    found = [t for t in found if t.role in (IMPLEMENTATION, BOUND)]
+    if best is None or not found:
+        return []
+    names = list(dict.fromkeys(t.implementation for t in found))
+    rows = []
+    for case, threads in dict.fromkeys((t.case, t.threads) for t in found):
+        here = {t.implementation: t for t in found if (t.case, t.threads) == (case, threads)}
+        cells = [_share(here.get(name), best) for name in names]
+        rows.append([size(next(iter(here.values()))), *cells])
+    return [
+        "## Of this machine's own best: cpu, float32, forward",
+        f"Operations per second as a share of a large product's "
+        f"({best.product_flop_per_second / 1e9:.3g} GFLOP/s) / bytes that must move per second as "
+        f"a share of a large copy's ({best.copy_bytes_per_second / 1e9:.3g} GB/s).",
+        table(["T,B,I,H", *names], rows),
+    ]
+
+
+def _share(one: Timing | None, best: summary.Roof) -> str:
+    if one is None:
+        return ""
+    found = summary.achieved(one, best)
+    return " / ".join(f"{100 * (found[name] or 0):.2g}%" for name in ("of_product", "of_copy"))
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -287,7 +287,6 @@ def timings(source: Source) -> list[dict[str, Any]]:
                 "ratio": t.ratio,
                 "low": t.ratio_low,
                 "high": t.ratio_high,
-                "same": t.role == IMPLEMENTATION and noise.is_same(t, found),
                 "first_call": _median(t.first_call),
                 "prepare": _median(t.prepare),
                 "paid_after": paid_after(t, found),
@@ -295,12 +294,42 @@ def timings(source: Source) -> list[dict[str, Any]]:
                 "memory": t.peak_memory,
                 "fixed": t.fixed,
                 "per_step": t.per_step,
-                "gflops": None
-                if t.flop is None or t.median is None or t.mode != "forward"
-                else t.flop / t.median / 1e9,
+                "same": t.role == IMPLEMENTATION and noise.is_same(t, found),
             }
+            | achieved(t, roof(source))
         )
     return rows
+
+
+@dataclass(frozen=True)
+class Roof:
+    """This machine's own best, measured in the run: of any framework's large product, of a copy."""
+
+    product_flop_per_second: float
+    copy_bytes_per_second: float
+
+
+def roof(source: Source) -> Roof | None:
+    """Return the best that was measured, or None if it was not."""
+    best = source.environment.get("best") or {}
+    products, copied = best.get("product_flop_per_second"), best.get("copy_bytes_per_second")
+    return Roof(max(products.values()), copied) if products and copied else None
+
+
+def under_roof(t: Timing) -> bool:
+    """Whether a timing can be set against the roof, which is of float32 on the CPU."""
+    return (t.mode, t.device, t.dtype) == ("forward", "cpu", "float32") and bool(t.flop and t.bytes)
+
+
+def achieved(t: Timing, best: Roof | None) -> dict[str, float | None]:
+    """Return operations and bytes per second, and their shares of this machine's own best."""
+    found: dict[str, float | None] = dict.fromkeys(("gflops", "of_product", "gbytes", "of_copy"))
+    if t.mode == "forward" and t.flop and t.bytes and t.median:
+        found |= {"gflops": t.flop / t.median / 1e9, "gbytes": t.bytes / t.median / 1e9}
+        if best is not None and under_roof(t):
+            found["of_product"] = t.flop / t.median / best.product_flop_per_second
+            found["of_copy"] = t.bytes / t.median / best.copy_bytes_per_second
+    return found
 
 
 def paid_after(t: Timing, found: Iterable[Timing]) -> int | None:

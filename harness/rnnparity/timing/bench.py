@@ -86,14 +86,20 @@ def bench(
     """
     plan = plan or Plan()
     watch = watch or machine.Watch(settings.threads)
-    earlier = list(records.read_timings(run.directory))
-    run.timings += earlier
-    done = {(one.definition, one.mode, one.device) for one in earlier}
+    # A job is kept if all that is to be timed took part in it: they are compared within a job.
+    wanted = {
+        (r.definition, r.device, r.implementation)
+        for r in run.records
+        if r.implementation in {spec.name for spec in specs}
+    }
+    run.timings += records.keep_timed(run.directory, wanted)
+    done = {(one.definition, one.mode, one.device) for one in run.timings}
     devices = dict.fromkeys(r.device for r in run.records if r.definition is not None)
     todo = [(d, job) for d in devices for job in jobs if (job.case, job.mode, d) not in done]
     recorder = records.Recorder(run.directory, records.TIMINGS)
+    processes = _Processes(settings, plan, run.directory)
     try:
-        with _Processes(settings, plan, run.directory) as processes:
+        with processes:
             session = _Session(run, specs, references, settings, plan, processes)
             for i, (device, job) in enumerate(todo):
 
@@ -111,11 +117,16 @@ def bench(
         run.interrupted = True
     finally:
         recorder.close()
-        run.environment["timing"] = {
-            "processes": plan.processes,
-            "budget_seconds": plan.budget,
-            "warnings": watch.warnings(),
-        }
+        if todo:
+            threads = processes.threads
+            warnings = watch.warnings() + machine.other_threads(threads, settings.threads)
+            earlier = (run.environment.get("timing") or {}).get("warnings", [])
+            run.environment["timing"] = {
+                "processes": plan.processes,
+                "budget_seconds": plan.budget,
+                "threads": threads,
+                "warnings": [*dict.fromkeys([*earlier, *warnings])],
+            }
         run.write_environment()
         pyperf_format.write(run)
 
@@ -136,6 +147,7 @@ class _Processes:
     def __init__(self, settings: Settings, plan: Plan, directory: Path) -> None:
         self._settings, self._plan, self._directory = settings, plan, directory
         self.started = False
+        self.threads: dict[str, int] = {}  # that libraries say they use, by library: the largest
         self._stack = ExitStack()
         self.workers: list[Worker] = []
 
@@ -157,7 +169,9 @@ class _Processes:
 
         def begin(worker: Worker) -> None:
             with suppress(WorkerLost):  # shows again, with its reason, when it is to measure
-                worker.call(self._plan.timeout, turns.warm, contestants, self._settings)
+                found = worker.call(self._plan.timeout, turns.warm, contestants, self._settings)
+                for name, count in found.items():
+                    self.threads[name] = max(count, self.threads.get(name, 0))
 
         with ThreadPoolExecutor(2) as pool:
             try:
@@ -317,6 +331,10 @@ class _Session:
     ) -> tuple[str, str]:
         """Return the verdict on what was timed, and why."""
         errors = [one.error for one in measured if one.error]
+        asked = self.settings.threads
+        most = {n: count for n, count in self.processes.threads.items() if count > asked}
+        if most:
+            return "error", f"shared process: {'; '.join(machine.other_threads(most, asked))}"
         if errors:
             return "error", f"while timed: {errors[0]}"
         if contestant.role == BOUND:
@@ -359,7 +377,7 @@ def suspicion(measured: list[Measured], threads: int) -> str:
     if seen.low > SEEN_FASTER:
         faster = f"calls on inputs seen before are {seen.value:.3g} times as fast"
         return f"{faster}: results are kept, and not computed"
-    cores = _median_cores(measured)
+    cores = _busy_cores(measured)
     # Where every core may be used, more of them can only be what a host has taken away and counted.
     if usable_cores() > threads and cores > threads + EXTRA_CORES:
         return f"kept {cores:.1f} cores busy, {threads} were asked for"
@@ -380,7 +398,7 @@ def _times(
         "median": statistics.median(seconds),
         "first_call": tuple(one.first_call for one in measured),
         "prepare": tuple(one.prepare for one in measured),
-        "cores": _median_cores(measured),
+        "cores": _busy_cores(measured),
         "seen_faster": statistics.ratio(
             [one.fresh for one in measured], [one.seen for one in measured]
         ).value,
@@ -400,5 +418,8 @@ def _times(
     return found
 
 
-def _median_cores(measured: list[Measured]) -> float:
-    return float(np.median(np.concatenate([one.cores for one in measured])))
+def _busy_cores(measured: list[Measured]) -> float:
+    """Return CPU time over wall time: of all blocks, since CPU time is counted in coarse ticks."""
+    seconds = np.concatenate([one.calls * np.asarray(one.seconds) for one in measured])
+    cores = np.concatenate([one.cores for one in measured])
+    return float(np.average(cores, weights=seconds))

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import calls, workers
+from rnnparity import calls, stopwatch, workers
 from rnnparity.execution import Outcome
 from rnnparity.problems import Problem
 from rnnparity.registry import Spec
@@ -76,7 +76,7 @@ class Timed:
 
         begun = time.perf_counter()
         make = calls.forward if self._forward else calls.gradients
-        with self._context():
+        with stopwatch.running(), self._context():
             self._call: Callable[..., Any] = make(implementation, border, config, weights)
         self.prepare = time.perf_counter() - begun
 
@@ -155,7 +155,7 @@ class Timed:
     def _measure(self, order: list[tuple[Any, ...]]) -> tuple[float, float, Any]:
         call, wait = self._call, self._wait
         forward = self._forward
-        with self._context():
+        with stopwatch.running(), self._context():
             cpu, begun = time.process_time(), time.perf_counter()
             for arguments in order:
                 result = call(*arguments)

@@ -1,8 +1,10 @@
 """The best that this machine does, measured in the run itself, and what makes it unstable."""
 
 import os
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,50 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 def best(frameworks: tuple[str, ...], settings: Settings) -> dict[str, Any]:
     """Measure, in a worker: operations per second by framework, and bytes per second of a copy."""
     products = {name: _best_product(name) for name in frameworks}
-    source, target = np.ones(COPY // 8), np.zeros(COPY // 8)
-    copied = 2 * COPY / _fastest(lambda: np.copyto(target, source))  # read, and written
     return {
         "threads": settings.threads,
         "product_flop_per_second": products,
-        "copy_bytes_per_second": copied,
+        "copy_bytes_per_second": _best_copy(settings.threads),
     }
+
+
+def threads() -> dict[str, int]:
+    """Return how many threads the libraries that are loaded say they use, by library.
+
+    XLA's pool does not say; there the CPU time of what is timed has to tell.
+    """
+    from threadpoolctl import threadpool_info
+
+    found: dict[str, int] = {}
+    for library in threadpool_info():
+        name = library["internal_api"]
+        found[name] = max(library["num_threads"], found.get(name, 0))
+    if "torch" in sys.modules:
+        found["torch"] = sys.modules["torch"].get_num_threads()
+    return found
+
+
+def other_threads(found: dict[str, int], asked: int) -> list[str]:
+    """Return a line for each library that does not use as many threads as were asked for."""
+    return [
+        f"{name} uses {count} thread{'s' * (count > 1)}, {asked} were asked for"
+        for name, count in found.items()
+        if count != asked
+    ]
+
+
+def _best_copy(threads: int) -> float:
+    """Return bytes read and written per second by so many threads, each with its share."""
+    source, target = np.ones(COPY // 8), np.zeros(COPY // 8)
+    shares = list(
+        zip(np.array_split(target, threads), np.array_split(source, threads), strict=True)
+    )
+    with ThreadPoolExecutor(threads) as pool:
+
+        def copy() -> None:
+            wait([pool.submit(np.copyto, *share) for share in shares])  # holds no lock of Python's
+
+        return 2 * COPY / _fastest(copy)
 
 
 def _best_product(framework: str) -> float:

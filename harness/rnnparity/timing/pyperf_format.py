@@ -59,7 +59,7 @@ def _benchmark(one: Timing) -> dict[str, Any]:
             {
                 "metadata": {"loops": calls},
                 "values": list(seconds),
-                "warmups": [[1, first * calls]],
+                "warmups": [[1, first]],
             }
             for seconds, calls, first in zip(one.seconds, one.calls, one.first_call, strict=True)
         ],

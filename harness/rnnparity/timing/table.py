@@ -11,7 +11,7 @@ from rich.text import Text
 from rnnparity.records import Timing
 from rnnparity.runs import Run
 from rnnparity.timing import noise
-from rnnparity.timing.comparison import Change
+from rnnparity.timing.comparison import FASTER, LOST, SAME, SLOWER, UNKNOWN, Change
 from rnnparity.timing.contestants import IMPLEMENTATION
 from rnnparity.timing.statistics import geometric_mean
 
@@ -99,10 +99,17 @@ def _table(title: str, baseline: str, names: Sequence[str], timings: list[Timing
         time = "-" if first is None or first.median is None else seconds(first.median)
         table.add_row(size(next(iter(here.values()))), time, *cells)
     if any(len(found) > 1 for found in ratios.values()):
-        means = [f"{geometric_mean(found):.2f}" if found else "-" for found in ratios.values()]
+        means = [_mean(found, max(map(len, ratios.values()))) for found in ratios.values()]
         table.add_section()
         table.add_row("geometric mean", "", *means)
     return table
+
+
+def _mean(ratios: list[float], sizes: int) -> str:
+    """Return the mean, and of how many sizes where others have more."""
+    if not ratios:
+        return "-"
+    return f"{geometric_mean(ratios):.2f}" + (f" of {len(ratios)}" if len(ratios) < sizes else "")
 
 
 def _cell(one: Timing | None, run: list[Timing]) -> Text:
@@ -132,18 +139,28 @@ def show_changes(changes: list[Change], console: Console) -> None:
     for name in ("seconds", "relative", "p"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    styles = {"slower": "bold red", "faster": "green", "same": "dim"}
+    styles = {SLOWER: "bold red", LOST: "bold red", FASTER: "green", SAME: "dim", UNKNOWN: "dim"}
     for change in changes:
         one = change.after
         table.add_row(
             Text(one.implementation),
             size(one),
             one.mode,
-            f"{change.seconds:.3f}",
-            f"{change.relative:.3f}",
-            f"{change.p:.2g}",
+            *(_or_dash(value, ".3f") for value in (change.seconds, change.relative)),
+            _or_dash(change.p, ".2g"),
             Text(change.verdict, style=styles[change.verdict]),
         )
     console.print(table)
     counts = Counter(change.verdict for change in changes)
-    console.print(", ".join(f"{counts[v]} {v}" for v in ("slower", "faster", "same")))
+    always = (SLOWER, FASTER, SAME)
+    console.print(", ".join(f"{counts[v]} {v}" for v in styles if v in always or counts[v]))
+    for change in changes:
+        if change.verdict == LOST:
+            one = change.after
+            console.print(f"lost: {one.id}: {one.verdict}: {one.reason}", soft_wrap=True)
+    if counts[UNKNOWN]:
+        console.print("unknown: no baseline beside it, so that a change may be the machine's")
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

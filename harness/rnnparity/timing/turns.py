@@ -2,7 +2,9 @@
 
 import gc
 import random
+import threading
 import time
+from pathlib import Path
 
 import msgspec
 
@@ -10,6 +12,7 @@ from rnnparity import problems, workers
 from rnnparity.errors import explain
 from rnnparity.execution import Outcome
 from rnnparity.settings import Settings
+from rnnparity.timing import machine
 from rnnparity.timing.contestants import Contestant, Timed
 from rnnparity.timing.sizes import Job
 
@@ -19,9 +22,12 @@ FEWEST, MOST = 4, 60
 # Every so many rounds each contestant also runs on inputs that it has never seen.
 FRESH_EVERY = 4
 
-# Seconds to wait at most for other threads of the process to stop spinning, and the share of a
-# core that counts as stopped.
-SETTLED_WITHIN, SETTLED_BELOW = 0.2, 0.2
+# Seconds to wait at most for other threads of the process to stop spinning, and between two looks.
+SETTLED_WITHIN, LOOK_EVERY = 0.2, 1e-3
+
+# Where Linux keeps what the threads of this process are doing. Elsewhere the process's CPU time has
+# to tell: over so many seconds, since it is counted in ticks, and up to this share of a core.
+THREADS, TICKS, IDLE = Path("/proc/self/task"), 0.02, 0.2
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,14 +155,31 @@ class _Rounds:
 def settle() -> None:
     """Wait until threads that the turn before has left spinning have gone to sleep."""
     end = time.perf_counter() + SETTLED_WITHIN
-    while time.perf_counter() < end:
-        cpu, begun = time.process_time(), time.perf_counter()
-        time.sleep(1e-3)
-        if time.process_time() - cpu < SETTLED_BELOW * (time.perf_counter() - begun):
-            return
+    while others_run() and time.perf_counter() < end:
+        time.sleep(LOOK_EVERY)
 
 
-def warm(contestants: tuple[Contestant, ...], settings: Settings) -> None:
-    """Import all that the contestants need."""
+def others_run() -> bool:
+    """Whether another thread of this process is running, or ready to."""
+    if not THREADS.exists():
+        cpu = time.process_time()
+        time.sleep(TICKS)
+        return time.process_time() - cpu > IDLE * TICKS
+    own = threading.get_native_id()
+    return any(_state(thread) == "R" for thread in THREADS.iterdir() if int(thread.name) != own)
+
+
+def _state(thread: Path) -> str:
+    """Return a letter: R for a thread that runs, others for those that wait or have ended."""
+    try:
+        # The thread's name, in parentheses, may itself hold some.
+        return (thread / "stat").read_text().rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def warm(contestants: tuple[Contestant, ...], settings: Settings) -> dict[str, int]:
+    """Import all that the contestants need; return the threads that libraries are set to then."""
     for contestant in contestants:
         workers.loaded(contestant.spec, settings)
+    return machine.threads()

@@ -14,6 +14,7 @@ const digits = (n) => (value) => typeof value === "number" ? Number(value.toPrec
 const collator = new Intl.Collator(undefined, { numeric: true });
 const order = (value) => (value === "not finite" ? Infinity : value);
 const time = (value) => (value === null ? "-" : seconds(value));
+const percent = (value) => (value === null ? "-" : `${digits(2)(100 * value)}%`);
 const bytes = (value) => {
   if (value === null || value === 0) return value === null ? "-" : "0";
   const [unit, size] = value < 1e6 ? ["kB", 1e3] : value < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
@@ -38,6 +39,7 @@ const tables = {
       ["ratio", "ratio", digits(3), true], ["interval", "95% interval", plain, true], ["first_call", "first call", time, true],
       ["prepare", "prepare", time, true], ["paid_after", "paid after calls", plain, true],
       ["with_transfer", "with transfer", time, true], ["memory", "memory", bytes, true], ["gflops", "GFLOP/s", digits(3), true],
+      ["of_product", "of best product", percent, true], ["gbytes", "GB/s", digits(3), true], ["of_copy", "of best copy", percent, true],
       ["fixed", "fixed", time, true], ["per_step", "per step", time, true],
     ],
     filters: ["implementation", "size", "mode", "device", "dtype", "threads", "role"],

@@ -12,7 +12,7 @@ import pytest
 import rnnparity
 from rnnparity import records, stopwatch
 from rnnparity.errors import UsageError
-from rnnparity.timing import bench, comparison, sizes, statistics, turns
+from rnnparity.timing import bench, comparison, machine, sizes, statistics, turns
 from rnnparity.timing.bench import suspicion
 from rnnparity.timing.turns import Measured
 
@@ -184,6 +184,18 @@ def test_what_is_prepared_may_be_differentiated_in_every_call(tmp_path):
     run = rnnparity.bench(str(path), out=tmp_path / "run", **SHORT)
     modes = {t.mode: t.verdict for t in run.timings if t.implementation == "scaled"}
     assert modes == {"forward": "pass", "gradients": "pass"}, [t.reason for t in run.timings]
+
+
+def test_kernels_that_leave_the_processor_unused(monkeypatch, tmp_path):
+    cpu = tmp_path / "cpuinfo"
+    monkeypatch.setattr(machine, "CPU", cpu)
+    assert machine.older_kernels("openblas 0.3.31 Haswell") == []
+    cpu.write_text("flags : avx2 avx512f avx512cd\n")
+    (line,) = machine.older_kernels("openblas 0.3.31 Haswell")
+    assert "kernels for Haswell, and this processor has AVX-512" in line
+    assert machine.older_kernels("openblas 0.3.31 SkylakeX") == machine.older_kernels("") == []
+    cpu.write_text("flags : avx2\n")
+    assert machine.older_kernels("openblas 0.3.31 Haswell") == []
 
 
 def test_own_time_is_told_from_the_harness():

@@ -120,6 +120,9 @@ def bench(
         if todo:
             threads = processes.threads
             warnings = watch.warnings() + machine.other_threads(threads, settings.threads)
+            warnings += machine.older_kernels(
+                run.environment["frameworks"].get("numpy", {}).get("blas", "")
+            )
             earlier = (run.environment.get("timing") or {}).get("warnings", [])
             run.environment["timing"] = {
                 "processes": plan.processes,

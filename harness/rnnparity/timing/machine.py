@@ -21,6 +21,9 @@ PRODUCT, COPY, TRIES = 1024, 128 * 2**20, 7
 # What was seen to spoil timings: other work per core, and cores taken away by the host.
 BUSY_PER_CORE, STOLEN = 0.3, 0.01
 
+# Architectures that OpenBLAS has kernels for and takes where it does not know the processor.
+CPU, AVX512, WITHOUT_AVX512 = Path("/proc/cpuinfo"), " avx512f ", ("Haswell", "Zen")
+
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
@@ -56,6 +59,21 @@ def other_threads(found: dict[str, int], asked: int) -> list[str]:
         f"{name} uses {count} thread{'s' * (count > 1)}, {asked} were asked for"
         for name, count in found.items()
         if count != asked
+    ]
+
+
+def older_kernels(blas: str) -> list[str]:
+    """Return a line if OpenBLAS has chosen kernels without AVX-512, and the processor has it.
+
+    Args:
+        blas: what the border of NumPy says of it: name, version, architecture.
+    """
+    architecture = blas.rpartition(" ")[2]
+    if architecture not in WITHOUT_AVX512 or not CPU.exists() or AVX512 not in CPU.read_text():
+        return []
+    return [
+        f"OpenBLAS uses its kernels for {architecture}, and this processor has AVX-512: "
+        "try OPENBLAS_CORETYPE=SkylakeX"
     ]
 
 

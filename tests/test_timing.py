@@ -424,7 +424,10 @@ def test_table_fits_a_terminal(run, capsys):
     show_timings(run, Console(width=80))
     lines = capsys.readouterr().out.splitlines()
     assert any("numpy-loop" in line for line in lines)
-    assert max(map(len, lines)) <= 80
+    tables = [
+        line for line in lines if not line.startswith("warning: ")
+    ]  # the terminal wraps those
+    assert max(map(len, tables)) <= 80
 
 
 def test_threads():

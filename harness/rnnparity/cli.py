@@ -257,16 +257,7 @@ def compare(
             raise UsageError(f"{folder} has no {records.TIMINGS}: give the folder of a timing run")
     earlier, later = (list(records.read_timings(folder)) for folder in (before, after))
     changes = comparison.compare(earlier, later, threshold)
-    console = _console()
-    table.show_changes(changes, console)
-    others = comparison.others(earlier, later)
-    if others:
-        console.print(
-            f"warning: {', '.join(others)} took turns in one of the runs only: what shares a "
-            "process with other contestants may meet other caches",
-            style="yellow",
-            soft_wrap=True,
-        )
+    table.show_changes(changes, comparison.others(earlier, later), _console())
     worse = (comparison.SLOWER, comparison.LOST)
     raise SystemExit(1 if any(change.verdict in worse for change in changes) else 0)
 

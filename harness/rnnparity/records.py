@@ -95,7 +95,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         seen_faster: how many times as fast calls are on inputs that were seen before.
         with_transfer: seconds of a call with x brought to the device and the output brought back;
             null on the CPU.
-        cores: that were busy, the median of all blocks.
+        cores: that were busy: CPU time over wall time, of all blocks.
         peak_memory: bytes that a call adds to the process at most.
         flop: of the matrix products of the forward pass. bytes: that it must move at least.
         steps: (T, seconds) of shorter sequences and this one, for the line through them:

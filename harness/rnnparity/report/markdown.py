@@ -9,7 +9,6 @@ from rnnparity.report.page import machine
 from rnnparity.report.source import Source
 from rnnparity.timing import noise
 from rnnparity.timing.contestants import BOUND, IMPLEMENTATION
-from rnnparity.timing.noise import is_same
 from rnnparity.timing.table import seconds, size
 
 MARKDOWN = "report.md"
@@ -89,7 +88,7 @@ def _speed(source: Source) -> list[str]:
                 if one is None or one.ratio is None:
                     cells.append("")
                     continue
-                same = is_same(one, found)
+                same = noise.is_same(one, found)
                 interval = f"[{one.ratio_low:.3g}, {one.ratio_high:.3g}]"
                 cells.append(f"{'= ' if same else ''}{one.ratio:.3g} {interval}")
             time = seconds(first.median) if first is not None and first.median else ""

@@ -87,10 +87,9 @@ def bench(
     plan = plan or Plan()
     watch = watch or machine.Watch(settings.threads)
     # A job is kept if all that is to be timed took part in it: they are compared within a job.
+    names = {spec.name for spec in specs}
     wanted = {
-        (r.definition, r.device, r.implementation)
-        for r in run.records
-        if r.implementation in {spec.name for spec in specs}
+        (r.definition, r.device, r.implementation) for r in run.records if r.implementation in names
     }
     run.timings += records.keep_timed(run.directory, wanted)
     done = {(one.definition, one.mode, one.device) for one in run.timings}

@@ -125,8 +125,8 @@ def _cell(one: Timing | None, run: list[Timing]) -> Text:
     return Text(f"{one.ratio:.{digits}f} ±{half:.{digits}f}", style=style)
 
 
-def show_changes(changes: list[Change], console: Console) -> None:
-    """Print what two runs differ by."""
+def show_changes(changes: list[Change], others: list[str], console: Console) -> None:
+    """Print what two runs differ by; `others` took turns in one of them only."""
     table = Table(
         title="the later run's time over the earlier's, relative to the baseline of each",
         title_justify="left",
@@ -160,6 +160,13 @@ def show_changes(changes: list[Change], console: Console) -> None:
             console.print(f"lost: {one.id}: {one.verdict}: {one.reason}", soft_wrap=True)
     if counts[UNKNOWN]:
         console.print("unknown: no baseline beside it, so that a change may be the machine's")
+    if others:
+        console.print(
+            f"warning: {', '.join(others)} took turns in one of the runs only: what shares a "
+            "process with other contestants may meet other caches",
+            style="yellow",
+            soft_wrap=True,
+        )
 
 
 def _or_dash(value: float | None, form: str) -> str:

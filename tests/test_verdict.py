@@ -13,6 +13,7 @@ from rnnparity.execution import Outcome
 from rnnparity.mistakes import every_mistake
 from rnnparity.mistakes.forward import rounded_to
 from rnnparity.reference import _spread_chaos, reference
+from rnnparity.settings import Settings
 from rnnparity.verdict import LIMIT, judge
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
@@ -158,7 +159,7 @@ def test_the_unit_covers_what_rounding_does_and_no_more():
 
 def test_tf32_is_within_the_unit_only_where_it_is_declared():
     case = Case(config=RNNConfig(input_size=64, hidden_size=64), T=10, B=4)
-    in_float32, in_tf32 = reference_of(case), reference(case, "tf32")
+    in_float32, in_tf32 = reference_of(case), reference(case, Settings(matmul_precision="tf32"))
     weights = {n: rounded_to(11, v) for n, v in in_float32.problem.weights.items()}
     x = rounded_to(11, in_float32.problem.x)
     problem = in_float32.problem._replace(weights=weights, x=x)

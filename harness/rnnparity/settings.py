@@ -14,16 +14,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         threads: threads that a framework may use for one operation.
         matmul_precision: "float32", every product of a matrix multiplication in full float32; or
             "tf32", where the hardware has it: inputs rounded to 11 significant bits.
+        tanh_absolute: an error that tanh may have besides its relative one, at any argument: what
+            forms by exp or by the logistic function have near zero. It is in the unit.
     """
 
     threads: int = 1
     matmul_precision: str = "float32"
+    tanh_absolute: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no framework can be set to.
 
         Raises:
-            UsageError: fewer than one thread, or an unknown precision.
+            UsageError: fewer than one thread, an unknown precision, or no error of tanh.
         """
         if self.threads < 1:
             raise UsageError(f"threads is {self.threads}, expected 1 or more")
@@ -31,6 +34,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 f"matmul precision is {self.matmul_precision!r}, "
                 f"expected one of {', '.join(MATMUL_PRECISIONS)}"
+            )
+
+        if not 0 <= self.tanh_absolute < 1:
+            raise UsageError(
+                f"tanh_absolute is {self.tanh_absolute}, expected an error from 0 to 1, as 1e-7"
             )
 
     def environment_variables(self) -> dict[str, str]:

@@ -182,7 +182,7 @@ def _steps_do_not_follow(case: Case, outcome: Outcome, reference: Reference) -> 
     for d, trace in enumerate(map(as_float64, true.traces)):
         h = in_cell_order(output[:, :, d * H : (d + 1) * H], lengths, d == 1)
         before = np.concatenate((trace.h0[None], h[:-1]))
-        expected, deviation = one_step(trace, before, case.dtype, config.nonlinearity)
+        expected, deviation = one_step(trace, before, reference.arithmetic, config.nonlinearity)
         z = np.abs(h - expected) / deviation
         z = np.where(fine[:, :, None], np.where(np.isnan(z), np.inf, z), 0)
         if z.max() > LIMIT:

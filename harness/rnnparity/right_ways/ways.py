@@ -26,9 +26,7 @@ WAYS = (
     Way("the smallest terms first", "sorted sums", sums.BY_SIZE, steps.state_first),
     Way("one product of [x, h]", "a concatenated input", sums.ASCENDING, steps.input_first),
     Way("one product of [h, x]", "the same, the state first", sums.ASCENDING, steps.state_first),
-    Way(
-        "the biases as columns", "an input of ones", sums.EIGHT_LANES, steps.biases_as_columns
-    ),
+    Way("the biases as columns", "an input of ones", sums.EIGHT_LANES, steps.biases_as_columns),
     Way("the biases one after the other", "eager code", sums.BLAS, steps.one_by_one),
     Way("sums that start from the biases", "an accumulator", sums.ASCENDING, steps.from_biases),
     Way("columns for rows", "features first", sums.TRANSPOSED, steps.onto_a_bias),
@@ -59,8 +57,8 @@ WAYS = (
         slope=f.by_exp,
         from_a=True,
     ),
-    Way("tanh up to 4 ULP high", "a fast library's bound", ulps=4),
-    Way("tanh up to 4 ULP low", "the same on the other side", ulps=-4, slope=f.product_of_two),
+    Way("tanh as high as is right", "a fast library's bound", off=1),
+    Way("tanh as low as is right", "the same on the other side", off=-1, slope=f.product_of_two),
     Way("the slope by cosh", "a textbook's derivative", slope=f.by_cosh, from_a=True),
     Way(
         "states computed again",

@@ -134,6 +134,7 @@ def _weight_deviation(replicas: Replicas, da: Array, b: Array, db: Array) -> Arr
         arithmetic, arithmetic.round(grad_a.T), arithmetic.round(b.reshape(T * B, n))
     )
     own = error + arithmetic.rounded(total) + made**2
+    own = own + arithmetic.stepwise(grad_a.T, b.reshape(T * B, n), T)
     deviation: Array = np.sqrt(squares / REPLICAS + own)
     return deviation
 
@@ -145,6 +146,6 @@ def _bias_deviation(replicas: Replicas, da: Array) -> Array:
     arithmetic, ones = replicas.arithmetic, np.ones((T * B, 1))
     total, error = arithmetic.dot(flat.T, ones)
     made = _made_product(arithmetic, arithmetic.round(flat.T), arithmetic.round(ones))
-    own = error + arithmetic.rounded(total) + made**2
+    own = error + arithmetic.rounded(total) + made**2 + arithmetic.stepwise(flat.T, ones, T)
     deviation: Array = np.sqrt(np.mean(change**2, axis=0) + own[:, 0])
     return deviation

@@ -117,6 +117,10 @@ def one_step(
         `[T, B, H]` each.
     """
     a, deviation = pre_activation(trace, arithmetic, h_before)
+    if arithmetic.is_16_bit:
+        # The state may be kept in float32, and be seen only as it is rounded.
+        before = arithmetic.rounded(h_before) @ np.square(trace.cell.weight_hh).T
+        deviation = np.sqrt(deviation**2 + before)
     if nonlinearity == "relu":
         return np.maximum(a, 0), np.where(a > -KINK * deviation, deviation, arithmetic.underflow)
     # The slope is taken where it is steepest within reach, since the step is no longer small there.

@@ -21,9 +21,9 @@ Array = NDArray[Any]
 TANH_ERROR = {"float64": 3.0}
 TANH_ERROR_ELSE = 2.0
 
-# Rounding of the inputs of a product where TF32 is the declared matmul precision: up to 2^-10 where
-# the hardware cuts bits off.
-TF32_ROUNDOFF = 2.0**-10
+# Rounding of the inputs of a float32 product, by the declared matmul precision: up to 2^-10 in
+# TF32, where the hardware may cut bits off; to nearest in bfloat16.
+PRODUCT_ROUNDOFF = {"float32": 0.0, "tf32": 2.0**-10, "bfloat16": 2.0**-8}
 TF32_BITS = 11
 
 
@@ -34,13 +34,13 @@ class Arithmetic:
     dtype: str
     u: float
     underflow: float
-    tf32: bool
+    products: str  # "float32", "tf32" or "bfloat16"; "float32" in every other dtype
 
     @classmethod
     def of(cls, dtype: str, matmul_precision: str = "float32") -> "Arithmetic":
         """Return the sizes for a dtype."""
-        tf32 = dtype == "float32" and matmul_precision == "tf32"
-        return cls(dtype, unit_roundoff(dtype), underflow(dtype), tf32)
+        products = matmul_precision if dtype == "float32" else "float32"
+        return cls(dtype, unit_roundoff(dtype), underflow(dtype), products)
 
     @property
     def tanh_error(self) -> float:
@@ -62,7 +62,7 @@ class Arithmetic:
         n, total, squares = a.shape[-1], a @ b, (a * a) @ (b * b)
         sums = (1 + n / 2) * squares + (1 + n / 3) * total**2 + n * np.square(start)
         variance = self.u**2 / 3 * sums + n * self.underflow**2
-        return total, variance + (2 * TF32_ROUNDOFF**2 / 3 * squares if self.tf32 else 0.0)
+        return total, variance + 2 * PRODUCT_ROUNDOFF[self.products] ** 2 / 3 * squares
 
     def rounded(self, *values: Array) -> Array:
         """Return the variance of rounding each of some results once."""
@@ -89,8 +89,10 @@ class Arithmetic:
             return self.round(
                 start.astype(np.float32) + a.astype(np.float32) @ b.astype(np.float32)
             )
-        if self.tf32:
+        if self.products == "tf32":
             a, b = _cut(a), _cut(b)
+        elif self.products == "bfloat16":
+            a, b = (each.astype(numpy_dtype("bfloat16")).astype(np.float32) for each in (a, b))
         total = start.copy()
         rows = max(1, 2**16 // max(1, b.shape[1]))  # a block that stays in the cache
         for first in range(0, len(a), rows):

@@ -42,6 +42,7 @@ class Reference:
         finite: quantity to mask: where a number is expected, judged or not; elsewhere the dtype may
             have overflowed.
         horizon: the first time step at which rounding alone takes over; None if there is none.
+        matmul_precision: that was declared.
     """
 
     problem: Problem
@@ -50,6 +51,7 @@ class Reference:
     judged: dict[str, NDArray[np.bool_]]
     finite: dict[str, NDArray[np.bool_]]
     horizon: int | None
+    matmul_precision: str = "float32"
 
 
 def reference(case: Case, matmul_precision: str = "float32") -> Reference:
@@ -57,7 +59,7 @@ def reference(case: Case, matmul_precision: str = "float32") -> Reference:
 
     Args:
         case: what is run.
-        matmul_precision: as declared for the run: with "tf32", rounding to TF32 is in the unit.
+        matmul_precision: as declared for the run: rounding to it is in the unit.
     """
     # One thread: the same bits whatever else runs, and no more cores than the run was given.
     with threadpool_limits(1), np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -71,7 +73,7 @@ def reference(case: Case, matmul_precision: str = "float32") -> Reference:
         judged = _judged(true, calm, finite)
     steps = np.flatnonzero(~judged["output"].all(axis=(1, 2)))
     horizon = int(steps[0]) if len(steps) else None
-    return Reference(problem, true, predicted.units, judged, finite, horizon)
+    return Reference(problem, true, predicted.units, judged, finite, horizon, matmul_precision)
 
 
 def _judged(

@@ -27,8 +27,7 @@ class JaxBorder:
         """
         jax.config.update("jax_enable_x64", True)
         jax.config.update("jax_cpu_enable_async_dispatch", False)
-        full = settings.matmul_precision == "float32"
-        jax.config.update("jax_default_matmul_precision", "highest" if full else "tensorfloat32")
+        jax.config.update("jax_default_matmul_precision", settings.jax_matmul_precision)
 
     def devices(self) -> list[str]:
         """Return the CPU, then every CUDA device."""

@@ -13,6 +13,9 @@ from rnnparity.borders import Arrays, Function, Gradients, Prepare, Run
 from rnnparity.errors import ContractViolation
 from rnnparity.settings import Settings
 
+# What `torch.set_float32_matmul_precision` calls the precisions.
+OF_PRODUCTS = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
+
 
 class TorchBorder:
     """PyTorch on the CPU, on CUDA devices, and on Apple's MPS."""
@@ -22,10 +25,15 @@ class TorchBorder:
     def __init__(self, settings: Settings) -> None:
         """Set threads, and the precision of matrix products."""
         torch.set_num_threads(settings.threads)
-        tf32 = settings.matmul_precision == "tf32"
-        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        # cuDNN's RNNs have a setting of their own, which is TF32 if nobody says otherwise.
+        # "bfloat16" is nothing that CUDA has for float32 products: there it allows TF32.
+        tf32 = settings.matmul_precision != "float32"
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(OF_PRODUCTS[settings.matmul_precision])
+        rnn = getattr(torch.backends.cudnn, "rnn", None)  # since 2.9
+        if hasattr(rnn, "fp32_precision"):
+            rnn.fp32_precision = "tf32" if tf32 else "ieee"
 
     def devices(self) -> list[str]:
         """Return the CPU, then every CUDA device, then MPS."""

@@ -96,19 +96,20 @@ def pre_activation(
     return a, np.sqrt(np.maximum(error_x + error_h, error_both) + added)
 
 
-def one_step(trace: Trace, h_before: Array, dtype: str, nonlinearity: str) -> tuple[Array, Array]:
+def one_step(
+    trace: Trace, h_before: Array, arithmetic: Arithmetic, nonlinearity: str
+) -> tuple[Array, Array]:
     """Return every step taken from given states, and the deviation of one step's rounding.
 
     Args:
         trace: of a layer and direction, float64.
         h_before: the states that the steps start from, `[T, B, H]`.
-        dtype: under test.
+        arithmetic: of the dtype under test.
         nonlinearity: "tanh" or "relu".
 
     Returns:
         `[T, B, H]` each.
     """
-    arithmetic = Arithmetic.of(dtype)
     a, deviation = pre_activation(trace, arithmetic, h_before)
     if nonlinearity == "relu":
         return np.maximum(a, 0), np.where(a > -KINK * deviation, deviation, arithmetic.underflow)

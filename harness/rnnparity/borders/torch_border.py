@@ -31,7 +31,7 @@ class TorchBorder:
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
         torch.set_float32_matmul_precision(OF_PRODUCTS[settings.matmul_precision])
-        rnn = getattr(torch.backends.cudnn, "rnn", None)  # since 2.9
+        rnn: Any = getattr(torch.backends.cudnn, "rnn", None)  # since 2.9
         if hasattr(rnn, "fp32_precision"):
             rnn.fp32_precision = "tf32" if tf32 else "ieee"
 
@@ -73,6 +73,22 @@ class TorchBorder:
             torch.cuda.synchronize(array.device)
         elif array.device.type == "mps":
             torch.mps.synchronize()
+
+    def mark(self, device: str) -> Any:
+        """Record an event of CUDA's; other devices have none."""
+        if not device.startswith("cuda"):
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(device))
+        return event
+
+    def memory(self, device: str, forget: bool = False) -> tuple[int, int] | None:
+        """Return what PyTorch's allocator tells of a CUDA device."""
+        if not device.startswith("cuda"):
+            return None
+        if forget:
+            torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
 
     def compiled(self, function: Function) -> Function:
         """PyTorch runs a function as it is."""
@@ -135,7 +151,8 @@ class TorchBorder:
         if torch.cuda.is_available():
             found["cuda"] = str(torch.version.cuda)
             found["cudnn"] = str(torch.backends.cudnn.version())
-            found["gpu"] = torch.cuda.get_device_name()
+            names = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
+            found["gpu"] = ", ".join(names)
         return found
 
 

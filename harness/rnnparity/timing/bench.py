@@ -315,7 +315,7 @@ class _Session:
         points: dict[str, list[tuple[int, float]]],
     ) -> list[Timing]:
         told = {
-            c.name: self._verdict(c, job, measured[c.name], outcomes.get(c.name))
+            c.name: self._verdict(c, job, device, measured[c.name], outcomes.get(c.name))
             for c in contestants
         }
         of_baseline = measured[baseline.name] if told[baseline.name][0] == "pass" else None
@@ -332,7 +332,12 @@ class _Session:
         return timings
 
     def _verdict(
-        self, contestant: Contestant, job: Job, measured: list[Measured], outcome: Outcome | None
+        self,
+        contestant: Contestant,
+        job: Job,
+        device: str,
+        measured: list[Measured],
+        outcome: Outcome | None,
     ) -> tuple[str, str]:
         """Return the verdict on what was timed, and why."""
         errors = [one.error for one in measured if one.error]
@@ -348,7 +353,7 @@ class _Session:
         judgement = judge(job.case, outcome, self._reference(job.case))
         if judgement.verdict not in ("pass", "chaotic"):
             return judgement.verdict, f"while timed: {judgement.reason}"
-        reason = suspicion(measured, self.settings.threads)
+        reason = suspicion(measured, self.settings.threads, device)
         return ("fail", reason) if reason else ("pass", "")
 
     def _reference(self, case: Any) -> Reference:
@@ -376,7 +381,7 @@ class _Session:
         )
 
 
-def suspicion(measured: list[Measured], threads: int) -> str:
+def suspicion(measured: list[Measured], threads: int, device: str = "cpu") -> str:
     """Return why times are not what they seem, or "" if nothing speaks against them."""
     seen = statistics.ratio([m.fresh for m in measured], [m.seen for m in measured])
     if seen.low > SEEN_FASTER:
@@ -384,7 +389,8 @@ def suspicion(measured: list[Measured], threads: int) -> str:
         return f"{faster}: results are kept, and not computed"
     cores = _busy_cores(measured)
     # Where every core may be used, more of them can only be what a host has taken away and counted.
-    if usable_cores() > threads and cores > threads + EXTRA_CORES:
+    # A card's driver may poll with any number of them.
+    if device == "cpu" and usable_cores() > threads and cores > threads + EXTRA_CORES:
         return f"kept {cores:.1f} cores busy, {threads} were asked for"
     return ""
 

@@ -7,7 +7,6 @@ framework, and there without any; a machine that has none of them has no card.
 import ctypes
 import re
 import sys
-from collections.abc import Callable
 from contextlib import contextmanager
 from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
 from functools import cache
@@ -66,7 +65,7 @@ class Card:
             size = c_size_t(FLUSHED * self.l2_bytes)
             if not self._buffer:
                 self._call("cuMemAlloc_v2", byref(self._buffer), size)
-            self._call("cuCtxResetPersistingL2Cache")
+            self._cuda.cuCtxResetPersistingL2Cache()  # refused by cards on which nothing persists
             self._call("cuMemsetD8_v2", self._buffer, ctypes.c_ubyte(0), size)
             self._call("cuCtxSynchronize")
 
@@ -154,15 +153,3 @@ def found() -> list[dict[str, Any]]:
 def folder(name: str) -> str:
     """Return a card's name as a folder's: nvidia-h100-80gb-hbm3."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def main(describe: Callable[[], list[dict[str, Any]]] = found) -> None:
-    """Print the first card's name, as a folder's."""
-    cards = describe()
-    if not cards:
-        raise SystemExit("no NVIDIA card here")
-    sys.stdout.write(folder(cards[0]["name"]) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -10,6 +10,7 @@ from conftest import loaded
 
 import rnnparity
 from rnnparity import RNNConfig, Settings, UsageError, presets
+from rnnparity.arithmetic import Arithmetic
 from rnnparity.cases import Case
 from rnnparity.execution import execute
 from rnnparity.reference import reference
@@ -65,11 +66,11 @@ def test_a_step_of_a_chaotic_case_follows_in_the_declared_precision(tmp_path):
     path.write_text(ROUNDS.format(bits=8))
     case = presets.trained("float32")
     implementation, border = loaded(str(path))
-    against = reference(case, "bfloat16")
+    against = reference(case, Settings(matmul_precision="bfloat16"))
     assert against.horizon is not None
     outcome = execute(implementation, border, case, against.problem, "cpu")
     assert judge(case, outcome, against).verdict == "chaotic"
-    exact = dataclasses.replace(against, matmul_precision="float32")
+    exact = dataclasses.replace(against, arithmetic=Arithmetic.of("float32"))
     assert "does not follow" in judge(case, outcome, exact).reason
 
 

@@ -13,6 +13,7 @@ from rnnparity.execution import Outcome
 from rnnparity.mistakes import every_mistake
 from rnnparity.mistakes.forward import rounded_to
 from rnnparity.reference import _spread_chaos, reference
+from rnnparity.settings import Settings
 from rnnparity.verdict import LIMIT, judge
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
@@ -159,7 +160,8 @@ def test_the_unit_covers_what_rounding_does_and_no_more():
 @pytest.mark.parametrize(("bits", "precision"), [(11, "tf32"), (8, "bfloat16")])
 def test_coarser_products_are_within_the_unit_only_where_they_are_declared(bits, precision):
     case = Case(config=RNNConfig(input_size=64, hidden_size=64), T=10, B=4)
-    in_float32, declared = reference_of(case), reference(case, precision)
+    settings = Settings(matmul_precision=precision)
+    in_float32, declared = reference_of(case), reference(case, settings)
     weights = {n: rounded_to(bits, v) for n, v in in_float32.problem.weights.items()}
     x = rounded_to(bits, in_float32.problem.x)
     problem = in_float32.problem._replace(weights=weights, x=x)

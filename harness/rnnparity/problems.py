@@ -8,12 +8,13 @@ spectral radius near r), not from an eigensolver, whose last bits differ from ma
 
 import hashlib
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import digits, weights
+from rnnparity import digits, structures, weights
 from rnnparity.cases import Case
 from rnnparity.config import parameter_shapes
 from rnnparity.dtypes import numpy_dtype
@@ -40,8 +41,8 @@ class Regime(NamedTuple):
 
     `gain_ih` and `gain_hh` are per product: an entry has `gain / sqrt(terms)`, so that `gain_hh`
     is the spectral radius of the recurrent weight. None stands for torch's own 1 / sqrt(3 H).
-    `structure` is "dense", "one per row", or of the recurrent weight "constant" (all entries
-    equal), "positive" or "identity", scaled to the same radius.
+    `structure` is "dense" or one of `structures.WEIGHTS`: of the recurrent weight, scaled to the
+    same radius; `structure_ih` is the input weight's, and `inputs` one of `structures.INPUTS`.
     """
 
     meaning: str
@@ -51,6 +52,8 @@ class Regime(NamedTuple):
     x: float = 1.0
     h0: float = 0.5
     structure: str = "dense"
+    structure_ih: str = "dense"
+    inputs: str = "dense"
 
 
 REGIMES = {
@@ -68,6 +71,7 @@ REGIMES = {
         1.0,
         0.1,
         structure="one per row",
+        structure_ih="one per row",
     ),
     "constant": Regime(
         "equal weights: units and terms err alike", 0.3, 0.9, 0.1, structure="constant"
@@ -86,7 +90,75 @@ REGIMES = {
         2**-13,
         2**-13,
         "one per row",
+        "one per row",
     ),
+}
+
+# What the self-test draws besides: structured weights and inputs, on which right implementations
+# err in patterns. They are no part of the presets.
+STRUCTURED = {
+    "orthogonal": Regime("a rotation: errors stay", 0.3, 1.0, 0.05, structure="orthogonal"),
+    "irnn": Regime(
+        "an identity, positive biases: relu's usual start", 0.2, 1.0, 0.02, structure="identity"
+    ),
+    "low-rank": Regime("units that are alike", 0.5, 0.7, 0.1, structure="low rank"),
+    "powers-of-two": Regime(
+        "products are exact, sums meet in ties",
+        0.5,
+        0.7,
+        0.25,
+        structure="powers of two",
+        structure_ih="powers of two",
+    ),
+    "mixed-scales": Regime(
+        "weights over nine decades",
+        0.5,
+        0.9,
+        0.1,
+        structure="mixed scales",
+        structure_ih="mixed scales",
+    ),
+    "mixed-inputs": Regime("inputs over nine decades", 0.2, 0.9, 0.1, inputs="mixed scales"),
+    "mixed": Regime(
+        "both over nine decades",
+        0.2,
+        0.9,
+        0.1,
+        structure="mixed scales",
+        structure_ih="mixed scales",
+        inputs="mixed scales",
+    ),
+    "sparse": Regime(
+        "zero weights, dead units", 0.5, 0.9, 0.0, structure="sparse", structure_ih="sparse"
+    ),
+    "zero-weights": Regime("no recurrence", 0.5, 0.0, 0.1),
+    "zero-inputs": Regime("nothing comes in", 0.5, 0.9, 0.1, x=0.0),
+    "all-zero": Regime("nothing comes in, nothing is there", 0.5, 0.9, 0.0, x=0.0, h0=0.0),
+    "sorted-by-sign": Regime(
+        "differences of two nearly equal frames",
+        1.0,
+        0.5,
+        0.1,
+        structure_ih="sorted by sign",
+        inputs="frames",
+    ),
+    "dale": Regime("excitatory units before inhibitory ones", 0.5, 0.9, 0.1, structure="Dale's law"),
+    "equal-rows": Regime("one sequence in every row", 0.5, 0.9, 0.3, inputs="equal rows"),
+    "near-rows": Regime("nearly the same sequence", 0.5, 0.9, 0.3, inputs="near rows"),
+    "expansive-rows": Regime("equal rows, expanding", 0.5, 1.4, 0.3, inputs="equal rows"),
+    "one-hot": Regime("symbols as one-hot vectors", 1.0, 0.9, 0.1, inputs="one hot"),
+    "text": Regime("embedded symbols, often repeated", 0.5, 0.9, 0.1, inputs="text"),
+    "images": Regime("rows of images: zeros, nothing negative", 1.0, 0.9, 0.1, inputs="images"),
+    "steady": Regime("the same input at every step", 0.5, 0.9, 0.1, inputs="steady"),
+    "steady-positive": Regime(
+        "the same, and weights of one sign", 0.3, 0.9, 0.1, structure="positive", inputs="steady"
+    ),
+    "saturated-rows": Regime("saturated, in equal rows", 8.0, 1.0, 2.0, inputs="equal rows"),
+    "subnormal": Regime(
+        "inputs around the smallest normal number", 0.5, 0.9, 0.0, 1.0, 1.0, inputs="subnormal"
+    ),
+    "large": Regime("inputs in the hundreds", 0.5, 0.9, 1.0, 300.0, 300.0),
+    "huge": Regime("inputs near overflow", 0.5, 0.7, 0.1, 1.0, 1.0, inputs="huge"),
 }
 
 NONLINEARITY = "the nonlinearity"
@@ -96,7 +168,7 @@ PROBES = {
     "the input product": Regime("", 1.0, 0.0, 0.0, 2**-10, 0.0),
     "the recurrent product": Regime("", 0.0, 1.0, 0.0, 0.0, 2**-10),
     "the sum of the biases": Regime("", 0.0, 0.0, 2**-10, 0.0, 0.0),
-    NONLINEARITY: Regime("", 1.0, 0.0, 0.0, 2.0, 0.0, "one per row"),
+    NONLINEARITY: Regime("", 1.0, 0.0, 0.0, 2.0, 0.0, "one per row", "one per row"),
 }
 
 
@@ -113,7 +185,7 @@ def build(case: Case) -> Problem:
         regime = REGIMES["torch-init"]
     else:
         regime = find_regime(case.regime)
-        x = _uniform(case, "x", (case.T, case.B or 1, config.input_size), regime.x)
+        x = _input(case, regime, "x", case.T)
         if case.weights is not None:
             parameters = weights.read(case.weights)
             _check_fits(parameters, case)
@@ -123,14 +195,14 @@ def build(case: Case) -> Problem:
                 for name, shape in parameter_shapes(config).items()
             }
     B = x.shape[1]
-    h0 = _uniform(case, "h0", (config.num_cells, B, config.hidden_size), regime.h0)
+    h0 = _state(case, regime, (config.num_cells, B, config.hidden_size))
     lengths = _lengths(case) if case.ragged else None
     if case.inputs is not None:
         with np.load(case.inputs, allow_pickle=False) as given:
             x = time_major(case, "x", given["x"])
             h0 = time_major(case, "h0", given["h0"]) if "h0" in given else h0
             lengths = given.get("lengths", lengths)
-    x_next = _uniform(case, "x_next", (1, B, config.input_size), regime.x)
+    x_next = _input(case, regime, "x_next", 1)
     D, H = config.num_directions, config.hidden_size
     rows = judged_rows(case)
     weighed = np.isin(np.arange(B), rows)[None, :, None]
@@ -208,7 +280,7 @@ def find_regime(name: str) -> Regime:
     Raises:
         UsageError: there is none of that name.
     """
-    known = REGIMES | PROBES
+    known = REGIMES | STRUCTURED | PROBES
     if name in known:
         return known[name]
     try:
@@ -220,34 +292,38 @@ def find_regime(name: str) -> Regime:
     return Regime(f"spectral radius {radius:g}", 0.5, radius, 0.2)
 
 
+def _input(case: Case, regime: Regime, name: str, T: int) -> Array:
+    shape = (T, case.B or 1, case.config.input_size)
+    drawn = structures.INPUTS[regime.inputs](_stream(case), name, shape, regime.x)
+    return drawn * structures.scale(regime.inputs, case.dtype, _terms(case))
+
+
+def _state(case: Case, regime: Regime, shape: tuple[int, int, int]) -> Array:
+    inputs = regime.inputs if regime.inputs in structures.OF_STATES else "dense"
+    drawn = structures.INPUTS[inputs](_stream(case), "h0", shape, regime.h0)
+    return drawn * structures.scale(inputs, case.dtype, _terms(case))
+
+
+def _terms(case: Case) -> int:
+    return case.config.input_size + 2 * case.config.hidden_size
+
+
+def _stream(case: Case) -> structures.Draw:
+    return partial(_uniform, case)
+
+
 def _parameter(case: Case, regime: Regime, name: str, shape: tuple[int, ...]) -> Array:
     torch_std = 1 / math.sqrt(3 * case.config.hidden_size)
     if name.startswith("bias"):
         return _uniform(case, name, shape, torch_std if regime.bias is None else regime.bias)
-    rows, terms = shape
-    gain = regime.gain_ih if name.startswith("weight_ih") else regime.gain_hh
-    std = torch_std if gain is None else gain / math.sqrt(terms)
-    if regime.structure == "one per row":
-        return _one_per_row(case, name, shape, 1.0 if gain is None else gain)
-    if regime.structure == "dense" or name.startswith("weight_ih"):
+    of_input = name.startswith("weight_ih")
+    gain = regime.gain_ih if of_input else regime.gain_hh
+    structure = regime.structure_ih if of_input else regime.structure
+    if structure == "dense":
+        std = torch_std if gain is None else gain / math.sqrt(shape[1])
         return _uniform(case, name, shape, std)
-    radius = 1.0 if gain is None else gain
-    if regime.structure == "constant":
-        return np.full(shape, radius / terms)
-    if regime.structure == "identity":
-        return radius * np.eye(rows)
-    mean = math.sqrt(3) / 2  # of the absolute values drawn
-    return np.abs(_uniform(case, name, shape, 1.0)) * (radius / (mean * terms))
-
-
-def _one_per_row(case: Case, name: str, shape: tuple[int, ...], size: float) -> NDArray[np.float64]:
-    rows, terms = shape
-    # The columns are a random permutation, repeated: recurrent weights then lose no state.
-    order = np.argsort(_uniform(case, name + " order", (terms,), 1.0), kind="stable")
-    column = order[np.arange(rows) % terms]
-    sparse = np.zeros(shape)
-    sparse[np.arange(rows), column] = _uniform(case, name, (rows,), size)
-    return sparse
+    gain = 1.0 if gain is None else gain
+    return structures.WEIGHTS[structure](_stream(case), name, shape, gain)
 
 
 def _check_fits(parameters: dict[str, Array], case: Case) -> None:

@@ -337,7 +337,7 @@ class _Session:
             future = self.references.setdefault(case, Future())
         if mine:
             try:
-                future.set_result(reference(case, self.settings.matmul_precision))
+                future.set_result(reference(case, self.settings))
             except BaseException as error:
                 future.set_exception(error)
         return future.result()

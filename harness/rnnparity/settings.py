@@ -19,16 +19,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         matmul_precision: of float32 matrix products: "float32", every product in full; or how far
             inputs may be rounded where the hardware is faster then: "tf32", to 11 significant bits;
             "bfloat16", to 8.
+        tanh_absolute: an error that tanh may have besides its relative one, at any argument: what
+            forms by exp or by the logistic function have near zero. It is in the unit.
     """
 
     threads: int = 1
     matmul_precision: str = "float32"
+    tanh_absolute: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no framework can be set to.
 
         Raises:
-            UsageError: fewer than one thread, or an unknown precision.
+            UsageError: fewer than one thread, an unknown precision, or no error of tanh.
         """
         if self.threads < 1:
             raise UsageError(f"threads is {self.threads}, expected 1 or more")
@@ -36,6 +39,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 f"matmul precision is {self.matmul_precision!r}, "
                 f"expected one of {', '.join(MATMUL_PRECISIONS)}"
+            )
+
+        if not 0 <= self.tanh_absolute < 1:
+            raise UsageError(
+                f"tanh_absolute is {self.tanh_absolute}, expected an error from 0 to 1, as 1e-7"
             )
 
     def environment_variables(self) -> dict[str, str]:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity import digits, invariants
-from rnnparity.arithmetic import Arithmetic
 from rnnparity.cases import Case
 from rnnparity.composition import in_cell_order
 from rnnparity.dtypes import numpy_dtype, spacing, unit_roundoff
@@ -174,7 +173,6 @@ def _steps_do_not_follow(case: Case, outcome: Outcome, reference: Reference) -> 
     true, config = reference.true, reference.true.config
     if config.num_layers > 1:
         return []
-    arithmetic = Arithmetic.of(case.dtype, reference.matmul_precision)
     H, lengths = config.hidden_size, true.lengths
     output = judged_part(case, "output", outcome.arrays["output"], reference).astype(np.float64)
     h_n = judged_part(case, "h_n", outcome.arrays["h_n"], reference).astype(np.float64)
@@ -184,7 +182,7 @@ def _steps_do_not_follow(case: Case, outcome: Outcome, reference: Reference) -> 
     for d, trace in enumerate(map(as_float64, true.traces)):
         h = in_cell_order(output[:, :, d * H : (d + 1) * H], lengths, d == 1)
         before = np.concatenate((trace.h0[None], h[:-1]))
-        expected, deviation = one_step(trace, before, arithmetic, config.nonlinearity)
+        expected, deviation = one_step(trace, before, reference.arithmetic, config.nonlinearity)
         z = np.abs(h - expected) / deviation
         z = np.where(fine[:, :, None], np.where(np.isnan(z), np.inf, z), 0)
         if z.max() > LIMIT:

@@ -68,8 +68,8 @@ def layer_backward(
         if tanh:
             changed = -(2 * h_[t] + dh[t]) * dh[t]
         else:
-            assert replicas.sides is not None
-            changed = replicas.sides[t] - derivative_[t]
+            assert replicas.slopes is not None
+            changed = replicas.slopes[t] - derivative_[t]
         np.multiply(d, derivative_[t] + changed, out=da[t])
         da[t] += grad_h_[t] * changed
         da[t] += noise_a.at(t, error_a[t])

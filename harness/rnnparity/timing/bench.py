@@ -358,7 +358,7 @@ class _Session:
 
     def _reference(self, case: Any) -> Reference:
         if case not in self.references:
-            self.references[case] = reference(case, self.settings.matmul_precision)
+            self.references[case] = reference(case, self.settings)
         return self.references[case]
 
     def _timing(self, contestant: Contestant, device: str, job: Job, **more: Any) -> Timing:

@@ -1,0 +1,10 @@
+"""Right ways to compute the recurrence and its gradients that are nobody's in this project.
+
+Each is a miniature, named by what it does differently, on which the verdict is tested: none may be
+failed (`rnnparity selftest`). The 16-bit types are accumulated in float32, as all libraries do.
+"""
+
+from rnnparity.right_ways.recurrence import Way, outcome
+from rnnparity.right_ways.ways import WAYS
+
+__all__ = ["WAYS", "Way", "outcome"]

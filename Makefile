@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check-style clean
+.PHONY: run test check-style gpu clean
 
 run: $(VENV)/installed-all
 	$(BIN)/rnnparity run
@@ -15,6 +15,10 @@ check-style: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# On a machine with an NVIDIA card: checks and timings, into results/<card>/.
+gpu: $(VENV)/installed-cuda
+	$(BIN)/python results/on_card.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -250,6 +250,7 @@ def test_more_threads_than_asked_for(monkeypatch):
     assert suspicion([late, late], 1) == ""
     assert suspicion([busy, busy], 2) == ""
     assert suspicion([busy, busy], 1) == "kept 1.9 cores busy, 1 were asked for"
+    assert suspicion([busy, busy], 1, "cuda:0") == ""
     monkeypatch.setattr(bench, "usable_cores", lambda: 1)
     assert suspicion([busy, busy], 1) == ""
 

@@ -157,17 +157,19 @@ def test_the_unit_covers_what_rounding_does_and_no_more():
         assert 0.1 < np.sqrt(np.mean(z**2)) < 1.5, name
 
 
-def test_tf32_is_within_the_unit_only_where_it_is_declared():
+@pytest.mark.parametrize(("bits", "precision"), [(11, "tf32"), (8, "bfloat16")])
+def test_coarser_products_are_within_the_unit_only_where_they_are_declared(bits, precision):
     case = Case(config=RNNConfig(input_size=64, hidden_size=64), T=10, B=4)
-    in_float32, in_tf32 = reference_of(case), reference(case, Settings(matmul_precision="tf32"))
-    weights = {n: rounded_to(11, v) for n, v in in_float32.problem.weights.items()}
-    x = rounded_to(11, in_float32.problem.x)
+    settings = Settings(matmul_precision=precision)
+    in_float32, declared = reference_of(case), reference(case, settings)
+    weights = {n: rounded_to(bits, v) for n, v in in_float32.problem.weights.items()}
+    x = rounded_to(bits, in_float32.problem.x)
     problem = in_float32.problem._replace(weights=weights, x=x)
     from rnnparity.truth import truth
 
     output = truth(case, problem).values["output"].astype(np.float32)
     assert judge(case, Outcome({"output": output}), in_float32).verdict == "fail"
-    assert judge(case, Outcome({"output": output}), in_tf32).verdict == "pass"
+    assert judge(case, Outcome({"output": output}), declared).verdict == "pass"
 
 
 @pytest.mark.parametrize(("bits", "precision"), [(24, "float32"), (11, "tf32"), (8, "bfloat16")])

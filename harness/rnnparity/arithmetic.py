@@ -35,9 +35,9 @@ TANH_SHARED = (1.0, -1.0, 1.0, -1.0, 0.5, -0.5, 0.1)
 # In so many blocks the terms of a sum are added up to see how large its partial sums are.
 BLOCKS = 16
 
-# Rounding of the inputs of a product where TF32 is the declared matmul precision: up to 2^-10 where
-# the hardware cuts bits off.
-TF32_ROUNDOFF = 2.0**-10
+# Rounding of the inputs of a float32 product, by the declared matmul precision: up to 2^-10 in
+# TF32, where the hardware may cut bits off; to nearest in bfloat16.
+PRODUCT_ROUNDOFF = {"float32": 0.0, "tf32": 2.0**-10, "bfloat16": 2.0**-8}
 TF32_BITS = 11
 
 
@@ -49,22 +49,22 @@ class Arithmetic:
         dtype: under test.
         u: its unit roundoff.
         underflow: the error that underflow makes.
-        tf32: whether float32 products may round their inputs to TF32.
+        products: how far float32 products may round their inputs: "float32", "tf32" or "bfloat16".
         tanh_absolute: what tanh may err by besides, at any argument.
     """
 
     dtype: str
     u: float
     underflow: float
-    tf32: bool = False
+    products: str = "float32"
     tanh_absolute: float = 0.0
 
     @classmethod
     def of(cls, dtype: str, settings: Settings | None = None) -> "Arithmetic":
         """Return the sizes for a dtype and for what a run declares."""
         declared = settings or Settings()
-        tf32 = dtype == "float32" and declared.matmul_precision == "tf32"
-        return cls(dtype, unit_roundoff(dtype), underflow(dtype), tf32, declared.tanh_absolute)
+        products = declared.matmul_precision if dtype == "float32" else "float32"
+        return cls(dtype, unit_roundoff(dtype), underflow(dtype), products, declared.tanh_absolute)
 
     def tanh_error(self, h: Array) -> tuple[Array, Array]:
         """Return sizes of the error of a right tanh, whose exact results are `h`.
@@ -116,7 +116,7 @@ class Arithmetic:
         else:
             variance += self.u**2 / 3 * squares  # of the products; exact in float32 for 16 bits
         variance += n * self.underflow**2 + self._flushed(a, b)
-        return total, variance + (2 * TF32_ROUNDOFF**2 / 3 * squares if self.tf32 else 0.0)
+        return total, variance + 2 * PRODUCT_ROUNDOFF[self.products] ** 2 / 3 * squares
 
     def stepwise(self, a: Array, b: Array, steps: int) -> Array | float:
         """Return the variance of adding up a product in the dtype itself, a part at each step.
@@ -192,8 +192,10 @@ class Arithmetic:
             return self.round(
                 start.astype(np.float32) + a.astype(np.float32) @ b.astype(np.float32)
             )
-        if self.tf32:
+        if self.products == "tf32":
             a, b = _cut(a), _cut(b)
+        elif self.products == "bfloat16":
+            a, b = (each.astype(numpy_dtype("bfloat16")).astype(np.float32) for each in (a, b))
         total = start.copy()
         rows = max(1, 2**16 // max(1, b.shape[1]))  # a block that stays in the cache
         for first in range(0, len(a), rows):

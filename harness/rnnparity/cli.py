@@ -76,7 +76,7 @@ Lengths = Annotated[
 OfWeights = Annotated[Nonlinearity, typer.Option(help="Nonlinearity of --weights.")]
 BatchFirst = Annotated[bool, typer.Option("--batch-first", help="--weights are batch-first.")]
 Threads = Annotated[str, typer.Option(help="Threads per implementation: a number, or all.")]
-Precision = Annotated[str, typer.Option(help="Of matrix products: float32 or tf32.")]
+Precision = Annotated[str, typer.Option(help="Of matrix products: float32, tf32 or bfloat16.")]
 Timeout = Annotated[float, typer.Option(help="Seconds for one case, compilation included.")]
 Out = Annotated[
     Path | None,

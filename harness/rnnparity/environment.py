@@ -21,6 +21,8 @@ def environment(settings: Settings) -> dict[str, Any]:
     import cpuinfo
     import psutil
 
+    from rnnparity.timing import card
+
     return {
         "schema": SCHEMA,
         "rnnparity": version("rnnparity"),
@@ -35,6 +37,7 @@ def environment(settings: Settings) -> dict[str, Any]:
         "cpu_cores_logical": psutil.cpu_count(),
         "cpu_cores_usable": usable_cores(),
         "memory_bytes": psutil.virtual_memory().total,
+        "cards": card.found(),
         "settings": msgspec.to_builtins(settings),
         "variables": settings.environment_variables(),
         "packages": {name: version(name) for name in ("numpy", "ml-dtypes", "array-api-compat")},

@@ -27,7 +27,7 @@ from rnnparity.execution import Outcome
 from rnnparity.records import Record, Timing
 from rnnparity.reference import Reference, reference
 from rnnparity.registry import BASELINE, Spec, registered
-from rnnparity.settings import Settings
+from rnnparity.settings import MATMUL_PRECISIONS, Settings
 from rnnparity.verdict import Judgement, judge
 from rnnparity.workers import Description, finish
 
@@ -319,13 +319,14 @@ class _Session:
             self._record(spec, description, device, case, judgement, against, more)
 
     def _canary(self, case: Case, judgement: Judgement, precision: str | None) -> Judgement:
-        """Fail a float32 case whose matrix products did not run in float32, if that was asked."""
+        """Fail a float32 case whose matrix products ran in less than was asked for."""
         wanted = self.settings.matmul_precision
         if case.dtype != "float32" or judgement.verdict not in ("pass", "chaotic", "fail"):
             return judgement
-        if precision is None or precision == "float32" or precision == wanted:
+        finest = MATMUL_PRECISIONS.index
+        if precision is None or finest(precision) <= finest(wanted):
             return judgement
-        reason = f"matrix products ran in {precision}, not in float32"
+        reason = f"matrix products ran in {precision}, not in {wanted}"
         if judgement.reason:
             reason = f"{reason}; {judgement.reason}"
         return Judgement("fail", reason, judgement.quantities)

@@ -4,7 +4,11 @@ import msgspec
 
 from rnnparity.errors import UsageError
 
-MATMUL_PRECISIONS = ("float32", "tf32")
+# From the finest: a framework may be finer than it is allowed to be, never coarser.
+MATMUL_PRECISIONS = ("float32", "tf32", "bfloat16")
+
+# What JAX calls them. Not BF16_BF16_F32: that would round float64 and float16 as well.
+_OF_JAX = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,8 +16,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         threads: threads that a framework may use for one operation.
-        matmul_precision: "float32", every product of a matrix multiplication in full float32; or
-            "tf32", where the hardware has it: inputs rounded to 11 significant bits.
+        matmul_precision: of float32 matrix products: "float32", every product in full; or how far
+            inputs may be rounded where the hardware is faster then: "tf32", to 11 significant bits;
+            "bfloat16", to 8.
         tanh_absolute: an error that tanh may have besides its relative one, at any argument: what
             forms by exp or by the logistic function have near zero. It is in the unit.
     """
@@ -65,8 +70,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         variables["NPROC"] = n
         variables["JAX_ENABLE_X64"] = "1"
         variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-        full = self.matmul_precision == "float32"
-        variables["JAX_DEFAULT_MATMUL_PRECISION"] = "highest" if full else "tensorfloat32"
-        if full:
+        variables["JAX_DEFAULT_MATMUL_PRECISION"] = self.jax_matmul_precision
+        if self.matmul_precision == "float32":
             variables["NVIDIA_TF32_OVERRIDE"] = "0"
         return variables
+
+    @property
+    def jax_matmul_precision(self) -> str:
+        """What JAX calls the precision."""
+        return _OF_JAX[self.matmul_precision]

@@ -13,6 +13,9 @@ from rnnparity.borders import Arrays, Function, Gradients, Prepare, Run
 from rnnparity.errors import ContractViolation
 from rnnparity.settings import Settings
 
+# What `torch.set_float32_matmul_precision` calls the precisions.
+OF_PRODUCTS = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
+
 
 class TorchBorder:
     """PyTorch on the CPU, on CUDA devices, and on Apple's MPS."""
@@ -22,10 +25,15 @@ class TorchBorder:
     def __init__(self, settings: Settings) -> None:
         """Set threads, and the precision of matrix products."""
         torch.set_num_threads(settings.threads)
-        tf32 = settings.matmul_precision == "tf32"
-        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        # cuDNN's RNNs have a setting of their own, which is TF32 if nobody says otherwise.
+        # "bfloat16" is nothing that CUDA has for float32 products: there it allows TF32.
+        tf32 = settings.matmul_precision != "float32"
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(OF_PRODUCTS[settings.matmul_precision])
+        rnn: Any = getattr(torch.backends.cudnn, "rnn", None)  # since 2.9
+        if hasattr(rnn, "fp32_precision"):
+            rnn.fp32_precision = "tf32" if tf32 else "ieee"
 
     def devices(self) -> list[str]:
         """Return the CPU, then every CUDA device, then MPS."""
@@ -65,6 +73,22 @@ class TorchBorder:
             torch.cuda.synchronize(array.device)
         elif array.device.type == "mps":
             torch.mps.synchronize()
+
+    def mark(self, device: str) -> Any:
+        """Record an event of CUDA's; other devices have none."""
+        if not device.startswith("cuda"):
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(device))
+        return event
+
+    def memory(self, device: str, forget: bool = False) -> tuple[int, int] | None:
+        """Return what PyTorch's allocator tells of a CUDA device."""
+        if not device.startswith("cuda"):
+            return None
+        if forget:
+            torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
 
     def compiled(self, function: Function) -> Function:
         """PyTorch runs a function as it is."""
@@ -127,7 +151,8 @@ class TorchBorder:
         if torch.cuda.is_available():
             found["cuda"] = str(torch.version.cuda)
             found["cudnn"] = str(torch.backends.cudnn.version())
-            found["gpu"] = torch.cuda.get_device_name()
+            names = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
+            found["gpu"] = ", ".join(names)
         return found
 
 

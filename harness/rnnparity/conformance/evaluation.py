@@ -49,6 +49,15 @@ def find_device(name: str, kind: str) -> str:
     pytest.skip(f"{its_border.framework} has no {kind} device here")
 
 
+@cache
+def devices_of(framework: str) -> tuple[str, ...]:
+    """Return the devices of a framework; the CPU where it is missing, which a test is to say."""
+    try:
+        return tuple(borders.get(framework, SETTINGS).devices())
+    except ModuleNotFoundError:
+        return ("cpu",)
+
+
 @lru_cache(maxsize=64)
 def reference_of(case: Case) -> Reference:
     """Return what a case is judged against, kept for the implementations that follow."""

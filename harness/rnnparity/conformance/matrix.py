@@ -1,9 +1,10 @@
 """The matrix: implementation x device x dtype x configuration x regime."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from rnnparity import presets
+from rnnparity.borders import FRAMEWORKS
 from rnnparity.cases import Case
 from rnnparity.dtypes import NAMES
 from rnnparity.problems import REGIMES
@@ -37,6 +38,20 @@ def cases_of_peers() -> list[Case]:
 def kinds(spec: Spec) -> tuple[str, ...]:
     """Return the kinds of device to try: a GPU wherever the framework may have one."""
     return ("cpu",) if framework_hint(spec) == "numpy" else ("cpu", "cuda")
+
+
+def kinds_here(spec: Spec, devices: Callable[[str], Iterable[str]]) -> tuple[str, ...]:
+    """Return those of `kinds` that are here; all if its framework is not declared in plain words.
+
+    Args:
+        spec: an implementation.
+        devices: a framework to the names of its devices here.
+    """
+    framework = framework_hint(spec)
+    if framework not in FRAMEWORKS:
+        return kinds(spec)
+    here = {device.partition(":")[0] for device in devices(framework)}
+    return tuple(kind for kind in kinds(spec) if kind in here)
 
 
 def expected_verdicts(case: Case) -> tuple[str, ...]:

@@ -119,6 +119,7 @@ def bench(
         if todo:
             threads = processes.threads
             warnings = watch.warnings() + machine.other_threads(threads, settings.threads)
+            warnings += machine.throttled(run.timings, processes.throttled_by)
             warnings += machine.older_kernels(
                 run.environment["frameworks"].get("numpy", {}).get("blas", "")
             )
@@ -150,6 +151,7 @@ class _Processes:
         self._settings, self._plan, self._directory = settings, plan, directory
         self.started = False
         self.threads: dict[str, int] = {}  # that libraries say they use, by library: the largest
+        self.throttled_by: set[str] = set()  # what held a card's clock down
         self._stack = ExitStack()
         self.workers: list[Worker] = []
 
@@ -271,6 +273,7 @@ class _Session:
                 kept = {}
             for name, one in found.items():
                 measured[name].append(one)
+                self.processes.throttled_by |= {*one.reasons}
             for name, outcome in kept.items():  # each process's has the same chance
                 if name not in outcomes or self.rng.random() < 1 / (p + 1):
                     outcomes[name] = outcome
@@ -312,7 +315,7 @@ class _Session:
         points: dict[str, list[tuple[int, float]]],
     ) -> list[Timing]:
         told = {
-            c.name: self._verdict(c, job, measured[c.name], outcomes.get(c.name))
+            c.name: self._verdict(c, job, device, measured[c.name], outcomes.get(c.name))
             for c in contestants
         }
         of_baseline = measured[baseline.name] if told[baseline.name][0] == "pass" else None
@@ -329,7 +332,12 @@ class _Session:
         return timings
 
     def _verdict(
-        self, contestant: Contestant, job: Job, measured: list[Measured], outcome: Outcome | None
+        self,
+        contestant: Contestant,
+        job: Job,
+        device: str,
+        measured: list[Measured],
+        outcome: Outcome | None,
     ) -> tuple[str, str]:
         """Return the verdict on what was timed, and why."""
         errors = [one.error for one in measured if one.error]
@@ -345,7 +353,7 @@ class _Session:
         judgement = judge(job.case, outcome, self._reference(job.case))
         if judgement.verdict not in ("pass", "chaotic"):
             return judgement.verdict, f"while timed: {judgement.reason}"
-        reason = suspicion(measured, self.settings.threads)
+        reason = suspicion(measured, self.settings.threads, device)
         return ("fail", reason) if reason else ("pass", "")
 
     def _reference(self, case: Any) -> Reference:
@@ -373,7 +381,7 @@ class _Session:
         )
 
 
-def suspicion(measured: list[Measured], threads: int) -> str:
+def suspicion(measured: list[Measured], threads: int, device: str = "cpu") -> str:
     """Return why times are not what they seem, or "" if nothing speaks against them."""
     seen = statistics.ratio([m.fresh for m in measured], [m.seen for m in measured])
     if seen.low > SEEN_FASTER:
@@ -381,7 +389,8 @@ def suspicion(measured: list[Measured], threads: int) -> str:
         return f"{faster}: results are kept, and not computed"
     cores = _busy_cores(measured)
     # Where every core may be used, more of them can only be what a host has taken away and counted.
-    if usable_cores() > threads and cores > threads + EXTRA_CORES:
+    # A card's driver may poll with any number of them.
+    if device == "cpu" and usable_cores() > threads and cores > threads + EXTRA_CORES:
         return f"kept {cores:.1f} cores busy, {threads} were asked for"
     return ""
 
@@ -405,8 +414,14 @@ def _times(
             [one.fresh for one in measured], [one.seen for one in measured]
         ).value,
     }
-    transfer = [s for one in measured for s in one.transfer]
-    found["with_transfer"] = float(np.median(transfer)) if transfer else None
+    found |= {
+        "with_transfer": _median_of(one.transfer for one in measured),
+        "on_device": _median_of(one.on_device for one in measured),
+        "handing_over": _median_of(one.handing_over for one in measured),
+        "throttled": sum(one.throttled for one in measured),
+    }
+    clocks = [clock for one in measured for clock in one.clock]
+    found["clock"] = (min(clocks), max(clocks)) if clocks else None
     memory = [one.peak_memory for one in measured if one.peak_memory is not None]
     found["peak_memory"] = max(memory) if memory else None
     if baseline is not None:
@@ -418,6 +433,12 @@ def _times(
         if line is not None:
             found |= {"fixed": line.fixed, "per_step": line.per_step}
     return found
+
+
+def _median_of(samples: Iterable[tuple[float, ...]]) -> float | None:
+    """Return the median over all processes; None if none has any."""
+    every = [value for one in samples for value in one]
+    return float(np.median(every)) if every else None
 
 
 def _busy_cores(measured: list[Measured]) -> float:

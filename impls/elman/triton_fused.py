@@ -4,14 +4,14 @@
 
 Source of the formula: the documentation of `torch.nn.RNN`. The input products of all steps are one
 matrix product before; the kernel adds the recurrent ones. A block of threads loads its rows of W_hh
-into registers once. Where one block holds them all, the state never leaves the chip, and each row of
-the batch has a block of its own. Else as many blocks as are needed split the rows of W_hh; they run
-at the same time and read each other's states from memory as soon as these are there. The backward
-pass is the same kernel on W_hh^T, from the last step to the first.
+into registers once. Where one block holds them all, the state never leaves the chip, and each
+sequence has a block of its own. Else several blocks share the rows of W_hh; they run at the same
+time, and read each other's states from memory as soon as these are there. The backward pass is the
+same kernel on W_hh^T, from the last step to the first.
 
-Under `TRITON_INTERPRET=1` it runs on the CPU. Programs are then run one after another, so that split
-blocks are launched once per step. That blocks wait for each other as they should, what a compiler
-makes of it, and the order in which a compiled kernel adds up are not shown by interpretation.
+Under `TRITON_INTERPRET=1` it runs on the CPU. Blocks are then run one after another, so that those
+which share W_hh are launched once per step. What interpretation does not show: that blocks wait for
+each other, what the compiler makes of it, and in which order a compiled sum is added up.
 """
 
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ def _tanh(a):
 
 @triton.jit
 def _place(m, T, B, H, ROWS: tl.constexpr, BACKWARD: tl.constexpr):
-    """Return where this block's m-th vector starts in [T, B, H], and its length: 0 if none is left."""
+    """Return where the m-th vector of a block starts in [T, B, H], and its length: 0 past all."""
     step = m // ROWS
     b = tl.program_id(1) * ROWS + m % ROWS
     t = T - 1 - step if BACKWARD else step

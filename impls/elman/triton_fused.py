@@ -34,9 +34,6 @@ BYTES_PER_WARP = 2**13
 # Fewest rows of W_hh in a block that shares them, and terms of a sum side by side in memory.
 FEWEST_ROWS, TERMS = 16, 16
 
-# States wider than this are left to PyTorch: their products fill a card by themselves.
-WIDEST = 2048
-
 # Times that a block looks for one state before it gives up, which leaves not-a-number in the output
 # instead of a kernel that never ends: about a second.
 PATIENCE = 2**21
@@ -108,7 +105,6 @@ def _recur(
     slope_of = tl.load(forward + B * H + here + j, mine, other=0) if BACKWARD else added
     state = tl.load(states + before + here + j, mine, other=0).to(WIDE)
     for m in range(start * ROWS, stop * ROWS):
-        here, length = _place(m, T, B, H, ROWS, BACKWARD)
         # What the next step adds is asked for a step ahead.
         ahead, length_ahead = _place(m + 1, T, B, H, ROWS, BACKWARD)
         next_added = tl.load(addend + ahead + j, j < length_ahead, other=0)
@@ -138,7 +134,7 @@ def _recur(
         rounded = result.to(states.dtype.element_ty)
         tl.store(states + after + here + j, rounded, j < length)
         state = rounded.to(WIDE)
-        added, slope_of = next_added, next_slope_of
+        here, length, added, slope_of = ahead, length_ahead, next_added, next_slope_of
 
 
 # Triton decides when it decorates a kernel.
@@ -221,10 +217,12 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
     Returns:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
-    if h0.shape[1] > WIDEST:
+    processors = _processors(x.device)
+    chosen = plan(*h0.shape, x.dtype, processors)
+    if chosen.split > processors:  # too wide for the card: each product fills it by itself
         return _loop(x, h0, cell, nonlinearity)
     output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]
-        x, h0, cell.weight_ih, cell.weight_hh, cell.bias, cell, nonlinearity
+        x, h0, cell.weight_ih, cell.weight_hh, cell.bias, cell, nonlinearity, chosen
     )
     return output, h_n
 
@@ -239,11 +237,11 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Array, Array]:
-        x, h0, weight_ih, weight_hh, bias, cell, nonlinearity = arguments
+        x, h0, weight_ih, weight_hh, bias, cell, nonlinearity, chosen = arguments
         projected = torch.nn.functional.linear(x, weight_ih, bias).contiguous()
-        states = _launch(projected, cell.padded, h0, None, nonlinearity)
+        states = _launch(projected, cell.padded, h0, None, nonlinearity, chosen)
         ctx.save_for_backward(x, weight_ih, weight_hh, states)
-        ctx.transposed, ctx.nonlinearity = cell.transposed, nonlinearity
+        ctx.transposed, ctx.nonlinearity, ctx.plan = cell.transposed, nonlinearity, chosen
         return states[1:], states[-1].clone()
 
     @staticmethod
@@ -253,8 +251,8 @@ class _Recurrence(torch.autograd.Function):
         (T, B, I), H = x.shape, len(weight_hh)
         upstream = grad_output.clone(memory_format=torch.contiguous_format)
         upstream[-1] += grad_h_n
-        zeros = torch.zeros_like(grad_h_n)
-        grad_a = _launch(upstream, ctx.transposed, zeros, states, ctx.nonlinearity)[:-1]
+        after = upstream, ctx.transposed, torch.zeros_like(grad_h_n), states
+        grad_a = _launch(*after, ctx.nonlinearity, ctx.plan)[:-1]
         rows = grad_a.view(T * B, H)
         return (
             (rows @ weight_ih).view(T, B, I),
@@ -264,11 +262,17 @@ class _Recurrence(torch.autograd.Function):
             rows.sum(0),
             None,
             None,
+            None,
         )
 
 
 def _launch(
-    addend: Array, matrix: Array, first: Array, forward: Array | None, nonlinearity: str
+    addend: Array,
+    matrix: Array,
+    first: Array,
+    forward: Array | None,
+    nonlinearity: str,
+    plan: Plan,
 ) -> Array:
     """Run the kernel, and return all states `[T + 1, B, H]`: the first, and one for each step.
 
@@ -278,25 +282,22 @@ def _launch(
         first: the state before the first step, `[B, H]`.
         forward: the states of the forward pass, `[T + 1, B, H]`, to go back from the last.
         nonlinearity: "tanh" or "relu".
+        plan: the layout.
     """
     T, B, H = addend.shape
-    plan_ = plan(B, H, addend.dtype, _processors(addend.device))
     shape, bits_dtype = (T + 1, B, H), _BITS[addend.element_size()]
-    bits = torch.full(shape, UNWRITTEN.value, dtype=bits_dtype, device=addend.device)
+    together = plan.split > 1
+    bits = torch.empty(shape, dtype=bits_dtype, device=addend.device)
+    if together:
+        bits.fill_(UNWRITTEN.value)
     states = bits.view(addend.dtype)
     states[0 if forward is None else T] = first
-    # Interpreted, blocks run one after another, and each needs the last step of all others.
-    spans = [(0, T)]
-    options = {"num_warps": plan_.warps, "enable_fp_fusion": True}
-    if plan_.split > 1 and INTERPRETED:
-        spans = [(t, t + 1) for t in range(T)]
-    elif plan_.split > 1:
-        options["launch_cooperative_grid"] = True  # all blocks at once, or an error
-    if INTERPRETED:
-        options = {}
+    # Blocks that wait for each other must run at the same time: that, or an error, is what a
+    # cooperative launch promises. Interpreted, each needs the last step of all the others.
+    spans = [(t, t + 1) for t in range(T)] if INTERPRETED and together else [(0, T)]
     with torch.cuda.device_of(addend):
         for start, stop in spans:
-            _recur[(plan_.split, plan_.groups)](
+            _recur[(plan.split, plan.groups)](
                 addend,
                 matrix,
                 states,
@@ -310,20 +311,22 @@ def _launch(
                 PATIENCE,
                 BACKWARD=forward is not None,
                 TANH=nonlinearity == "tanh",
-                SPLIT=plan_.split,
-                ROWS=plan_.rows,
-                J=plan_.J,
-                KO=plan_.KO,
-                KI=plan_.KI,
+                SPLIT=plan.split,
+                ROWS=plan.rows,
+                J=plan.J,
+                KO=plan.KO,
+                KI=plan.KI,
                 WIDE=tl.float64 if addend.dtype == torch.float64 else tl.float32,
-                **options,
+                num_warps=plan.warps,
+                enable_fp_fusion=True,
+                launch_cooperative_grid=together,
             )
     return states
 
 
 def _processors(device: torch.device) -> int:
     if device.type != "cuda":
-        return 8
+        return 132  # an H100's, so that what is interpreted is laid out as there
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 

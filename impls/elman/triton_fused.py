@@ -217,8 +217,8 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
     Returns:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
-    processors = _processors(x.device)
-    chosen = plan(*h0.shape, x.dtype, processors)
+    (B, H), processors = h0.shape, _processors(x.device)
+    chosen = plan(B, H, x.dtype, processors)
     if chosen.split > processors:  # too wide for the card: each product fills it by itself
         return _loop(x, h0, cell, nonlinearity)
     output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]

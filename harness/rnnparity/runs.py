@@ -309,7 +309,8 @@ class _Session:
                     judgement,
                     outcome,
                     against,
-                    partial(examination.outcome, device=device),
+                    partial(examination.fresh, device=device),
+                    partial(reference, matmul_precision=self.settings.matmul_precision),
                 )
             if self.stopping.is_set():
                 return

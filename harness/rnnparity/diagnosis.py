@@ -79,21 +79,23 @@ def explain_failure(
         The judgement with the explanation first in its reason, and the names of the mistakes.
     """
     right, off = _by_verdict(judgement, outcome)
+    gradients = bool(off) and all(name.startswith("grad_") for name in off)
+    wrong = bool(off) and not gradients
+    kept = _depends_on_calls(case, reference, fresh, gradients=False, wrong=wrong)
+    if gradients and not kept:
+        kept = _depends_on_calls(case, reference, fresh, gradients=True, wrong=True)
     if not off:  # an invariant is broken, which its own reason says
-        return judgement, ()
+        reason = "; ".join(filter(None, (kept, judgement.reason)))
+        return Judgement(judgement.verdict, reason, judgement.quantities), ()
     formed = {name: outcome.arrays[name] for name in judgement.quantities}
     matches = diagnose(case, replace(outcome, arrays=formed), reference)
     if matches:
         first = matches[0]
-        says = [f"equals the recurrence with {first.mistake.name} (z = {first.z:.2g})"]
-    elif all(name.startswith("grad_") for name in off):
-        said = _gradients_told(right, off)
-        says = [said, _depends_on_calls(case, reference, fresh, gradients=True)]
+        says = [f"equals the recurrence with {first.mistake.name} (z = {first.z:.2g})", kept]
+    elif gradients:
+        says = [_gradients_told(right, off), kept]
     else:
-        says = [first_step_off(case, outcome, reference)]
-        says.append(
-            _depends_on_calls(case, reference, fresh, gradients=False) or locate(case, fresh, refer)
-        )
+        says = [first_step_off(case, outcome, reference), kept or locate(case, fresh, refer)]
     names = tuple(match.mistake.name for match in matches)
     reason = "; ".join([*filter(None, says), judgement.reason])
     return Judgement(judgement.verdict, reason, judgement.quantities), names
@@ -135,8 +137,18 @@ def _parameter(name: str) -> str:
     return re.sub(r"_l\d+(_reverse)?$", "", name)
 
 
-def _depends_on_calls(case: Case, reference: Reference, fresh: Fresh, *, gradients: bool) -> str:
-    """Say whether what fails is right on a fresh instance, or at a second call; "" if neither."""
+def _depends_on_calls(
+    case: Case, reference: Reference, fresh: Fresh, *, gradients: bool, wrong: bool
+) -> str:
+    """Say how two calls of a fresh instance differ from what fails, and from each other; or "".
+
+    Args:
+        case: what failed.
+        reference: of the case.
+        fresh: runs the implementation.
+        gradients: whether they are looked at, too.
+        wrong: whether what is looked at is wrong; if not, an invariant is broken, or gradients are.
+    """
     plain = case.replace(invariants=False)
     outcomes = fresh(plain, times=2, gradients=gradients)
     if outcomes is None or any(outcome.verdict or outcome.trouble for outcome in outcomes):
@@ -144,9 +156,10 @@ def _depends_on_calls(case: Case, reference: Reference, fresh: Fresh, *, gradien
     with np.errstate(all="ignore"):
         judged = [judge(plain, outcome, reference) for outcome in outcomes]
         right = [not _by_verdict(j, o)[1] for j, o in zip(judged, outcomes, strict=True)]
-        if right[0]:
-            return "depends on earlier calls: right at the first call of a fresh instance"
-        if right[1]:
+        if right[0] and (wrong or not right[1]):
+            then = "" if right[1] else ", wrong at the second"
+            return f"depends on earlier calls: right at the first call of a fresh instance{then}"
+        if right[1] and not right[0]:
             return "depends on earlier calls: wrong at the first call, right at the second"
         for name in judged[0].quantities.keys() & judged[1].quantities.keys():
             own, other = (

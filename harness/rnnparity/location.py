@@ -28,6 +28,9 @@ Refer = Callable[[Case], Reference]
 ROWS, DRAWS = 16, 16
 MISSED = 1e-6
 
+# From 20 on tanh is 1 in every dtype; up to a quarter, an absolute error of a rounding of 1 shows.
+LEVEL, SMALL = 20, 0.25
+
 
 class Fresh(Protocol):
     """Runs a case on an instance that nothing has called yet."""
@@ -91,7 +94,11 @@ def locate(case: Case, fresh: Fresh, refer: Refer) -> str:
                 return f"{what} alone is off"
     for where, seen in arguments.items():
         if seen.off:
-            return _of_nonlinearity(own, where, seen, case.dtype)
+            absolute = where == "near zero" and all(
+                (np.abs(at.made - at.true) <= 8 * unit_roundoff(case.dtype)).all()
+                for at in (seen, arguments["around one"])
+            )
+            return _of_nonlinearity(own, where, seen, absolute)
     return _right_alone(case, fresh, refer)
 
 
@@ -123,8 +130,8 @@ def _confirmed(probe: Case, fresh: Fresh, refer: Refer) -> Seen:
 def _seen(probe: Case, fresh: Fresh, refer: Refer) -> Seen:
     outcomes = fresh(probe)
     if outcomes is None or outcomes[0].verdict:
-        broken = outcomes is not None and outcomes[0].verdict == "fail"
-        return Seen(None, f"one step of one layer {outcomes[0].reason}" if broken else "")
+        why = outcomes[0].reason if outcomes and outcomes[0].verdict == "fail" else ""
+        return Seen(None, why and f"one step of one layer {why}")
     reference = refer(probe)
     if judge(probe, outcomes[0], reference).quantities == {}:
         return Seen(None)  # a wrong shape or dtype, which is no failure of an operation
@@ -149,14 +156,14 @@ def _is_nonlinearity(own: str, small: Seen, arguments: dict[str, Seen]) -> bool:
     if own == "relu":
         return bool((small.true == 0).all())
     far, one = arguments["far out"], arguments["around one"]
-    # Far out, tanh is 1 or -1, whatever a product is off by; and what is off by a product alone is
-    # off around one, too.
-    apart = far.off and not np.array_equal(np.abs(far.made), np.ones_like(far.made))
-    return bool(apart) or one.off is False
+    # Far out, tanh is 1 or -1, whatever a product is off by; and a product that is off is so around
+    # one, too.
+    beyond = bool(far.off) and (np.abs(far.given) > LEVEL).any()
+    return bool(beyond or not (one.off and (np.abs(one.given) > SMALL).any()))
 
 
-def _of_nonlinearity(own: str, where: str, seen: Seen, dtype: str) -> str:
-    """Say of what argument which value was made."""
+def _of_nonlinearity(own: str, where: str, seen: Seen, absolute: bool) -> str:
+    """Say of what argument which value was made, and what makes an absolute error near zero."""
     error = np.abs(seen.made - seen.true)
     worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
     made, true = told_apart(float(seen.made[worst]), float(seen.true[worst]))
@@ -165,7 +172,7 @@ def _of_nonlinearity(own: str, where: str, seen: Seen, dtype: str) -> str:
         signs = {bool(one < 0) for one in seen.given}
         sign = "" if len(signs) > 1 else " of negative numbers" if signs == {True} else ""
         return f"relu{sign} alone is off: {example}"
-    if where == "near zero" and error.max() <= 8 * unit_roundoff(dtype):
+    if absolute:
         return f"tanh loses digits near zero, as (exp(2a) - 1) / (exp(2a) + 1) does: {example}"
     if not np.isfinite(seen.made).all():
         return f"tanh of large numbers is not finite, as exp(2a) overflows: {example}"

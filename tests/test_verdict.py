@@ -8,7 +8,6 @@ from rnnparity import composition, invariants, presets, selftest
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.diagnosis import OBSERVABLE, diagnose, effect
-from rnnparity.examination import precision_of
 from rnnparity.execution import Outcome
 from rnnparity.mistakes import every_mistake
 from rnnparity.mistakes.forward import rounded_to
@@ -170,24 +169,6 @@ def test_coarser_products_are_within_the_unit_only_where_they_are_declared(bits,
     output = truth(case, problem).values["output"].astype(np.float32)
     assert judge(case, Outcome({"output": output}), in_float32).verdict == "fail"
     assert judge(case, Outcome({"output": output}), declared).verdict == "pass"
-
-
-@pytest.mark.parametrize(("bits", "precision"), [(24, "float32"), (11, "tf32"), (8, "bfloat16")])
-def test_the_canary_tells_precisions_apart(bits, precision):
-    case = Case(config=RNNConfig(input_size=64, hidden_size=64), T=1, B=16, regime="canary")
-    against = reference_of(case)
-    problem = against.problem
-    rounded = problem._replace(
-        weights={n: rounded_to(bits, v) for n, v in problem.weights.items()},
-        x=rounded_to(bits, problem.x),
-        h0=rounded_to(bits, problem.h0),
-    )
-    from rnnparity.truth import truth
-
-    found = truth(case, rounded).values["output"].astype(np.float32)
-    true = against.true.values["output"]
-    assert precision_of(found, true) == precision
-    assert precision_of((true * 1.001).astype(np.float32), true) is None  # wrong, not imprecise
 
 
 def test_a_large_case_is_judged_on_a_sample_of_its_rows():

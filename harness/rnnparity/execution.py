@@ -1,7 +1,7 @@
 """One implementation on one case on one device: from arrays to an outcome. Judges nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,18 @@ from rnnparity.borders import Border
 from rnnparity.cases import Case
 from rnnparity.contract import Implementation
 from rnnparity.errors import ContractViolation, explain
-from rnnparity.problems import Problem
+from rnnparity.gradient_calls import explain_gradients, untouched
+from rnnparity.problems import Problem, build
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong while gradients were taken: "fail" or "error", and why, in one line."""
+
+    verdict: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -26,12 +35,14 @@ class Outcome:
         verdict: "" where the arrays decide, else "fail", "error", "unsupported" or "absent".
         reason: one line, where there is a verdict.
         invariants: what it returned in ways that must not matter, to compare with `arrays`.
+        trouble: why there are no gradients among the arrays, though there should be.
     """
 
     arrays: dict[str, Array] = field(default_factory=dict)
     verdict: str = ""
     reason: str = ""
     invariants: dict[str, dict[str, Array]] = field(default_factory=dict)
+    trouble: Trouble | None = None
 
 
 def execute(
@@ -59,6 +70,20 @@ def execute(
         return Outcome(verdict="error", reason=explain(error))
 
 
+def run_times(
+    implementation: Implementation,
+    border: Border,
+    case: Case,
+    device: str,
+    times: int,
+    gradients: bool,
+) -> list[Outcome]:
+    """Run a case so many times in a row, with gradients or without."""
+    implementation = replace(implementation, gradients=implementation.gradients and gradients)
+    problem = build(case)
+    return [execute(implementation, border, case, problem, device) for _ in range(times)]
+
+
 def _run(
     implementation: Implementation, border: Border, case: Case, problem: Problem, device: str
 ) -> Outcome:
@@ -79,38 +104,49 @@ def _run(
     with border.unrecorded():
         forward = own(calls.forward, implementation, border, config, weights)
         results = _named(own(forward, held["x"], held.get("h0"), held.get("lengths")))
+        # Before anything is made of them: what follows would fail in other words.
+        _check_form(results, border, problem)
         if problem.x_next is not None:
             x_next = border.from_numpy(problem.x_next, device)
             ones = None if problem.lengths is None else np.ones_like(problem.lengths)
             lengths = None if ones is None else border.from_numpy(ones, device)
             following = _named(own(forward, x_next, results["h_n"], lengths))
             results |= {f"next_{name}": value for name, value in following.items()}
-    observed: dict[str, dict[str, Array]] = {}
-    if implementation.gradients:
-        differentiate = own(calls.gradients, implementation, border, config, weights)
+    own(border.synchronize, tuple(results.values()))
+    arrays = _crossed(results, border, device)
+
+    def gradients() -> tuple[dict[str, Array], dict[str, Array]]:
+        watched = implementation
+        if implementation.layer_backward is not None:
+            kept_whole = untouched(implementation.layer_backward, border)
+            watched = replace(implementation, layer_backward=kept_whole)
+        differentiate = own(calls.gradients, watched, border, config, weights)
         states: dict[str, Any] = {
             name: border.leaf(held[name]) for name in held if name in ("x", "h0")
         }
         upstream = tuple(
             border.from_numpy(value, device) for value in (problem.grad_output, problem.grad_h_n)
         )
-        recorded, gradients = own(differentiate, states, held.get("lengths"), upstream)
-        results |= {f"grad_{name}": value for name, value in gradients.items()}
-        crossed = {name: border.to_numpy(value) for name, value in _named(recorded).items()}
-        observed[invariants.AUTODIFF] = crossed
-    own(border.synchronize, tuple(results.values()))
+        recorded, found = own(differentiate, states, held.get("lengths"), upstream)
+        own(border.synchronize, tuple(found.values()))
+        named = {f"grad_{name}": value for name, value in found.items()}
+        return _crossed(named, border, device), _crossed(_named(recorded), border, device)
 
-    arrays = {name: border.to_numpy(value) for name, value in results.items()}
-    for name, value in results.items():
-        if border.device_of(value) != device:
-            raise ContractViolation(
-                f"returned {name} on {border.device_of(value)}, expected {device}, where x is"
-            )
+    observed: dict[str, dict[str, Array]] = {}
+    trouble: Trouble | None = None
+    if implementation.gradients:
+        try:
+            found, observed[invariants.AUTODIFF] = gradients()
+            arrays |= found
+        except ContractViolation as violation:
+            trouble = Trouble("fail", str(violation))
+        except BaseException as error:  # as in `execute`; the forward pass is judged all the same
+            trouble = Trouble("error", explain_gradients(error))
     for name, value in given.items():
         if border.to_numpy(held[name]).tobytes() != value.tobytes():
             raise ContractViolation(f"changed its argument {name} in place: copy before writing")
     if not case.invariants:
-        return Outcome(arrays, invariants=observed)
+        return Outcome(arrays, invariants=observed, trouble=trouble)
 
     def again(x: Array, h0: Array | None, lengths: Array | None) -> dict[str, Array]:
         crossed = [None if a is None else border.from_numpy(a, device) for a in (x, h0, lengths)]
@@ -125,7 +161,27 @@ def _run(
     for name in ("output", "h_n"):
         if border.to_numpy(results[name]).tobytes() != arrays[name].tobytes():
             raise ContractViolation(f"a later call changed the {name} that an earlier one returned")
-    return Outcome(arrays, invariants=observed)
+    return Outcome(arrays, invariants=observed, trouble=trouble)
+
+
+def _check_form(results: dict[str, Any], border: Border, problem: Problem) -> None:
+    upstream = {"output": problem.grad_output, "h_n": problem.grad_h_n}
+    for name, expected in upstream.items():
+        found = border.to_numpy(results[name])
+        if found.shape != expected.shape:
+            raise ContractViolation(f"{name} has shape {found.shape}, expected {expected.shape}")
+        if found.dtype != expected.dtype:
+            raise ContractViolation(f"{name} is {found.dtype}, expected {expected.dtype}")
+
+
+def _crossed(results: dict[str, Any], border: Border, device: str) -> dict[str, Array]:
+    arrays = {name: border.to_numpy(value) for name, value in results.items()}
+    for name, value in results.items():
+        if border.device_of(value) != device:
+            raise ContractViolation(
+                f"returned {name} on {border.device_of(value)}, expected {device}, where x is"
+            )
+    return arrays
 
 
 def _named(result: Any) -> dict[str, Any]:

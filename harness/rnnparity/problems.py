@@ -163,15 +163,23 @@ STRUCTURED = {
     "huge": Regime("inputs near overflow", 0.5, 0.7, 0.1, 1.0, 1.0, inputs="huge"),
 }
 
-NONLINEARITY = "the nonlinearity"
-
-# Inputs that isolate one operation each; tried in this order on what fails and is no known mistake.
-PROBES = {
+# Inputs that isolate one operation each, for one step of one layer; `location` tries them on what
+# fails and is no known mistake. Products of tiny numbers: tanh, too, leaves them as they are.
+PRODUCTS = {
     "the input product": Regime("", 1.0, 0.0, 0.0, 2**-10, 0.0),
     "the recurrent product": Regime("", 0.0, 1.0, 0.0, 0.0, 2**-10),
     "the sum of the biases": Regime("", 0.0, 0.0, 2**-10, 0.0, 0.0),
-    NONLINEARITY: Regime("", 1.0, 0.0, 0.0, 2.0, 0.0, "one per row", "one per row"),
 }
+
+# One weight per row, so that nothing is added up: arguments of the nonlinearity, of both signs.
+ARGUMENTS = {
+    "near zero": Regime("", 1.0, 0.0, 0.0, 2**-10, 0.0, "one per row", "one per row"),
+    "around one": Regime("", 1.0, 0.0, 0.0, 1.0, 0.0, "one per row", "one per row"),
+    "where it levels off": Regime("", 1.0, 0.0, 0.0, 2.0**3, 0.0, "one per row", "one per row"),
+    "far out": Regime("", 1.0, 0.0, 0.0, 2.0**10, 0.0, "one per row", "one per row"),
+}
+
+PROBES = PRODUCTS | ARGUMENTS
 
 
 def build(case: Case) -> Problem:

@@ -309,7 +309,8 @@ class _Session:
                     judgement,
                     outcome,
                     against,
-                    partial(examination.outcome, device=device),
+                    partial(examination.fresh, device=device),
+                    partial(reference, settings=self.settings),
                 )
             if self.stopping.is_set():
                 return

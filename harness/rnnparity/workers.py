@@ -247,6 +247,24 @@ def run_case(spec: Spec, settings: Settings, case: Case, device: str) -> Any:
     return execution.execute(implementation, border, case, problems.build(case), device)
 
 
+def run_fresh(
+    spec: Spec, settings: Settings, case: Case, device: str, times: int, gradients: bool
+) -> Any:
+    """Run a case so many times on an instance that nothing has called (in a worker).
+
+    Returns:
+        The outcomes, or None if the implementation cannot be loaded once more in this process.
+    """
+    from rnnparity import borders, contract, execution
+
+    try:
+        with contract.loaded_anew(spec) as implementation:
+            border = borders.get(implementation.framework, settings)
+            return execution.run_times(implementation, border, case, device, times, gradients)
+    except (contract.Absent, contract.BrokenImplementation):
+        return None
+
+
 @cache
 def loaded(spec: Spec, settings: Settings) -> Any:
     """Load an implementation and its border, once per process."""

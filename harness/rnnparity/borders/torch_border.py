@@ -1,7 +1,10 @@
 """The border to PyTorch."""
 
+import re
+import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,14 +126,23 @@ class TorchBorder:
                 states: Arrays, lengths: Any, upstream: tuple[Any, Any]
             ) -> tuple[Any, Arrays]:
                 leaves = weights | states
-                outputs = run(prepared, states["x"], states.get("h0"), lengths)
-                found = torch.autograd.grad(
-                    outputs,
-                    list(leaves.values()),
-                    upstream,
-                    retain_graph=bool(kept),
-                    allow_unused=True,
-                )
+
+                def outputs_and_gradients() -> tuple[Any, Any]:
+                    outputs = run(prepared, states["x"], states.get("h0"), lengths)
+                    return outputs, torch.autograd.grad(
+                        outputs,
+                        list(leaves.values()),
+                        upstream,
+                        retain_graph=bool(kept),
+                        allow_unused=True,
+                    )
+
+                try:
+                    outputs, found = outputs_and_gradients()
+                except RuntimeError as error:
+                    if "modified by an inplace operation" in str(error):
+                        _note_where(error, outputs_and_gradients)
+                    raise
                 return outputs, {
                     name: torch.zeros_like(leaf) if gradient is None else gradient
                     for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
@@ -154,6 +166,18 @@ class TorchBorder:
             names = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
             found["gpu"] = ", ".join(names)
         return found
+
+
+def _note_where(error: RuntimeError, again: Callable[[], Any]) -> None:
+    """Add to an error the line whose value was overwritten, which PyTorch's anomaly mode knows."""
+    with warnings.catch_warnings(record=True) as told, suppress(RuntimeError):
+        warnings.simplefilter("always")
+        with torch.autograd.detect_anomaly(check_nan=False):
+            again()
+    places = re.findall(r'File "(.+?)", line (\d+)', " ".join(str(one.message) for one in told))
+    if places:
+        file, line = places[-1]
+        error.add_note(f"{Path(file).name}:{line}")
 
 
 border = TorchBorder

@@ -124,9 +124,9 @@ def _take(case: Case, problem: Problem, name: str, array: Array, dtype: Any) -> 
 
 def every_mistake() -> tuple[Mistake, ...]:
     """Return all known mistakes, forward before backward, the commonest first."""
-    from rnnparity.mistakes import backward, forward
+    from rnnparity.mistakes import backward, forward, more
 
-    return (*forward.MISTAKES, *backward.MISTAKES)
+    return (*forward.MISTAKES, *more.FORWARD, *backward.MISTAKES, *more.BACKWARD)
 
 
 def _square(case: Case) -> bool:

@@ -367,7 +367,7 @@ def _crossover(timings: list[Timing], who: Encoding) -> Any:
         who,
         x=alt.X("work:Q", scale=LOG, title="operations per step", axis=LOG_AXIS),
         y=alt.Y("times:Q", scale=LOG, title="times as fast as on the CPU", axis=LOG_AXIS),
-        size=alt.Size("T:Q", scale=LOG, title="steps", legend=None),
+        size=alt.Size("T:Q", scale=alt.Scale(type="log", range=[30, 140]), legend=None),
         tooltip=["implementation:N", "size:N", "times:Q"],
     )
     same = alt.Chart(alt.Data(values=[{"times": 1.0}])).mark_rule(strokeDash=[4, 4], aria=False)

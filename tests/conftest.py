@@ -1,10 +1,13 @@
-"""What all tests share: a numeric environment set before any framework is imported."""
+"""What all tests share: a numeric environment set before any framework is imported.
+
+A user's own variables are kept: `machines.py` runs the tests under those of other machines.
+"""
 
 import os
 
-from rnnparity.settings import Settings
+from rnnparity.settings import Settings, threads_given
 
-os.environ.update(Settings().environment_variables())
+os.environ.update(Settings(threads=threads_given()).environment_variables())
 
 from rnnparity.conformance.evaluation import border, evaluate, find_device, loaded, reference_of
 

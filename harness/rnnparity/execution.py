@@ -1,5 +1,6 @@
 """One implementation on one case on one device: from arrays to an outcome. Judges nothing."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import calls, invariants, stopwatch
+from rnnparity import calls, invariants, other_rows, stopwatch
 from rnnparity.borders import Border
 from rnnparity.cases import Case
 from rnnparity.contract import Implementation
@@ -26,12 +27,15 @@ class Outcome:
         verdict: "" where the arrays decide, else "fail", "error", "unsupported" or "absent".
         reason: one line, where there is a verdict.
         invariants: what it returned in ways that must not matter, to compare with `arrays`.
+        every_row: its gradients where the functional weighs all rows of the batch, if only a sample
+            of them is judged (and weighed) otherwise.
     """
 
     arrays: dict[str, Array] = field(default_factory=dict)
     verdict: str = ""
     reason: str = ""
     invariants: dict[str, dict[str, Array]] = field(default_factory=dict)
+    every_row: dict[str, Array] = field(default_factory=dict)
 
 
 def execute(
@@ -52,11 +56,22 @@ def execute(
     if lacking is not None:
         return Outcome(verdict="unsupported", reason=lacking)
     try:
-        return _run(implementation, border, case, problem, device)
+        with warnings.catch_warnings():
+            leave_arithmetic_alone()
+            return _run(implementation, border, case, problem, device)
     except ContractViolation as violation:
         return Outcome(verdict="fail", reason=str(violation))
     except BaseException as error:  # whatever it raises is its own; Ctrl-C does not come here
         return Outcome(verdict="error", reason=explain(error))
+
+
+def leave_arithmetic_alone() -> None:
+    """Ignore warnings of an overflow and the like, also where all warnings are made errors.
+
+    Whether NumPy gives one depends on the loop that it chose for the processor; the verdict knows
+    where an overflow may be.
+    """
+    warnings.filterwarnings("ignore", ".* encountered in", RuntimeWarning)
 
 
 def _run(
@@ -86,6 +101,7 @@ def _run(
             following = _named(own(forward, x_next, results["h_n"], lengths))
             results |= {f"next_{name}": value for name, value in following.items()}
     observed: dict[str, dict[str, Array]] = {}
+    every_row: dict[str, Array] = {}
     if implementation.gradients:
         differentiate = own(calls.gradients, implementation, border, config, weights)
         states: dict[str, Any] = {
@@ -98,6 +114,12 @@ def _run(
         results |= {f"grad_{name}": value for name, value in gradients.items()}
         crossed = {name: border.to_numpy(value) for name, value in _named(recorded).items()}
         observed[invariants.AUTODIFF] = crossed
+        if other_rows.are_left(case, problem):
+            upstream = tuple(
+                border.from_numpy(value, device) for value in other_rows.weighed(case, problem)
+            )
+            _, gradients = own(differentiate, states, held.get("lengths"), upstream)
+            every_row = {f"grad_{n}": border.to_numpy(value) for n, value in gradients.items()}
     own(border.synchronize, tuple(results.values()))
 
     arrays = {name: border.to_numpy(value) for name, value in results.items()}
@@ -110,7 +132,7 @@ def _run(
         if border.to_numpy(held[name]).tobytes() != value.tobytes():
             raise ContractViolation(f"changed its argument {name} in place: copy before writing")
     if not case.invariants:
-        return Outcome(arrays, invariants=observed)
+        return Outcome(arrays, invariants=observed, every_row=every_row)
 
     def again(x: Array, h0: Array | None, lengths: Array | None) -> dict[str, Array]:
         crossed = [None if a is None else border.from_numpy(a, device) for a in (x, h0, lengths)]
@@ -125,7 +147,7 @@ def _run(
     for name in ("output", "h_n"):
         if border.to_numpy(results[name]).tobytes() != arrays[name].tobytes():
             raise ContractViolation(f"a later call changed the {name} that an earlier one returned")
-    return Outcome(arrays, invariants=observed)
+    return Outcome(arrays, invariants=observed, every_row=every_row)
 
 
 def _named(result: Any) -> dict[str, Any]:

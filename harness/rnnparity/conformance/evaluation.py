@@ -1,6 +1,5 @@
 """Running and judging a case inside a test process; what is not here skips, by name."""
 
-import warnings
 from functools import cache, lru_cache
 
 import pytest
@@ -11,13 +10,14 @@ from rnnparity.cases import Case
 from rnnparity.contract import Implementation
 from rnnparity.diagnosis import explain_failure
 from rnnparity.execution import Outcome, execute
-from rnnparity.problems import Problem, build
+from rnnparity.problems import build
 from rnnparity.reference import Reference, reference
 from rnnparity.registry import resolve
-from rnnparity.settings import Settings
+from rnnparity.settings import Settings, threads_given
 from rnnparity.verdict import Judgement, judge
 
-SETTINGS = Settings()
+# pytest has no --threads: what the user has set decides.
+SETTINGS = Settings(threads=threads_given())
 
 
 @cache
@@ -60,17 +60,10 @@ def evaluate(name: str, device: str, case: Case) -> Judgement:
     implementation, its_border = loaded(name)
     against = reference_of(case)
 
-    def execute_on(other: Case, problem: Problem) -> Outcome:
-        with warnings.catch_warnings():
-            # Whether NumPy warns of an overflow depends on the loop that it chose for the
-            # processor; the verdict knows where one may be.
-            warnings.filterwarnings("ignore", ".* encountered in", RuntimeWarning)
-            return execute(implementation, its_border, other, problem, device)
-
     def run(other: Case) -> Outcome:
-        return execute_on(other, build(other))
+        return execute(implementation, its_border, other, build(other), device)
 
-    outcome = execute_on(case, against.problem)
+    outcome = execute(implementation, its_border, case, against.problem, device)
     judgement = judge(case, outcome, against)
     if judgement.verdict == "fail" and judgement.quantities:
         judgement, _ = explain_failure(case, judgement, outcome, against, run)

@@ -19,7 +19,8 @@ from rnnparity.timing.sizes import Job
 # Rounds of one process: so many at least, for a median; at most, since more tell nothing new.
 FEWEST, MOST = 4, 60
 
-# Every so many rounds each contestant also runs on inputs that it has never seen.
+# Every so many rounds each contestant also runs on inputs that it has never seen; in all of them if
+# that is what is looked at.
 FRESH_EVERY = 4
 
 # Seconds to wait at most for other threads of the process to stop spinning, and between two looks.
@@ -33,7 +34,7 @@ THREADS, TICKS, IDLE = Path("/proc/self/task"), 0.02, 0.2
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What one process found of one contestant; `error` instead of times if it broke.
 
-    `fresh` are seconds per call on inputs never seen before, `seen` the blocks right before those.
+    `fresh` are seconds per call on inputs never seen before, `seen` on others right before those.
     """
 
     prepare: float = 0.0
@@ -55,6 +56,7 @@ def measure(
     device: str,
     budget: float,
     seed: int,
+    fresh_every: int = FRESH_EVERY,
 ) -> tuple[dict[str, Measured], dict[str, Outcome]]:
     """Time contestants on a job, in this process.
 
@@ -65,6 +67,7 @@ def measure(
         device: where.
         budget: seconds that the turns of all rounds may take; at least `FEWEST` rounds are made.
         seed: of the order of turns.
+        fresh_every: rounds from one run on inputs never seen to the next.
 
     Returns:
         By name: the times, and what one call out of the timed ones returned.
@@ -78,7 +81,7 @@ def measure(
             timed[contestant.name] = Timed(contestant, settings, job, problem, device)
         except BaseException as error:  # it is the contestant's own
             found[contestant.name] = Measured(error=explain(error))
-    rounds = _Rounds(timed, settings, rng)
+    rounds = _Rounds(timed, settings, rng, fresh_every)
     gc.collect()
     gc.disable()
     try:
@@ -89,8 +92,11 @@ def measure(
 
 
 class _Rounds:
-    def __init__(self, timed: dict[str, Timed], settings: Settings, rng: random.Random) -> None:
+    def __init__(
+        self, timed: dict[str, Timed], settings: Settings, rng: random.Random, fresh_every: int
+    ) -> None:
         self.timed, self.settings, self.rng = timed, settings, rng
+        self.fresh_every = fresh_every
         self.samples: dict[str, dict[str, list[float]]] = {
             name: {
                 "seconds": [],
@@ -114,7 +120,9 @@ class _Rounds:
                 try:
                     # Of all rounds, however many there will be, each is as likely to be judged.
                     judged = self.rng.random() < 1 / (done + 1)
-                    self._turn(name, done % FRESH_EVERY == 1, judged)
+                    self._turn(
+                        name, done % self.fresh_every == min(1, self.fresh_every - 1), judged
+                    )
                 except BaseException as error:  # as above
                     self.lost[name] = Measured(error=explain(error))
                     del self.timed[name]
@@ -130,8 +138,9 @@ class _Rounds:
         if judged:
             self.outcomes[name] = one.outcome(result)
         if fresh_too:
-            samples["fresh"].append(one.fresh())
-            samples["seen"].append(seconds)
+            fresh, seen = one.fresh()
+            samples["fresh"].append(fresh)
+            samples["seen"].append(seen)
             if one.device != "cpu":
                 samples["transfer"].append(one.with_transfer())
 

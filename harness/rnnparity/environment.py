@@ -80,7 +80,8 @@ def _without_folders(argument: str) -> str:
 def _told(variables: dict[str, str]) -> dict[str, str]:
     """Return variables as they are recorded: sorted, and of absolute paths the last part."""
     return {
-        name: re.sub(r"(^|[=:,\s])/\S*/", r"\1", value) for name, value in sorted(variables.items())
+        name: re.sub(r"(^|[=:,\s])/[^\s:,]*/", r"\1", value)
+        for name, value in sorted(variables.items())
     }
 
 

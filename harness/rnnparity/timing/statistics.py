@@ -86,7 +86,8 @@ def _resampled(samples: Sequence[NDArray[Any]], seed: int) -> NDArray[Any]:
     drawn = rng.integers(P, size=(RESAMPLES, P))
     each = max(1, round(float(rounds.mean())))
     which = rng.random((RESAMPLES, P, each)) * rounds[drawn][:, :, None]
-    return padded[drawn[:, :, None], which.astype(np.int64)].reshape(RESAMPLES, -1)
+    resampled: NDArray[Any] = padded[drawn[:, :, None], which.astype(np.int64)]
+    return resampled.reshape(RESAMPLES, -1)
 
 
 def _interval(value: float, resampled: NDArray[Any], P: int) -> tuple[float, float]:

@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check-style gpu clean
+.PHONY: run test test-machines check-style gpu clean
 
 run: $(VENV)/installed-all
 	$(BIN)/rnnparity run
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest -n auto
+
+test-machines: $(VENV)/installed-dev
+	$(BIN)/python tests/machines.py --out build/machines.md
 
 check-style: $(VENV)/installed-dev
 	$(BIN)/ruff check .

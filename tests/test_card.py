@@ -194,7 +194,7 @@ class Tired:
 def rounds(when):
     tale = []
     timed = {"a": Block(tale), "b": Block(tale)}
-    made = turns.Rounds(timed, Settings(), random.Random(0), Tired(tale, when))
+    made = turns.Rounds(timed, Settings(), random.Random(0), its_card=Tired(tale, when))
     made.run(0.0)
     return made.measured(), tale
 

@@ -15,6 +15,8 @@ from rnnparity.reference import _spread_chaos, reference
 from rnnparity.settings import Settings
 from rnnparity.verdict import LIMIT, judge
 
+pytestmark = pytest.mark.machine
+
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
 CHAOTIC = Case(config=RNNConfig(input_size=4, hidden_size=64), T=200, B=2, regime="radius3")
 

@@ -19,7 +19,7 @@ from rnnparity.diagnosis import explain_failure
 from rnnparity.errors import UsageError
 from rnnparity.execution import Outcome, execute, run_times
 from rnnparity.reference import reference
-from rnnparity.settings import Settings
+from rnnparity.settings import Settings, threads_given
 from rnnparity.verdict import Judgement, judge
 
 
@@ -62,7 +62,7 @@ def assert_parity(
         UsageError: something given cannot be used.
     """
     __tracebackhide__ = True
-    settings = Settings()
+    settings = Settings(threads=threads_given())
     loaded = _loaded(implementation, framework, x)
     with tempfile.TemporaryDirectory() as folder:
         told = {"nonlinearity": nonlinearity, "batch_first": batch_first}

@@ -1,5 +1,6 @@
 """Examining one implementation: everything that is asked of its worker process."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ class Examination:
             return Outcome(verdict=other.verdict, reason=f"with {threads} threads: {other.reason}")
         result = {name: other.arrays[name] for name in ("output", "h_n")}
         seen = outcome.invariants | {invariants.THREADS: result}
-        return Outcome(outcome.arrays, invariants=seen)
+        return replace(outcome, invariants=seen)
 
     def fresh(
         self, case: Case, device: str, *, times: int = 1, gradients: bool = False

@@ -167,6 +167,16 @@ def _earlier(directory: Path, described: dict[str, Any], resume: bool) -> list[R
                 f"{directory} was made with another {changed[0]} ({then[changed[0]]}, now "
                 f"{now[changed[0]]}): resume it as it was, or give another folder"
             )
+    # A worker's variables decide its kernels. Records from before these were told have none to ask.
+    if "user_variables" in before and before["variables"] != described["variables"]:
+        then, now = (one["variables"].items() for one in (before, described))
+        changed = sorted({name for name, _ in then ^ now})
+        raise UsageError(
+            f"{directory} was made with another {changed[0]} in the environment "
+            f"({before['variables'].get(changed[0], 'none')}, now "
+            f"{described['variables'].get(changed[0], 'none')}): resume it as it was, or give "
+            "another folder"
+        )
     return records.keep_decided(directory)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import digits, invariants
+from rnnparity import digits, invariants, other_rows
 from rnnparity.cases import Case
 from rnnparity.composition import in_cell_order
 from rnnparity.dtypes import numpy_dtype, spacing, underflow, unit_roundoff
@@ -76,6 +76,7 @@ def judge(
         reasons += _broken_invariants(case, outcome, reference)
         reasons = _is_cached(case, outcome, reference) + reasons
         reasons += _outside_range(case, outcome)
+        reasons += other_rows.reasons(case, outcome.arrays, outcome.every_row, reference, LIMIT)
         if reference.horizon is not None and not reasons:
             reasons += _steps_do_not_follow(case, outcome, reference)
     if not reasons and case.weights == "digits":

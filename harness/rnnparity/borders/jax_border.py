@@ -1,7 +1,7 @@
 """The border to JAX."""
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import distributions
 from typing import Any, cast
 
@@ -39,7 +39,13 @@ class JaxBorder:
         return ["cpu", *(f"cuda:{i}" for i in range(len(cuda)))]
 
     def dtypes(self, device: str) -> tuple[str, ...]:
-        """Return all dtypes."""
+        """Return all dtypes, but for float16 on a CPU for which XLA cannot compile it.
+
+        XLA leaves conversions to instructions that came with AVX (F16C), and has none for older
+        processors: it does not compile there.
+        """
+        if device == "cpu" and not _has_float16():
+            return tuple(name for name in dtypes.NAMES if name != "float16")
         return dtypes.NAMES
 
     def from_numpy(self, array: NDArray[Any], device: str) -> jax.Array:
@@ -117,6 +123,18 @@ class JaxBorder:
                 if package.name.startswith(("jax-cuda", "nvidia-cudnn", "nvidia-cuda-runtime")):
                     found[package.name] = package.version
         return found
+
+
+@cache
+def _has_float16() -> bool:
+    """Whether XLA compiles float16 for this CPU, or for the one that XLA_FLAGS tells it."""
+    small = jax.ShapeDtypeStruct((2, 2), "float16")
+    with jax.default_device(jax.devices("cpu")[0]):
+        try:
+            jax.jit(lambda a: jax.numpy.tanh(a @ a)).lower(small).compile()
+        except jax.errors.JaxRuntimeError:
+            return False
+    return True
 
 
 border = JaxBorder

@@ -1,6 +1,5 @@
 """Running and judging a case inside a test process; what is not here skips, by name."""
 
-import warnings
 from functools import cache, lru_cache
 
 import pytest
@@ -13,10 +12,11 @@ from rnnparity.diagnosis import explain_failure
 from rnnparity.execution import Outcome, execute, run_times
 from rnnparity.reference import Reference, reference
 from rnnparity.registry import resolve
-from rnnparity.settings import Settings
+from rnnparity.settings import Settings, threads_given
 from rnnparity.verdict import Judgement, judge
 
-SETTINGS = Settings()
+# pytest has no --threads: what the user has set decides.
+SETTINGS = Settings(threads=threads_given())
 
 
 @cache
@@ -75,14 +75,10 @@ def evaluate(name: str, device: str, case: Case) -> Judgement:
         except (contract.Absent, contract.BrokenImplementation):
             return None
 
-    with warnings.catch_warnings():
-        # Whether NumPy warns of an overflow depends on the loop that it chose for the processor;
-        # the verdict knows where one may be.
-        warnings.filterwarnings("ignore", ".* encountered in", RuntimeWarning)
-        outcome = execute(implementation, its_border, case, against.problem, device)
-        judgement = judge(case, outcome, against)
-        if judgement.verdict == "fail" and judgement.quantities:
-            judgement, _ = explain_failure(
-                case, judgement, outcome, against, fresh, lru_cache(reference)
-            )
+    outcome = execute(implementation, its_border, case, against.problem, device)
+    judgement = judge(case, outcome, against)
+    if judgement.verdict == "fail" and judgement.quantities:
+        judgement, _ = explain_failure(
+            case, judgement, outcome, against, fresh, lru_cache(reference)
+        )
     return judgement

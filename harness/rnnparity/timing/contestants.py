@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import calls, stopwatch, workers
+from rnnparity import calls, other_rows, stopwatch, workers
 from rnnparity.execution import Outcome
 from rnnparity.problems import Problem
 from rnnparity.registry import Spec
@@ -96,6 +96,7 @@ class Timed:
                 states["h0"] = border.leaf(h0)
             return states, None, upstream
 
+        self._case, self._problem = job.case, problem
         self._x, self._make_arguments = problem.x, arguments
         self._rolled = at_most(INPUTS, problem.x)
         self._arguments = [arguments(rolled(problem.x, i)) for i in range(self._rolled)]
@@ -119,13 +120,20 @@ class Timed:
             self._next = (1 - n) % count
         return self._measure(self._in_turn(n))
 
-    def fresh(self) -> float:
-        """Return seconds per call on inputs that were never seen before."""
+    def fresh(self) -> tuple[float, float]:
+        """Return seconds per call on inputs never seen before, and on others right before those.
+
+        Medians of single calls, as many of each: what interrupts a call or two is in neither.
+        """
         n = min(self.calls, at_most(FRESH, self._x))
         new = [self._make_arguments(rolled(self._x, self._rolled + i)) for i in range(n)]
         self._rolled += n
         self._measure(self._in_turn(1))
-        return self._measure(new)[0]
+        seen, fresh = (
+            float(np.median([self._measure([one])[0] for one in order]))
+            for order in (self._in_turn(n), new)
+        )
+        return fresh, seen
 
     def with_transfer(self) -> float:
         """Return seconds per call with x brought to the device and the output brought back."""
@@ -172,7 +180,21 @@ class Timed:
             (output, h_n), gradients = result
             arrays = {"output": output, "h_n": h_n}
             arrays |= {f"grad_{name}": value for name, value in gradients.items()}
-        return Outcome({name: self._border.to_numpy(value) for name, value in arrays.items()})
+        crossed = {name: self._border.to_numpy(value) for name, value in arrays.items()}
+        return Outcome(crossed, every_row=self._every_row())
+
+    def _every_row(self) -> dict[str, Array]:
+        """Call once more, to the gradients of a functional that weighs all rows."""
+        case, problem, border = self._case, self._problem, self._border
+        if self._forward or not other_rows.are_left(case, problem):
+            return {}
+        states, lengths, _ = self._make_arguments(problem.x)
+        upstream = tuple(
+            border.from_numpy(a, self.device) for a in other_rows.weighed(case, problem)
+        )
+        with stopwatch.running():
+            _, gradients = self._call(states, lengths, upstream)
+        return {f"grad_{name}": border.to_numpy(value) for name, value in gradients.items()}
 
     def _in_turn(self, n: int) -> list[tuple[Any, ...]]:
         count, first = len(self._arguments), self._next

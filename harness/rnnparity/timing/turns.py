@@ -20,7 +20,8 @@ from rnnparity.timing.sizes import Job
 # Rounds of one process: so many at least, for a median; at most, since more tell nothing new.
 FEWEST, MOST = 4, 60
 
-# Every so many rounds each contestant also runs on inputs that it has never seen.
+# Every so many rounds each contestant also runs on inputs that it has never seen; in all of them if
+# that is what is looked at.
 FRESH_EVERY = 4
 
 # Seconds to wait at most for other threads of the process to stop spinning, and between two looks.
@@ -34,7 +35,7 @@ THREADS, TICKS, IDLE = Path("/proc/self/task"), 0.02, 0.2
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What one process found of one contestant; `error` instead of times if it broke.
 
-    `fresh` are seconds per call on inputs never seen before, `seen` the blocks right before those.
+    `fresh` are seconds per call on inputs never seen before, `seen` on others right before those.
     On a card, `on_device` and `handing_over` are what `Timed.on_device` returns, `clock` is what
     its multiprocessors ran at after each block, in MHz, `throttled` the number of rounds that were
     dropped since something held that down, and `reasons` say what.
@@ -77,6 +78,7 @@ def measure(
     device: str,
     budget: float,
     seed: int,
+    fresh_every: int = FRESH_EVERY,
 ) -> tuple[dict[str, Measured], dict[str, Outcome]]:
     """Time contestants on a job, in this process.
 
@@ -87,6 +89,7 @@ def measure(
         device: where.
         budget: seconds that the turns of all rounds may take; at least `FEWEST` rounds are made.
         seed: of the order of turns.
+        fresh_every: rounds from one run on inputs never seen to the next.
 
     Returns:
         By name: the times, and what one call out of the timed ones returned.
@@ -100,7 +103,7 @@ def measure(
             timed[contestant.name] = Timed(contestant, settings, job, problem, device)
         except BaseException as error:  # it is the contestant's own
             found[contestant.name] = Measured(error=explain(error))
-    rounds = Rounds(timed, settings, rng, card.find(device))
+    rounds = Rounds(timed, settings, rng, fresh_every, card.find(device))
     gc.collect()
     gc.disable()
     try:
@@ -122,6 +125,7 @@ class Rounds:
         timed: dict[str, Timed],
         settings: Settings,
         rng: random.Random,
+        fresh_every: int = FRESH_EVERY,
         its_card: card.Card | None = None,
     ) -> None:
         """Begin with none.
@@ -130,9 +134,11 @@ class Rounds:
             timed: who takes turns, by name; those that break are taken out.
             settings: of this process.
             rng: of the order.
+            fresh_every: rounds, of which one has calls on inputs never seen before.
             its_card: where the turns are taken, if on a card.
         """
         self.timed, self.settings, self.rng, self.card = timed, settings, rng, its_card
+        self.fresh_every = fresh_every
         self.samples: dict[str, dict[str, list[float]]] = {
             name: {kind: [] for kind in SAMPLES} for name in timed
         }
@@ -154,7 +160,8 @@ class Rounds:
                 try:
                     # Of all rounds, however many there will be, each is as likely to be judged.
                     judged = self.rng.random() < 1 / (done + 1)
-                    found[name] = self._turn(name, done % FRESH_EVERY == 1, judged)
+                    fresh_too = done % self.fresh_every == min(1, self.fresh_every - 1)
+                    found[name] = self._turn(name, fresh_too, judged)
                     held_down |= self._card_state(found[name])
                 except BaseException as error:  # as above
                     self.lost[name] = Measured(error=explain(error))
@@ -178,7 +185,7 @@ class Rounds:
         if judged:
             self.outcomes[name] = one.outcome(result)
         if fresh_too:
-            found |= {"fresh": one.fresh(), "seen": seconds}
+            found["fresh"], found["seen"] = one.fresh()
             if one.device != "cpu":
                 on_device, found["handing_over"] = one.on_device()
                 if on_device is not None:

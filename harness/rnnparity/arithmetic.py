@@ -19,9 +19,9 @@ from rnnparity.settings import Settings
 Array = NDArray[Any]
 
 # The largest error of a right tanh, in units in the last place (`docs/promise.md`). Documented
-# worst cases of kept libraries: 5.0 in float32 and at least 6.5 in float64 (XLA on a CPU, JAX's page
-# on numerical accuracy), 2 (CUDA); the 16-bit types are computed in float32 and rounded once, but
-# for NumPy's float16 (3) and bfloat16 instructions of GPUs (1).
+# worst cases of kept libraries: 5.0 in float32 and at least 6.5 in float64 (XLA on a CPU, by
+# JAX's page on numerical accuracy), 2 (CUDA); the 16-bit types are computed in float32 and rounded
+# once, but for NumPy's float16 (3) and bfloat16 instructions of GPUs (1).
 TANH_ULP = {"float64": 7.0, "float32": 5.0, "float16": 3.0, "bfloat16": 2.0}
 
 # Standard deviation of what is different in every element, as a share of that.

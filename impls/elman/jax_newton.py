@@ -180,7 +180,7 @@ def _recur(
         correction = (correction @ matrix) * slope
         return correction, correction
 
-    def go_on(carried: Any) -> Array:
+    def go_on(carried: tuple[Array, Array, Array, Array]) -> Any:
         _, _, iterations, settled = carried
         return (settled < T) & (iterations < ITERATIONS)
 

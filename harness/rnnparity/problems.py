@@ -89,6 +89,14 @@ REGIMES = {
     ),
 }
 
+# Regimes for relu whose states outgrow what is clipped (6), what float16 adds up exactly (2048) and
+# what it holds (65504). No part of `REGIMES`: "huge" itself does not fit into float16, and tanh
+# makes 1 of both.
+LARGE = {
+    "thousands": Regime("states in the thousands", 1.0, 0.5, 1.0, 2500.0, 2500.0),
+    "huge": Regime("states beyond 2^16", 1.0, 0.5, 1.0, 2.0**17, 2.0**17),
+}
+
 NONLINEARITY = "the nonlinearity"
 
 # Inputs that isolate one operation each; tried in this order on what fails and is no known mistake.
@@ -162,7 +170,7 @@ def build(case: Case) -> Problem:
 
 # What judging a case may cost: the memory of the replicas (bytes), the floating-point operations of
 # the replicas, and those of a truth in longdouble, which are about a hundred times slower.
-JUDGE_BYTES = 4e8
+JUDGE_BYTES = 5e8
 JUDGE_REPLICA_FLOP = 6e11
 JUDGE_LONGDOUBLE_FLOP = 4e8
 REPLICAS = 32
@@ -176,7 +184,11 @@ def judged_rows(case: Case) -> NDArray[np.int64]:
     config, B = case.config, case.B or 1
     width = config.input_size + config.hidden_size * (1 + config.num_directions)
     steps = case.T * config.num_cells
-    size = REPLICAS * 4 * 4 * steps * config.hidden_size
+    # Bytes of the replicas of one row: four arrays of every layer's states, and three of the widest
+    # input (its gradient, that one's errors and squares), in float32.
+    inner = config.num_directions * config.hidden_size if config.num_layers > 1 else 0
+    inputs = max(config.input_size, inner)
+    size = REPLICAS * 4 * (4 * steps * config.hidden_size + 3 * case.T * inputs)
     products = 6.0 * steps * config.hidden_size * width
     affordable = min(JUDGE_BYTES / size, JUDGE_REPLICA_FLOP / (REPLICAS * products))
     if case.dtype == "float64":
@@ -208,7 +220,7 @@ def find_regime(name: str) -> Regime:
     Raises:
         UsageError: there is none of that name.
     """
-    known = REGIMES | PROBES
+    known = REGIMES | LARGE | PROBES
     if name in known:
         return known[name]
     try:

@@ -156,11 +156,12 @@ def _differentiation(
     """Return what differentiates: gives (output, h_n) as they were recorded, and the gradients."""
     weights = {name: held[f"weight {name}"] for name in problem.weights}
     guarded = _guarded(implementation, border)
-    differentiate = own(calls.gradients, guarded, border, case.config, weights)
     given = {"x": problem.x} if problem.h0 is None else {"x": problem.x, "h0": problem.h0}
     incoming = {"grad_output": problem.grad_output, "grad_h_n": problem.grad_h_n}
 
     def differentiated() -> tuple[Result, Result]:
+        # Anew every time: what is made of the weights may be differentiated only once.
+        differentiate = own(calls.gradients, guarded, border, case.config, weights)
         states = {name: border.leaf(held[name]) for name in given}
         upstream = {n: border.from_numpy(value, device) for n, value in incoming.items()}
         recorded, gradients = own(

@@ -2,8 +2,8 @@
 
 The cheap ones are looked at in every case: the same call again, after all others, must be right
 again; another input must give another result; what was given and what was returned stays as it is.
-Those here cost calls of other shapes, which some frameworks compile: `Case.invariants` asks for them.
-Each of these runs the implementation once more, in another way that must give the same result, and
+The others are calls of other shapes, which some frameworks compile: `Case.invariants` asks for
+them. Each runs the implementation once more, in another way that must give the same result, and
 returns that result in the shape of the first one, so that both can be compared element by element.
 """
 

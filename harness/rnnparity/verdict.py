@@ -143,7 +143,7 @@ def _broken_invariants(case: Case, outcome: Outcome, reference: Reference) -> li
 
 
 def _keeps_state(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
-    """Whether an earlier call shows in a later one: in the same call again, or in one without h0."""
+    """Whether an earlier call shows in a later one: in the same again, or in one without h0."""
     question = "is state kept between calls?"
     for name, again in outcome.invariants.get(invariants.REPEATED, {}).items():
         if again is outcome.arrays[name]:

@@ -94,7 +94,6 @@ class TorchBorder:
 
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
                 prepared = prepare(weights)
-            shared = bool(kept) or _has_graph(prepared)
 
             def differentiate(
                 states: Arrays, lengths: Any, upstream: tuple[Any, Any]
@@ -105,7 +104,7 @@ class TorchBorder:
                     outputs,
                     list(leaves.values()),
                     upstream,
-                    retain_graph=shared,
+                    retain_graph=bool(kept),
                     allow_unused=True,
                 )
                 return outputs, {
@@ -130,15 +129,6 @@ class TorchBorder:
             found["cudnn"] = str(torch.backends.cudnn.version())
             found["gpu"] = torch.cuda.get_device_name()
         return found
-
-
-def _has_graph(prepared: Any) -> bool:
-    """Whether tensors in it were made of others while autograd recorded (zero biases are)."""
-    if isinstance(prepared, list | tuple):
-        return any(map(_has_graph, prepared))
-    if isinstance(prepared, dict):
-        return any(map(_has_graph, prepared.values()))
-    return isinstance(prepared, torch.Tensor) and prepared.grad_fn is not None
 
 
 border = TorchBorder

@@ -78,6 +78,8 @@ def explain_failure(
     Returns:
         The judgement with the explanation first in its reason, and the names of the mistakes.
     """
+    if judgement.explained:
+        return judgement, ()
     matches = diagnose(case, outcome, reference)
     if matches:
         first = matches[0]

@@ -238,7 +238,10 @@ def crossed(border: Border, found: dict[str, Any], x: tuple[int, ...], case: Cas
     arrays = {}
     expected = result_shapes(case.config, x)
     for name, value in found.items():
-        array = border.to_numpy(value)
+        try:
+            array = border.to_numpy(value)
+        except ContractViolation as violation:
+            raise ContractViolation(f"{name}: {violation}") from None
         if array.shape != expected[name]:
             raise ContractViolation(f"{name} has shape {array.shape}, expected {expected[name]}")
         if array.dtype != numpy_dtype(case.dtype):

@@ -31,11 +31,15 @@ STRETCHES, SHOWN, BIN, BINS = 48, 1e9, 0.25, 40
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict, why, and how far every quantity is from the truth."""
+    """The verdict, why, and how far every quantity is from the truth.
+
+    `explained` says that the reason is all there is to say: no operation is to be looked for.
+    """
 
     verdict: str
     reason: str
     quantities: dict[str, Quantity]
+    explained: bool = False
 
 
 def judge(
@@ -70,9 +74,10 @@ def judge(
             quantities[name] = _difference(case, name, array, reference, other)
             reasons += _reasons(name, quantities[name])
         reasons += _broken_invariants(case, outcome, reference)
-        reasons = _keeps_state(case, outcome, reference) + reasons
-        reasons = _is_cached(case, outcome, reference) + reasons
-        reasons += _truncates(case, outcome, reference)
+        of_calls = _is_cached(case, outcome, reference) + _keeps_state(case, outcome, reference)
+        if not reasons:
+            of_calls += _truncates(case, outcome, reference)
+        reasons = of_calls + reasons
         reasons += _outside_range(case, outcome)
         if reference.horizon is not None and not reasons:
             reasons += _steps_do_not_follow(case, outcome, reference)
@@ -82,7 +87,7 @@ def judge(
         if wrong.any():
             reasons = [f"reads another digit from {wrong.sum()} of {len(wrong)} images"]
     if reasons:
-        return Judgement("fail", reasons[0], quantities)
+        return Judgement("fail", reasons[0], quantities, bool(of_calls))
     if any(quantity.judged < 1 for quantity in quantities.values()):
         return Judgement("chaotic", _horizon(case, reference), quantities)
     return Judgement("pass", "", quantities)

@@ -1,5 +1,6 @@
 """Mistakes of the backward pass at the edges of kernels, in deep stacks and in padding."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def _bias_from_64_rows(
     return g[0], g[1], g[2]._replace(bias_ih=bias, bias_hh=bias.copy())
 
 
-def _with_grad_a(change: Any) -> Backward:
+def _with_grad_a(change: Callable[[Gradients, Array, Array, Array, Array], Gradients]) -> Backward:
     """A mistake in one layer's results, made knowing the gradients before the nonlinearity."""
 
     def backward(go: Array, gn: Array, x: Array, h0: Array, output: Array, *rest: Any) -> Gradients:

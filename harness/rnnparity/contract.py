@@ -15,7 +15,7 @@ from rnnparity.borders import FRAMEWORKS, install_hint
 from rnnparity.cases import Case
 from rnnparity.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.dtypes import NAMES
-from rnnparity.errors import explain
+from rnnparity.errors import ContractViolation, explain
 from rnnparity.registry import Spec
 
 
@@ -74,8 +74,13 @@ class Implementation:
     ) -> tuple[Any, Any]:
         """Run the whole RNN: arguments and results laid out as `torch.nn.RNN`'s."""
         if self.rnn is not None:
-            output, h_n = self.rnn(x, h0, prepared, config, lengths)
-            return output, h_n
+            result = self.rnn(x, h0, prepared, config, lengths)
+            if not isinstance(result, tuple | list) or len(result) != 2:
+                size = f" of {len(result)}" if isinstance(result, tuple | list) else ""
+                raise ContractViolation(
+                    f"returned a {type(result).__name__}{size}, expected the pair (output, h_n)"
+                )
+            return result[0], result[1]
         assert self.layer is not None
         return composition.run(self.layer, x, h0, prepared, config, lengths)
 

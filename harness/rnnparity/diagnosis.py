@@ -78,6 +78,8 @@ def explain_failure(
     Returns:
         The judgement with the explanation first in its reason, and the names of the mistakes.
     """
+    if judgement.explained:
+        return judgement, ()
     right, off = _by_verdict(judgement, outcome)
     gradients = bool(off) and all(name.startswith("grad_") for name in off)
     wrong = bool(off) and not gradients

@@ -6,7 +6,6 @@ by element, so that the bits are the same on every machine: no `exp`, no matrix 
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import ml_dtypes
 import numpy as np

@@ -35,11 +35,15 @@ STRETCHES, SHOWN, BIN, BINS = 48, 1e9, 0.25, 40
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict, why, and how far every quantity is from the truth."""
+    """The verdict, why, and how far every quantity is from the truth.
+
+    `explained` says that the reason is all there is to say: no operation is to be looked for.
+    """
 
     verdict: str
     reason: str
     quantities: dict[str, Quantity]
+    explained: bool = False
 
 
 def judge(
@@ -74,7 +78,10 @@ def judge(
             quantities[name] = _difference(case, name, array, reference, other)
             reasons += _reasons(case, name, array, quantities[name], reference)
         reasons += _broken_invariants(case, outcome, reference)
-        reasons = _is_cached(case, outcome, reference) + reasons
+        of_calls = _is_cached(case, outcome, reference) + _keeps_state(case, outcome, reference)
+        if not reasons:
+            of_calls += _truncates(case, outcome, reference)
+        reasons = of_calls + reasons
         reasons += _outside_range(case, outcome)
         reasons += other_rows.reasons(case, outcome.arrays, outcome.every_row, reference, LIMIT)
         if reference.horizon is not None and not reasons:
@@ -91,7 +98,7 @@ def judge(
         said = f"{_forward_is_right(case, quantities, reference)}; {said}"
         return Judgement(outcome.trouble.verdict, said, quantities)
     if reasons:
-        return Judgement("fail", reasons[0], quantities)
+        return Judgement("fail", reasons[0], quantities, bool(of_calls))
     if any(quantity.judged < 1 for quantity in quantities.values()):
         return Judgement("chaotic", _horizon(case, reference), quantities)
     return Judgement("pass", "", quantities)
@@ -153,6 +160,64 @@ def _broken_invariants(case: Case, outcome: Outcome, reference: Reference) -> li
             if z.max() > LIMIT:
                 reasons.append(f"{invariant}: {name} differs by {z.max():.3g} units of rounding")
     return reasons
+
+
+def _keeps_state(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
+    """Whether an earlier call shows in a later one: in the same again, or in one without h0."""
+    question = "is state kept between calls?"
+    for name, again in outcome.invariants.get(invariants.REPEATED, {}).items():
+        if again is outcome.arrays[name]:
+            continue
+        found = judged_part(case, name, again, reference)
+        first = judged_part(case, name, outcome.arrays[name], reference)
+        if (_apart(found, first, np.sqrt(2) * reference.units[name]) > LIMIT)[
+            reference.judged[name]
+        ].any():
+            return [f"the same input twice gives another result ({name} differs): {question}"]
+        if z_scores(found, name, reference).max() > LIMIT:
+            return [f"{name} is off when the same input is given again: {question}"]
+    without, zeros = (
+        outcome.invariants.get(name) for name in (invariants.NO_STATE, invariants.ZERO_STATE)
+    )
+    if without is None or zeros is None or reference.horizon is not None:
+        return []
+    for name in without:
+        found, expected = (judged_part(case, name, r[name], reference) for r in (without, zeros))
+        # The unit is that of another h0: the largest at a step stands for all of it.
+        unit = reference.units[name].max(axis=2, keepdims=True)
+        if (_apart(found, expected, np.sqrt(2) * unit) > LIMIT).any():
+            return [f"without h0 {name} is not what it is with zeros as h0: {question}"]
+    return []
+
+
+def _apart(found: Array, other: Array, unit: Array) -> Array:
+    """Return a distance in units; inf where it is no number."""
+    z = np.abs(found.astype(np.float64) - other.astype(np.float64)) / unit
+    return np.asarray(np.where(np.isnan(z), np.inf, z))
+
+
+# A single product rounded to nearest errs up or down like a coin. Of at least so many that are not
+# exact, at most this share may err towards zero: right ones come to it once in 10^10.
+TRUNCATION_COUNT, TRUNCATION_SHARE = 64, 7 / 8
+
+
+def _truncates(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
+    """Whether 16-bit results are cut off and not rounded.
+
+    Cut off, they are still within a unit in the last place, which ten units of rounding are not
+    less than. But all err towards zero. Seen where a result is one rounded product.
+    """
+    coarse = unit_roundoff(case.dtype) > 2.0**-12
+    if not coarse or case.regime != "canary" or case.T > 1 or case.config.num_layers > 1:
+        return []
+    found = judged_part(case, "output", outcome.arrays["output"], reference).astype(np.float64)
+    true = reference.true.values["output"]
+    off = (found != true) & (true != 0) & (np.abs(found - true) < 4 * spacing(true, case.dtype))
+    towards_zero = (np.abs(found) < np.abs(true))[off]
+    if len(towards_zero) < TRUNCATION_COUNT or towards_zero.mean() <= TRUNCATION_SHARE:
+        return []
+    share = 100 * towards_zero.mean()
+    return [f"{share:.0f}% of rounded products err towards zero: are they cut off, not rounded?"]
 
 
 def _is_cached(case: Case, outcome: Outcome, reference: Reference) -> list[str]:

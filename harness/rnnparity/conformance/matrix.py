@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
-from rnnparity import presets
+from rnnparity import edges, presets
 from rnnparity.borders import FRAMEWORKS
 from rnnparity.cases import Case
 from rnnparity.dtypes import NAMES
@@ -12,7 +12,7 @@ from rnnparity.registry import Spec, framework_hint
 
 
 def cases() -> list[Case]:
-    """Return every feature in every dtype, some in every regime too, and the trained model."""
+    """Return every feature in every dtype, some in every regime too, edges, the trained model."""
     return list(dict.fromkeys(_cases()))
 
 
@@ -26,6 +26,7 @@ def _cases() -> Iterator[Case]:
     for case in presets.quick():
         if case.invariants:
             yield case
+    yield from edges.cases()
     yield presets.trained("float32")
     yield presets.trained("float64")
 

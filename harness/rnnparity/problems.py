@@ -142,7 +142,9 @@ STRUCTURED = {
         structure_ih="sorted by sign",
         inputs="frames",
     ),
-    "dale": Regime("excitatory units before inhibitory ones", 0.5, 0.9, 0.1, structure="Dale's law"),
+    "dale": Regime(
+        "excitatory units before inhibitory ones", 0.5, 0.9, 0.1, structure="Dale's law"
+    ),
     "equal-rows": Regime("one sequence in every row", 0.5, 0.9, 0.3, inputs="equal rows"),
     "near-rows": Regime("nearly the same sequence", 0.5, 0.9, 0.3, inputs="near rows"),
     "expansive-rows": Regime("equal rows, expanding", 0.5, 1.4, 0.3, inputs="equal rows"),

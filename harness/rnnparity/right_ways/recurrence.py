@@ -1,7 +1,7 @@
 """A layer forward and backward in a chosen way, and what comes of a case computed so."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import ml_dtypes
@@ -109,8 +109,7 @@ class Way:
         width = (config.input_size + config.hidden_size) * config.num_cells
         rows = case.T * (case.B or 1)
         return (
-            case.T * width / min(at_once) <= TURNS
-            and rows * width * config.hidden_size <= PRODUCTS
+            case.T * width / min(at_once) <= TURNS and rows * width * config.hidden_size <= PRODUCTS
         )
 
 
@@ -170,7 +169,7 @@ class Arithmetic:
         h = self.to_kept(h)
         ulps = nonlinearities.digest(a, abs(self.way.ulps) + 1) * np.sign(self.way.ulps)
         moved = np.abs(h) + ulps * spacing(h, self.dtype).astype(h.dtype)
-        return np.copysign(np.clip(moved, 0, 1), h).astype(h.dtype)
+        return np.asarray(np.copysign(np.clip(moved, 0, 1), h), h.dtype)
 
     def _flush(self, values: Array) -> Array:
         if not self.way.flushes:
@@ -252,7 +251,7 @@ def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
         wide = Cell(*map(work.up, cell))
         x, h0, states = work.up(x), work.up(h0), work.up(output)
         if way.again is not None:
-            other = Arithmetic(_with_order(way, way.again), case.dtype)
+            other = Arithmetic(replace(way, order=way.again), case.dtype)
             states = forward(other, x, h0, wide, nonlinearity)
         of_x, of_h0, of_cell = backward(
             work, work.up(grad_output), work.up(grad_h_n), x, h0, states, wide, nonlinearity
@@ -276,12 +275,6 @@ def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
         arrays["grad_h0"] = of_h0
     arrays |= named_gradients(of_cells, config)
     return Outcome({name: _whole(case, problem, name, a) for name, a in arrays.items()})
-
-
-def _with_order(way: Way, order: sums.Sum) -> Way:
-    from dataclasses import replace
-
-    return replace(way, order=order, again=None)
 
 
 def _whole(case: Case, problem: Problem, name: str, array: Array) -> Array:

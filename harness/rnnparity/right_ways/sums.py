@@ -31,7 +31,7 @@ def _blas(a: Array, b: Array, onto: Array | None) -> Array:
 
 
 def _transposed(a: Array, b: Array, onto: Array | None) -> Array:
-    product = (np.ascontiguousarray(b.T) @ np.ascontiguousarray(a.T)).T
+    product: Array = (np.ascontiguousarray(b.T) @ np.ascontiguousarray(a.T)).T
     return product if onto is None else onto + product
 
 
@@ -65,7 +65,7 @@ def _pairwise(a: Array, b: Array, onto: Array | None) -> Array:
     total = np.empty((len(a), m), a.dtype)
     rows = max(1, 8 * BLOCK // max(1, n * m))
     for first in range(0, len(a), rows):
-        terms = a[first : first + rows, :, None] * b
+        terms: Array = a[first : first + rows, :, None] * b
         while terms.shape[1] > 1:
             half = terms.shape[1] // 2
             rest = terms[:, 2 * half :]
@@ -95,14 +95,14 @@ def in_lanes(lanes: int, multiply_add: Callable[[Array, Array, Array], Array]) -
 
 
 def _multiply_add(a: Array, b: Array, c: Array) -> Array:
-    return c + a * b
+    return np.asarray(c + a * b)
 
 
 def _fused(a: Array, b: Array, c: Array) -> Array:
     """Return `c + a * b` rounded once: the product is exact in twice the precision, or nearly."""
     higher = np.longdouble if c.dtype == np.float64 else np.float64
-    exact = c.astype(higher) + a.astype(higher) * b.astype(higher)
-    return exact.astype(c.dtype)
+    exact: Array = c.astype(higher) + a.astype(higher) * b.astype(higher)
+    return np.asarray(exact, c.dtype)
 
 
 def _fused_ascending(a: Array, b: Array, onto: Array) -> Array:
@@ -138,7 +138,7 @@ def _higher(a: Array, b: Array, onto: Array | None) -> Array:
     """Everything in a higher precision, rounded once."""
     higher = np.longdouble if a.dtype == np.float64 else np.float64
     total = a.astype(higher) @ b.astype(higher)
-    return (total if onto is None else onto + total).astype(a.dtype)
+    return np.asarray(total if onto is None else onto + total, a.dtype)
 
 
 def _by_size(a: Array, b: Array, onto: Array | None) -> Array:

@@ -26,9 +26,7 @@ WAYS = (
     Way("the smallest terms first", "sorted sums", sums.BY_SIZE, steps.state_first),
     Way("one product of [x, h]", "a concatenated input", sums.ASCENDING, steps.input_first),
     Way("one product of [h, x]", "the same, the state first", sums.ASCENDING, steps.state_first),
-    Way(
-        "the biases as columns", "an input of ones", sums.EIGHT_LANES, steps.biases_as_columns
-    ),
+    Way("the biases as columns", "an input of ones", sums.EIGHT_LANES, steps.biases_as_columns),
     Way("the biases one after the other", "eager code", sums.BLAS, steps.one_by_one),
     Way("sums that start from the biases", "an accumulator", sums.ASCENDING, steps.from_biases),
     Way("columns for rows", "features first", sums.TRANSPOSED, steps.onto_a_bias),

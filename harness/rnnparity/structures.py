@@ -204,6 +204,9 @@ INPUTS: dict[str, Callable[[Draw, str, Shape, float], Array]] = {
     "huge": lambda draw, name, shape, std: draw(name, shape, std),
 }
 
+# Variances are kept in float64: what is larger is not judged.
+LARGEST = 1e150
+
 # Where rows are alike, the states that they start from are.
 OF_STATES = ("equal rows", "near rows", "subnormal", "huge")
 
@@ -220,6 +223,6 @@ def scale(inputs: str, dtype: str, terms: int) -> float:
     if inputs == "subnormal":
         return float(info.smallest_normal)
     if inputs == "huge":
-        _, exponent = math.frexp(float(info.max) / terms)
+        _, exponent = math.frexp(min(float(info.max), LARGEST) / terms)
         return math.ldexp(1.0, exponent - 6)
     return 1.0

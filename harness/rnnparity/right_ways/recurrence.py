@@ -103,13 +103,12 @@ class Way:
         of_tanh = of_tanh or self.slope is not nonlinearities.one_minus_square
         if of_tanh and config.nonlinearity != "tanh":
             return False
-        at_once = [s.at_once for s in (self.order, self.again) if s is not None and s.at_once]
-        if not at_once:
-            return True
         width = (config.input_size + config.hidden_size) * config.num_cells
-        rows = case.T * (case.B or 1)
-        return (
-            case.T * width / min(at_once) <= TURNS and rows * width * config.hidden_size <= PRODUCTS
+        products = case.T * (case.B or 1) * width * config.hidden_size
+        looped = [s for s in (self.order, self.again) if s is not None and s.at_once is not None]
+        return all(
+            case.T * width <= TURNS * (s.at_once or 1) and products * s.dear <= PRODUCTS
+            for s in looped
         )
 
 
@@ -168,7 +167,9 @@ class Arithmetic:
             return h
         h = self.to_kept(h)
         ulps = nonlinearities.digest(a, abs(self.way.ulps) + 1) * np.sign(self.way.ulps)
-        moved = np.abs(h) + ulps * spacing(h, self.dtype).astype(h.dtype)
+        # True values are below 1, where units are half as large as at 1.
+        size = np.abs(h)
+        moved = size + ulps * spacing(np.nextafter(size, 0), self.dtype).astype(h.dtype)
         return np.asarray(np.copysign(np.clip(moved, 0, 1), h), h.dtype)
 
     def _flush(self, values: Array) -> Array:

@@ -20,10 +20,17 @@ BLOCK = 2**15
 
 @dataclass(frozen=True)
 class Sum:
-    """An order of summation, and how many terms each turn of its loop takes; None for no loop."""
+    """An order of summation, and what it costs.
+
+    Attributes:
+        adds: the terms.
+        at_once: how many terms each turn of its loop takes; None for no loop.
+        dear: how many times what a plain loop takes for a term.
+    """
 
     adds: Adds
     at_once: int | None = None
+    dear: float = 1.0
 
 
 def _blas(a: Array, b: Array, onto: Array | None) -> Array:
@@ -174,11 +181,11 @@ PAIRWISE = Sum(_pairwise, 8)
 FOUR_LANES = Sum(in_lanes(4, _multiply_add), 4)
 EIGHT_LANES = Sum(in_lanes(8, _multiply_add), 8)
 SIXTEEN_LANES = Sum(in_lanes(16, _multiply_add), 16)
-FUSED = Sum(_by_blocks(_fused_ascending), 1)
-FUSED_LANES = Sum(in_lanes(8, _fused), 8)
+FUSED = Sum(_by_blocks(_fused_ascending), 1, 4)
+FUSED_LANES = Sum(in_lanes(8, _fused), 8, 4)
 TILES_OF_64 = Sum(in_tiles(64))
 TILES_OF_256 = Sum(in_tiles(256))
 COMPENSATED = Sum(_by_blocks(_compensated), 1)
 HIGHER = Sum(_higher, 8)
-BY_SIZE = Sum(_by_size, 1)
+BY_SIZE = Sum(_by_size, 1, 25)
 TILES_OF_ROWS = Sum(_rows_of_tiles(4), 1)

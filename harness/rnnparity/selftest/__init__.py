@@ -15,7 +15,7 @@ from rnnparity import registry, workers
 from rnnparity.cases import Case
 from rnnparity.examination import Examination
 from rnnparity.selftest.drawing import DRAWS, draw_shapes
-from rnnparity.selftest.findings import Failure, Found, Run
+from rnnparity.selftest.findings import Failure, Found, Run, rms
 from rnnparity.selftest.sensitivity import check_mistakes, wrong_outcome
 from rnnparity.selftest.soundness import check_group
 from rnnparity.selftest.tables import kill_matrix, rules_table, summary, ways_table, z_table
@@ -29,6 +29,7 @@ __all__ = [
     "Run",
     "draw_shapes",
     "kill_matrix",
+    "rms",
     "rules_table",
     "selftest",
     "summary",

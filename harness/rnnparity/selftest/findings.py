@@ -16,8 +16,8 @@ from rnnparity.verdict import LIMIT, Judgement
 # what implementations really err by would pass.
 TOO_WIDE = 0.1
 
-# Cases that are needed to say so: a few may be calm by themselves.
-ENOUGH_CASES = 5
+# Cases that are needed to say so, of two shapes at least: a few may be calm by themselves.
+ENOUGH_CASES = 10
 
 # Ways that are as far off as is right, on purpose: no measure of what rounding usually makes.
 EXTREME = {way.name for way in WAYS if way.ulps}

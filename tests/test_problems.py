@@ -34,6 +34,79 @@ def test_a_case_has_the_same_bits_everywhere(regime, dtype):
     assert _digest(case) == BITS[regime, dtype]
 
 
+STRUCTURED_BITS = "6ecfc46cd9f579fe"
+
+
+def test_structured_cases_have_the_same_bits_everywhere():
+    """All structures at once: rotations, scales, images and so on."""
+    digests = [
+        _digest(Case(config=CONFIG, T=5, B=3, regime=regime, dtype=dtype, ragged=True))
+        for regime in problems.STRUCTURED
+        for dtype in ("float32", "float16")
+    ]
+    assert hashlib.sha256("".join(digests).encode()).hexdigest()[:16] == STRUCTURED_BITS
+
+
+@pytest.mark.parametrize("regime", problems.STRUCTURED)
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 2), (17, 33)])
+def test_structured_cases_have_numbers_in_every_dtype(regime, sizes):
+    config = RNNConfig(input_size=sizes[0], hidden_size=sizes[1])
+    for dtype in ("float32", "float64", "bfloat16", "float16"):
+        case = Case(config=config, T=3, B=4, regime=regime, dtype=dtype, one_more_step=True)
+        problem = problems.build(case)
+        for array in (*problem.weights.values(), problem.x, problem.h0, problem.x_next):
+            assert np.isfinite(array.astype(np.float64)).all()
+
+
+def _drawn(regime, dtype="float64"):
+    config = RNNConfig(input_size=20, hidden_size=30)
+    return problems.build(Case(config=config, T=6, B=4, regime=regime, dtype=dtype))
+
+
+def test_structures_are_what_they_are_called():
+    rotation = _drawn("orthogonal").weights["weight_hh_l0"]
+    assert rotation @ rotation.T == pytest.approx(np.eye(30), abs=1e-13)
+    assert np.count_nonzero(np.abs(rotation) > 1e-6) > 800
+    assert np.linalg.matrix_rank(_drawn("low-rank").weights["weight_hh_l0"]) == 2
+    mantissas, _ = np.frexp(_drawn("powers-of-two").weights["weight_hh_l0"])
+    assert (np.abs(mantissas) == 0.5).all()
+    sizes = np.abs(_drawn("mixed-scales").weights["weight_hh_l0"])
+    assert sizes.max() / sizes.min() > 1e7
+    sparse = _drawn("sparse").weights["weight_hh_l0"]
+    assert np.mean(sparse == 0) > 0.6
+    assert (sparse[4] == 0).all()
+    signs = np.sign(_drawn("dale").weights["weight_hh_l0"])
+    assert (signs == signs[0]).all()
+    assert np.flatnonzero(signs[0] < 0).min() == 24
+    signed = _drawn("sorted-by-sign").weights["weight_ih_l0"]
+    assert np.array_equal(signed[:, :10], -signed[:, 10:])
+
+
+def test_inputs_are_what_they_are_called():
+    rows = _drawn("equal-rows")
+    assert (rows.x == rows.x[:, :1]).all()
+    assert (rows.h0 == rows.h0[:, :1]).all()
+    near = _drawn("near-rows").x
+    assert 0 < np.abs(near - near[:, :1]).max() < 1e-5
+    hot = _drawn("one-hot").x
+    assert ((hot == 1).sum(axis=2) == 1).all()
+    assert (hot != 0).sum() == 6 * 4
+    steady = _drawn("steady").x
+    assert (steady == steady[0]).all()
+    frames = _drawn("sorted-by-sign").x
+    assert np.array_equal(frames[:-1, :, :10], frames[1:, :, 10:])
+    images = _drawn("images").x
+    assert images.min() == 0
+    assert np.mean(images == 0) > 0.2
+    text = _drawn("text").x.reshape(-1, 20)
+    assert len(np.unique(text, axis=0)) < len(text)
+    tiny = np.abs(_drawn("subnormal", "float32").x)
+    assert 0 < np.mean(tiny < np.finfo(np.float32).tiny) < 1
+    for dtype in ("float32", "float16"):
+        huge = np.abs(_drawn("near-overflow", dtype).x.astype(np.float64)).max()
+        assert 1e-5 < huge / float(np.finfo(dtype).max) < 1e-2
+
+
 def test_another_seed_is_another_problem():
     case = Case(config=CONFIG, T=5, B=3, ragged=True)
     assert _digest(case) != _digest(case.replace(seed=1))

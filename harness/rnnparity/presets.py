@@ -96,7 +96,7 @@ def mistake_cases(large: bool) -> list[Case]:
     """Return what mistakes are tried on: every feature, regime and dtype, on small sizes.
 
     Args:
-        large: also square and long ones, other seeds, and layers of the same shape.
+        large: also every feature and regime in every dtype, square and long ones, other seeds.
     """
     plain, *others = features()
     cases = [plain, *others]
@@ -105,6 +105,9 @@ def mistake_cases(large: bool) -> list[Case]:
     same = RNNConfig(input_size=16, hidden_size=16, num_layers=3, dropout=0.5)
     cases += [Case(config=same, T=12, B=4), Case(config=same, T=12, B=4, dtype="float64")]
     if large:
+        for dtype in NAMES:
+            cases += [case.replace(dtype=dtype) for case in others]
+            cases += [plain.replace(dtype=dtype, regime=regime) for regime in REGIMES]
         for seed in (1, 2):
             cases += [case.replace(seed=seed) for case in features(T=9, B=3, I=5, H=24)]
         both = RNNConfig(input_size=16, hidden_size=8, num_layers=2, bidirectional=True)

@@ -224,7 +224,7 @@ class _Session:
     def run(self, specs: list[Spec]) -> None:
         """Drive all implementations, as many at once as there are cores for."""
         self.references = Shared(
-            partial(reference, matmul_precision=self.settings.matmul_precision),
+            partial(reference, settings=self.settings),
             _size,
             users=len(specs),
             most=KEPT,

@@ -43,7 +43,7 @@ def constant(draw: Draw, name: str, shape: Shape, gain: float) -> Array:
 
 def identity(draw: Draw, name: str, shape: Shape, gain: float) -> Array:
     """A multiple of the identity."""
-    return gain * np.eye(*shape)
+    return gain * np.eye(shape[0], shape[1])
 
 
 def positive(draw: Draw, name: str, shape: Shape, gain: float) -> Array:
@@ -74,7 +74,8 @@ def low_rank(draw: Draw, name: str, shape: Shape, gain: float) -> Array:
     """A sum of two outer products."""
     rows, terms = shape
     left, right = draw(name + " left", (2, rows), 1.0), draw(name + " right", (2, terms), 1.0)
-    return (left[0, :, None] * right[0] + left[1, :, None] * right[1]) * (gain / math.sqrt(terms))
+    both = left[0, :, None] * right[0] + left[1, :, None] * right[1]
+    return np.asarray(both * (gain / math.sqrt(terms)))
 
 
 def powers_of_two(draw: Draw, name: str, shape: Shape, gain: float) -> Array:
@@ -134,7 +135,7 @@ def images(draw: Draw, name: str, shape: Shape, std: float) -> Array:
     pixels = (digits.load().images.astype(np.float64) / 16).ravel()
     first = np.abs(draw(name, (shape[1],), TO_ONE) * (len(pixels) - 1)).astype(np.int64)
     steps = np.arange(shape[0] * shape[2]).reshape(shape[0], 1, shape[2])
-    return std * pixels[(first[:, None] + steps) % len(pixels)]
+    return np.asarray(std * pixels[(first[:, None] + steps) % len(pixels)])
 
 
 def text(draw: Draw, name: str, shape: Shape, std: float) -> Array:
@@ -147,7 +148,7 @@ def text(draw: Draw, name: str, shape: Shape, std: float) -> Array:
 def one_hot(draw: Draw, name: str, shape: Shape, std: float) -> Array:
     """A one in one place, zeros elsewhere."""
     place = (draw(name, shape[:2], TO_ONE) * 0.4999 + 0.5) * shape[2]
-    return (np.arange(shape[2]) == place.astype(np.int64)[:, :, None]) * std
+    return np.where(np.arange(shape[2]) == place.astype(np.int64)[:, :, None], std, 0.0)
 
 
 def steady(draw: Draw, name: str, shape: Shape, std: float) -> Array:
@@ -186,7 +187,7 @@ def log_uniform(draw: Draw, name: str, shape: Shape, low: int, high: int) -> Arr
     exponent = (draw(name + " exponents", shape, TO_ONE) * 0.4999 + 0.5) * (high - low)
     drawn = draw(name, shape, TO_ONE)
     mantissa = np.where(drawn < 0, -1.0, 1.0) * (1 + np.abs(drawn)) / 2
-    return np.ldexp(mantissa, exponent.astype(np.int64) + (low + 1))
+    return np.asarray(np.ldexp(mantissa, exponent.astype(np.int64) + (low + 1)))
 
 
 INPUTS: dict[str, Callable[[Draw, str, Shape, float], Array]] = {
@@ -202,6 +203,9 @@ INPUTS: dict[str, Callable[[Draw, str, Shape, float], Array]] = {
     "subnormal": lambda draw, name, shape, std: log_uniform(draw, name, shape, -6, 6),
     "huge": lambda draw, name, shape, std: draw(name, shape, std),
 }
+
+# Variances are kept in float64: what is larger is not judged.
+LARGEST = 1e150
 
 # Where rows are alike, the states that they start from are.
 OF_STATES = ("equal rows", "near rows", "subnormal", "huge")
@@ -219,6 +223,6 @@ def scale(inputs: str, dtype: str, terms: int) -> float:
     if inputs == "subnormal":
         return float(info.smallest_normal)
     if inputs == "huge":
-        _, exponent = math.frexp(float(info.max) / terms)
+        _, exponent = math.frexp(min(float(info.max), LARGEST) / terms)
         return math.ldexp(1.0, exponent - 6)
     return 1.0

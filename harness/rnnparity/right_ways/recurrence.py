@@ -1,7 +1,7 @@
 """A layer forward and backward in a chosen way, and what comes of a case computed so."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import ml_dtypes
@@ -105,13 +105,12 @@ class Way:
         of_tanh = of_tanh or self.slope is not nonlinearities.one_minus_square
         if of_tanh and config.nonlinearity != "tanh":
             return False
-        at_once = [s.at_once for s in (self.order, self.again) if s is not None and s.at_once]
-        if not at_once:
-            return True
         width = (config.input_size + config.hidden_size) * config.num_cells
-        rows = case.T * (case.B or 1)
-        return (
-            case.T * width / min(at_once) <= TURNS and rows * width * config.hidden_size <= PRODUCTS
+        products = case.T * (case.B or 1) * width * config.hidden_size
+        looped = [s for s in (self.order, self.again) if s is not None and s.at_once is not None]
+        return all(
+            case.T * width <= TURNS * (s.at_once or 1) and products * s.dear <= PRODUCTS
+            for s in looped
         )
 
 
@@ -255,7 +254,7 @@ def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
         wide = Cell(*map(work.up, cell))
         x, h0, states = work.up(x), work.up(h0), work.up(output)
         if way.again is not None:
-            other = Arithmetic(_with_order(way, way.again), case.dtype)
+            other = Arithmetic(replace(way, order=way.again), case.dtype)
             states = forward(other, x, h0, wide, nonlinearity)
         of_x, of_h0, of_cell = backward(
             work, work.up(grad_output), work.up(grad_h_n), x, h0, states, wide, nonlinearity
@@ -279,12 +278,6 @@ def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
         arrays["grad_h0"] = of_h0
     arrays |= named_gradients(of_cells, config)
     return Outcome({name: _whole(case, problem, name, a) for name, a in arrays.items()})
-
-
-def _with_order(way: Way, order: sums.Sum) -> Way:
-    from dataclasses import replace
-
-    return replace(way, order=order, again=None)
 
 
 def _whole(case: Case, problem: Problem, name: str, array: Array) -> Array:

@@ -20,10 +20,17 @@ BLOCK = 2**15
 
 @dataclass(frozen=True)
 class Sum:
-    """An order of summation, and how many terms each turn of its loop takes; None for no loop."""
+    """An order of summation, and what it costs.
+
+    Attributes:
+        adds: the terms.
+        at_once: how many terms each turn of its loop takes; None for no loop.
+        dear: how many times what a plain loop takes for a term.
+    """
 
     adds: Adds
     at_once: int | None = None
+    dear: float = 1.0
 
 
 def _blas(a: Array, b: Array, onto: Array | None) -> Array:
@@ -31,7 +38,7 @@ def _blas(a: Array, b: Array, onto: Array | None) -> Array:
 
 
 def _transposed(a: Array, b: Array, onto: Array | None) -> Array:
-    product = (np.ascontiguousarray(b.T) @ np.ascontiguousarray(a.T)).T
+    product: Array = (np.ascontiguousarray(b.T) @ np.ascontiguousarray(a.T)).T
     return product if onto is None else onto + product
 
 
@@ -65,7 +72,7 @@ def _pairwise(a: Array, b: Array, onto: Array | None) -> Array:
     total = np.empty((len(a), m), a.dtype)
     rows = max(1, 8 * BLOCK // max(1, n * m))
     for first in range(0, len(a), rows):
-        terms = a[first : first + rows, :, None] * b
+        terms: Array = a[first : first + rows, :, None] * b
         while terms.shape[1] > 1:
             half = terms.shape[1] // 2
             rest = terms[:, 2 * half :]
@@ -95,14 +102,14 @@ def in_lanes(lanes: int, multiply_add: Callable[[Array, Array, Array], Array]) -
 
 
 def _multiply_add(a: Array, b: Array, c: Array) -> Array:
-    return c + a * b
+    return np.asarray(c + a * b)
 
 
 def _fused(a: Array, b: Array, c: Array) -> Array:
     """Return `c + a * b` rounded once: the product is exact in twice the precision, or nearly."""
     higher = np.longdouble if c.dtype == np.float64 else np.float64
-    exact = c.astype(higher) + a.astype(higher) * b.astype(higher)
-    return exact.astype(c.dtype)
+    exact: Array = c.astype(higher) + a.astype(higher) * b.astype(higher)
+    return np.asarray(exact, c.dtype)
 
 
 def _fused_ascending(a: Array, b: Array, onto: Array) -> Array:
@@ -138,7 +145,7 @@ def _higher(a: Array, b: Array, onto: Array | None) -> Array:
     """Everything in a higher precision, rounded once."""
     higher = np.longdouble if a.dtype == np.float64 else np.float64
     total = a.astype(higher) @ b.astype(higher)
-    return (total if onto is None else onto + total).astype(a.dtype)
+    return np.asarray(total if onto is None else onto + total, a.dtype)
 
 
 def _by_size(a: Array, b: Array, onto: Array | None) -> Array:
@@ -174,11 +181,11 @@ PAIRWISE = Sum(_pairwise, 8)
 FOUR_LANES = Sum(in_lanes(4, _multiply_add), 4)
 EIGHT_LANES = Sum(in_lanes(8, _multiply_add), 8)
 SIXTEEN_LANES = Sum(in_lanes(16, _multiply_add), 16)
-FUSED = Sum(_by_blocks(_fused_ascending), 1)
-FUSED_LANES = Sum(in_lanes(8, _fused), 8)
+FUSED = Sum(_by_blocks(_fused_ascending), 1, 4)
+FUSED_LANES = Sum(in_lanes(8, _fused), 8, 4)
 TILES_OF_64 = Sum(in_tiles(64))
 TILES_OF_256 = Sum(in_tiles(256))
 COMPENSATED = Sum(_by_blocks(_compensated), 1)
 HIGHER = Sum(_higher, 8)
-BY_SIZE = Sum(_by_size, 1)
+BY_SIZE = Sum(_by_size, 1, 25)
 TILES_OF_ROWS = Sum(_rows_of_tiles(4), 1)

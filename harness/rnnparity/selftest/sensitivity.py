@@ -1,0 +1,61 @@
+"""No mistake may pass where it can be seen, and every one must be named."""
+
+import numpy as np
+
+from rnnparity.cases import Case
+from rnnparity.diagnosis import OBSERVABLE, diagnose, effect
+from rnnparity.dtypes import numpy_dtype
+from rnnparity.execution import Outcome
+from rnnparity.mistakes import Mistake, every_mistake
+from rnnparity.problems import time_major
+from rnnparity.reference import Reference, reference
+from rnnparity.selftest.findings import Failure, Found
+from rnnparity.selftest.rules import apply_rules
+from rnnparity.verdict import LIMIT, judged_part, z_scores
+
+
+def check_mistakes(case: Case, baseline: Outcome | None, found: Found) -> None:
+    """Make every mistake on a case.
+
+    Args:
+        case: what is run.
+        baseline: what `torch.nn.RNN` made of it, if it is here.
+        found: what is added to.
+    """
+    against = reference(case)
+    kinds = case.dtype, case.regime.rstrip("0123456789.")
+    for mistake in every_mistake():
+        if not mistake.applies(case) or effect(case, mistake, against) <= OBSERVABLE:
+            continue
+        outcome = wrong_outcome(case, mistake, against)
+        found.observable[mistake.name] += 1
+        found.seen.update((mistake.name, kind) for kind in kinds)
+        z = max(
+            float(z_scores(judged_part(case, n, a, against), n, against).max())
+            for n, a in outcome.arrays.items()
+        )
+        if z <= LIMIT:
+            found.survived.append(Failure(mistake.name, case.id, f"z = {z:.3g}"))
+            continue
+        found.killed.update((mistake.name, kind) for kind in kinds)
+        names = [match.mistake.name for match in diagnose(case, outcome, against)]
+        if mistake.name not in names:
+            found.undiagnosed.append(Failure(mistake.name, case.id, f"named: {names}"))
+        if case.dtype == "float32" and mistake.forward is not None:
+            apply_rules(case, outcome, baseline, against, False, found.wrong)
+
+
+def wrong_outcome(case: Case, mistake: Mistake, against: Reference) -> Outcome:
+    """Return what a wrong implementation with this one mistake returns, as a worker would."""
+    with np.errstate(all="ignore"):
+        made = mistake.quantities(case, against.problem, numpy_dtype(case.dtype))
+    B = case.B or 1
+    arrays = {}
+    for name, array in made.items():
+        if name.startswith(("grad_weight", "grad_bias")):
+            arrays[name] = array
+            continue
+        whole = np.zeros((array.shape[0], B, array.shape[2]), array.dtype)
+        whole[:, against.problem.rows] = array
+        arrays[name] = whole[:, 0] if case.B is None else time_major(case, name, whole)
+    return Outcome(arrays)

@@ -10,6 +10,7 @@ from rnnparity import edges, presets, problems, selftest
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.diagnosis import OBSERVABLE, effect
+from rnnparity.dtypes import NAMES
 from rnnparity.mistakes import every_mistake
 from rnnparity.shared import Shared
 from rnnparity.verdict import judge
@@ -98,15 +99,20 @@ def test_every_size_at_an_edge_is_there_and_every_two_features_meet():
 
 def test_edges_are_where_they_should_be():
     cases = presets.preset("quick")
-    assert any(case.T == case.B for case in cases)
+    every = [(c.T, c.B or 1, c.config.input_size, c.config.hidden_size) for c in cases]
+    for one, other in itertools.combinations(range(4), 2):
+        assert any(sizes[one] == sizes[other] > 1 for sizes in every), "TBIH"[one] + "TBIH"[other]
+    for size, few in itertools.product(range(4), (1, 2, 3)):
+        assert any(sizes[size] == few for sizes in every), ("TBIH"[size], few)
     assert any(case.T == case.B and case.config.batch_first for case in cases)
-    assert any(case.config.input_size == case.config.hidden_size for case in cases)
+    for dtype, nonlinearity in itertools.product(NAMES, ("tanh", "relu")):
+        both = [c for c in cases if (c.dtype, c.config.nonlinearity) == (dtype, nonlinearity)]
+        assert any(case.regime == "torch-init" for case in both), (dtype, nonlinearity)
     assert any(case.strided for case in cases)
     assert max(case.T for case in cases) > 256
     assert any(case.B > 128 for case in cases if case.weights is None and case.B)
     assert any(case.config.num_layers == 4 and case.config.bidirectional for case in cases)
-    sizes = [np.array((c.T, c.B or 1, c.config.input_size, c.config.hidden_size)) for c in cases]
-    changes = [tuple(np.sign(b - a)) for a, b in itertools.pairwise(sizes)]
+    changes = [tuple(np.sign(np.subtract(b, a))) for a, b in itertools.pairwise(every)]
     for size in range(4):  # one gets smaller, or the same with fewer; and large again
         assert any(change[size] < 0 and max(change) <= 0 for change in changes)
         assert any(change[size] > 0 for change in changes)

@@ -50,7 +50,7 @@ def check(
         *implementations: registered names, files, or modules (themselves or by
             name); none for all that are registered.
         peers: whether the peers come along.
-        preset: "quick" or "full", unless `cases` or `weights` are given.
+        preset: "quick", "edges" or "full", unless `cases` or `weights` are given.
         cases: what to check on.
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if

@@ -46,7 +46,7 @@ Implementations = Annotated[
 Peers = Annotated[
     bool, typer.Option("--peers", help="And the peers: Flax, Keras, ONNX Runtime, ...")
 ]
-Preset = Annotated[str, typer.Option(help="Which cases: quick or full.")]
+Preset = Annotated[str, typer.Option(help="Which cases: quick, edges or full.")]
 Device = Annotated[
     list[str] | None,
     typer.Option(help="cpu, cuda, cuda:1, mps; repeatable. All found if none.", show_default=False),

@@ -84,6 +84,8 @@ def quick() -> Iterator[Case]:
         yield plain.replace(regime=regime)
     for dtype in NAMES:
         yield plain.replace(dtype=dtype)
+    for regime in ("saturated", "tiny"):  # both ends of tanh, to 53 bits
+        yield plain.replace(dtype="float64", regime=regime)
     meeting = others[-2]
     yield meeting.replace(dtype="float64")
     yield plain.replace(invariants=True)

@@ -47,15 +47,12 @@ def check_mistakes(case: Case, baseline: Outcome | None, found: Found) -> None:
 
 def wrong_outcome(case: Case, mistake: Mistake, against: Reference) -> Outcome:
     """Return what a wrong implementation with this one mistake returns, as a worker would."""
+    every_row = against.problem._replace(rows=np.arange(case.B or 1))
     with np.errstate(all="ignore"):
-        made = mistake.quantities(case, against.problem, numpy_dtype(case.dtype))
-    B = case.B or 1
+        made = mistake.quantities(case, every_row, numpy_dtype(case.dtype))
     arrays = {}
     for name, array in made.items():
-        if name.startswith(("grad_weight", "grad_bias")):
-            arrays[name] = array
-            continue
-        whole = np.zeros((array.shape[0], B, array.shape[2]), array.dtype)
-        whole[:, against.problem.rows] = array
-        arrays[name] = whole[:, 0] if case.B is None else time_major(case, name, whole)
+        batchless = name.startswith(("grad_weight", "grad_bias"))
+        one = case.B is None and not batchless
+        arrays[name] = array[:, 0] if one else time_major(case, name, array)
     return Outcome(arrays)

@@ -84,6 +84,12 @@ def test_a_tanh_at_its_bound_does_not_hide_a_unit_that_is_too_wide():
     assert found.too_wide()
 
 
+def test_what_is_exact_says_nothing_of_the_unit():
+    exact = [_run(case=str(k), rms=0.0) for k in range(200)]
+    assert _found(runs=exact + [_run(case=str(k)) for k in range(20)]).passed
+    assert math.isnan(selftest.rms(exact, "forward"))
+
+
 def test_a_judgement_becomes_two_runs_and_a_failure_belongs_to_the_pass_that_failed():
     case = Case(config=RNNConfig(input_size=2, hidden_size=4), T=3, B=2)
     against = reference_of(case)

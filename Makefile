@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check-style clean
+.PHONY: run test test-machines check-style gpu clean
 
 run: $(VENV)/installed-all
 	$(BIN)/rnnparity run
@@ -11,10 +11,17 @@ run: $(VENV)/installed-all
 test: $(VENV)/installed-dev
 	$(BIN)/pytest -n auto
 
+test-machines: $(VENV)/installed-dev
+	$(BIN)/python tests/machines.py --out build/machines.md
+
 check-style: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# On a machine with an NVIDIA card: checks and timings, into results/<card>/.
+gpu: $(VENV)/installed-cuda
+	$(BIN)/python results/on_card.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -8,6 +8,8 @@ from rnnparity import digits, presets
 from rnnparity.execution import Outcome
 from rnnparity.verdict import judge
 
+pytestmark = pytest.mark.machine
+
 
 def test_the_stored_model_is_accurate():
     h_n = reference_of(presets.trained("float64")).true.values["h_n"]

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.machine
+
 
 @pytest.mark.parametrize(
     ("T", "B", "I", "H"),

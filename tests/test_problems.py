@@ -103,7 +103,7 @@ def test_inputs_are_what_they_are_called():
     tiny = np.abs(_drawn("subnormal", "float32").x)
     assert 0 < np.mean(tiny < np.finfo(np.float32).tiny) < 1
     for dtype in ("float32", "float16"):
-        huge = np.abs(_drawn("huge", dtype).x.astype(np.float64)).max()
+        huge = np.abs(_drawn("near-overflow", dtype).x.astype(np.float64)).max()
         assert 1e-5 < huge / float(np.finfo(dtype).max) < 1e-2
 
 

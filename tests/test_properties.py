@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 
+pytestmark = pytest.mark.machine
+
 sizes = st.integers(1, 9)
 
 

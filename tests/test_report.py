@@ -17,7 +17,17 @@ from rnnparity import presets, records
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.records import Quantity, Record, Timing
-from rnnparity.report import junit, markdown, notebook, page, source, summary, trend
+from rnnparity.report import (
+    charts,
+    crossover,
+    junit,
+    markdown,
+    notebook,
+    page,
+    source,
+    summary,
+    trend,
+)
 
 NASTY = [
     "<script>alert(1)</script>",
@@ -371,3 +381,27 @@ def test_compact_console_is_dumb_proof(run):
     environment = os.environ | {"TERM": "dumb", "NO_COLOR": "1"}
     done = command("report", Path(run), env=environment)
     assert "\x1b" not in done.stdout
+
+
+def test_crossover_from_the_cpu_to_a_card(tmp_path):
+    there = [
+        timing("torch-loop", 1e-3),
+        timing("torch-loop", 4e-3, device="cuda:0"),
+        timing("torch-loop", 1e-4, device="cuda:0", mode="gradients"),  # not timed on the CPU
+        timing("torch-rnn", 1e-3),
+        timing("torch-rnn", 2e-4, device="cuda:0"),
+        untimed(timing("numpy-loop")),
+        timing("numpy-loop", device="cuda:0"),
+        timing("torch-rnn again", 1e-4, device="cuda:0", role="again"),
+    ]
+    found = {row["implementation"]: row for row in crossover.rows(there)}
+    assert {name: row["times"] for name, row in found.items()} == {
+        "torch-loop": pytest.approx(0.25),
+        "torch-rnn": pytest.approx(5.0),
+    }
+    assert found["torch-rnn"]["work"] == pytest.approx(1e6 / 12)
+    both = source.read(folder(tmp_path / "both", [record()], there))
+    alone = source.read(folder(tmp_path / "alone", [record()], there[:1]))
+    assert "crossover" in charts.charts(both)
+    assert "crossover" not in charts.charts(alone)
+    assert charts.svg(charts.charts(both)["crossover"], 640).startswith("<svg")

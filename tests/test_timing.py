@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 import rnnparity
-from rnnparity import records, stopwatch
+from rnnparity import records, registry, runs, stopwatch
 from rnnparity.errors import UsageError
-from rnnparity.timing import bench, comparison, machine, sizes, statistics, turns
+from rnnparity.execution import Outcome
+from rnnparity.settings import Settings
+from rnnparity.timing import bench, comparison, contestants, machine, sizes, statistics, turns
 from rnnparity.timing.bench import suspicion
 from rnnparity.timing.turns import Measured
+from rnnparity.verdict import Judgement
 
 SHORT = {"preset": "notebook", "processes": 2, "budget": 0.05}
 
@@ -90,6 +93,16 @@ def test_processes_that_differ_widen_the_interval():
     shifted = [one * factor for one, factor in zip(other, (0.9, 1, 1, 1, 1.1), strict=True)]
     plain, wide = statistics.ratio(base, other), statistics.ratio(base, shifted)
     assert wide.high - wide.low > 2 * (plain.high - plain.low)
+
+
+def test_interval_of_a_quotient():
+    """CPU time over wall time, of blocks of unequal lengths."""
+    rng = np.random.default_rng(0)
+    seconds = [rng.uniform(1, 5, 30) for _ in range(5)]
+    cpu = [1.5 * one * np.exp(0.1 * rng.standard_normal(30)) for one in seconds]
+    found = statistics.quotient(cpu, seconds)
+    assert found.low < 1.5 < found.high
+    assert found.high - found.low < 0.1
 
 
 def test_line():
@@ -238,20 +251,71 @@ def test_results_kept(tmp_path):
     assert not mine.seconds
 
 
+def measured(**samples):
+    fine = {"seconds": (1.0,) * 4, "fresh": (1.0,) * 4, "seen": (1.0,) * 4, "cores": (1.0,) * 4}
+    return Measured(calls=1, **fine | samples)
+
+
 def test_more_threads_than_asked_for(monkeypatch):
     monkeypatch.setattr(bench, "usable_cores", lambda: 4)
-    fine = Measured(
-        calls=1, seconds=(1.0, 1.0, 2.0), fresh=(1.0,), seen=(1.0,), cores=(1.1, 1.1, 1.0)
-    )
     # CPU time is counted in ticks: a block's may be told with the next one's.
-    busy = msgspec.structs.replace(fine, cores=(0.0, 3.6, 2.0))
-    late = msgspec.structs.replace(fine, cores=(0.0, 1.6, 1.6))
+    fine = measured(cores=(0.0, 2.0, 1.0, 1.1))
+    busy = measured(cores=(1.7, 1.9, 2.1, 1.9))
     assert suspicion([fine, fine], 1) == ""
-    assert suspicion([late, late], 1) == ""
     assert suspicion([busy, busy], 2) == ""
-    assert suspicion([busy, busy], 1) == "kept 1.9 cores busy, 1 were asked for"
+    assert suspicion([busy, busy], 1) == "kept 1.9 (1.8 to 2.0) cores busy, 1 were asked for"
+    assert suspicion([busy, busy], 1, "cuda:0") == ""
+    once = measured(cores=(1.0, 1.0, 1.0, 9.0))
+    assert suspicion([once, measured()], 1) == ""  # 2 cores on average, of one block
     monkeypatch.setattr(bench, "usable_cores", lambda: 1)
     assert suspicion([busy, busy], 1) == ""
+
+
+def test_kept_results_are_said_only_of_an_interval():
+    kept, interrupted = measured(fresh=(3.0, 3.1, 2.9, 3.0)), measured(fresh=(1.0, 3.0, 9.0, 0.9))
+    between = "3 times as fast (2.86 to 3.14)"
+    assert between in suspicion([kept, kept], 1)
+    assert suspicion([interrupted, interrupted], 1) == ""
+    assert suspicion([kept, measured()], 1) == ""  # in one process of two
+
+
+def looked_at(monkeypatch, tmp_path, name, first, again):
+    """Return what is said of times that look suspicious, and how often they are measured anew."""
+    looks, spec = [], registry.resolve("torch-rnn" if name == "torch-rnn" else "numpy-loop")
+    role = {"again": contestants.AGAIN, "products": contestants.BOUND}.get(name, "implementation")
+    job = sizes.jobs("notebook")[0]
+    plan, settings = bench.Plan(processes=2), Settings()
+    processes = bench._Processes(settings, plan, tmp_path)
+    run = runs.Run(tmp_path, {})
+    session = bench._Session(run, [spec], {job.case: None}, settings, plan, processes)
+
+    def look(*_):
+        looks.append(1)
+        return [again, again]
+
+    monkeypatch.setattr(session, "_second_look", look)
+    monkeypatch.setattr(bench, "judge", lambda *_: Judgement("pass", "", {}))
+    one = contestants.Contestant(name, spec, role)
+    verdict = session._verdict(one, job, "cpu", [first, first], Outcome())
+    return verdict, len(looks)
+
+
+def test_an_accusation_takes_a_second_look(monkeypatch, tmp_path):
+    kept = measured(fresh=(3.0, 3.1, 2.9, 3.0))
+    told, looks = looked_at(monkeypatch, tmp_path, "mine", kept, kept)
+    assert (told[0], looks) == ("fail", 1)
+    assert "results are kept" in told[1]
+    assert looked_at(monkeypatch, tmp_path, "mine", kept, measured()) == (("pass", ""), 1)
+    assert looked_at(monkeypatch, tmp_path, "mine", measured(), kept) == (("pass", ""), 0)
+    broken = measured(error="enough")
+    told, _ = looked_at(monkeypatch, tmp_path, "mine", kept, broken)
+    assert told == ("error", "while timed again: enough")
+
+
+@pytest.mark.parametrize("name", ["torch-rnn", "again", "products"])
+def test_what_keeps_nothing_is_not_accused(monkeypatch, tmp_path, name):
+    kept = measured(fresh=(3.0, 3.1, 2.9, 3.0))
+    assert looked_at(monkeypatch, tmp_path, name, kept, kept) == (("pass", ""), 0)
 
 
 def test_error_when_timed(tmp_path):
@@ -440,8 +504,7 @@ def test_threads():
 
 
 def test_transfer_is_added_to_a_call():
-    from rnnparity import problems, registry
-    from rnnparity.settings import Settings
+    from rnnparity import problems
     from rnnparity.timing.contestants import Contestant, Timed
 
     job = sizes.jobs("notebook")[0]

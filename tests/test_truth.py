@@ -9,6 +9,8 @@ from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.problems import time_major
 
+pytestmark = pytest.mark.machine
+
 ball = pytest.importorskip("ball", reason="python-flint is not installed")
 
 # Of a unit. The float64 truth of a 32-bit case is some 2^29 times finer than the unit; longdouble

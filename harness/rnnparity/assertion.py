@@ -3,20 +3,23 @@
 import inspect
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from rnnparity import api, borders, contract
 from rnnparity.borders import FRAMEWORKS
+from rnnparity.cases import Case
 from rnnparity.diagnosis import explain_failure
 from rnnparity.errors import UsageError
-from rnnparity.execution import Outcome, execute
-from rnnparity.problems import build
+from rnnparity.execution import Outcome, execute, run_times
 from rnnparity.reference import reference
-from rnnparity.settings import Settings
+from rnnparity.settings import Settings, threads_given
 from rnnparity.verdict import Judgement, judge
 
 
@@ -59,7 +62,7 @@ def assert_parity(
         UsageError: something given cannot be used.
     """
     __tracebackhide__ = True
-    settings = Settings()
+    settings = Settings(threads=threads_given())
     loaded = _loaded(implementation, framework, x)
     with tempfile.TemporaryDirectory() as folder:
         told = {"nonlinearity": nonlinearity, "batch_first": batch_first}
@@ -74,10 +77,16 @@ def assert_parity(
         judgement = judge(case, outcome, against)
         if judgement.verdict == "fail" and judgement.quantities:
 
-            def run(probe: Any) -> Outcome:
-                return execute(loaded, border, probe, build(probe), device)
+            def fresh(
+                probe: Case, *, times: int = 1, gradients: bool = False
+            ) -> list[Outcome] | None:
+                with _once_more(implementation) as again:
+                    if again is None:
+                        return None
+                    anew = _loaded(again, framework, x)
+                    return run_times(anew, border, probe, device, times, gradients)
 
-            judgement, _ = explain_failure(case, judgement, outcome, against, run)
+            judgement, _ = explain_failure(case, judgement, outcome, against, fresh)
     if judgement.verdict not in ("pass", "chaotic"):
         raise AssertionError(_message(loaded, device, case.id, judgement))
 
@@ -101,6 +110,33 @@ def _loaded(implementation: Any, framework: str | None, x: Any) -> contract.Impl
         return contract.from_object(name, implementation)
     except contract.BrokenImplementation as error:
         raise UsageError(f"{name}: {error}") from None
+
+
+@contextmanager
+def _once_more(implementation: Any) -> Iterator[Any]:
+    """Import an implementation anew; None where it is nothing that can be imported by its name."""
+    is_module = isinstance(implementation, ModuleType)
+    name = implementation.__name__ if is_module else getattr(implementation, "__module__", "")
+    attribute = None if is_module else getattr(implementation, "__qualname__", None)
+    home = sys.modules.get(name or "")
+    kept = home if is_module else getattr(home, attribute or "", None)
+    if name == "__main__" or kept is not implementation or name in _importing:
+        yield None
+        return
+    _importing.add(name)
+    try:
+        with contract.imported_anew(name):
+            try:
+                module = import_module(name)
+            except Exception:
+                yield None
+                return
+            yield module if attribute is None else getattr(module, attribute, None)
+    finally:
+        _importing.discard(name)
+
+
+_importing: set[str] = set()  # a module that asserts on import does not import itself for ever
 
 
 def _kind(name: str, function: Any) -> str:

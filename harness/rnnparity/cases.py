@@ -26,7 +26,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         one_more_step: run once more, on one more step, with h_n fed back in.
         inputs: the path of a `.npz` file with x, laid out as the config says, and perhaps h0 and
             lengths; None to draw them.
-        invariants: whether it is also run in the ways that must not matter (`invariants`).
+        invariants: whether it is also run in the dearer ways that must not matter (`invariants`).
+        strided: x and h0 are views into larger arrays: their features do not lie side by side.
         judged: at most so many rows of the batch are judged; None for as many as can be afforded.
         weights: "digits", the model that comes with the package, or the path of a weights file.
     """
@@ -44,6 +45,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     inputs: str | None = None
     invariants: bool = False
     judged: int | None = None
+    strided: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes that no RNN has.
@@ -72,6 +74,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "ragged": self.ragged,
             "noh0": not self.h0,
             "onemorestep": self.one_more_step,
+            "strided": self.strided,
             "invariants": self.invariants,
         }
         source = self.regime if self.weights is None else _stem(self.weights)

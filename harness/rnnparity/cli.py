@@ -76,7 +76,10 @@ Lengths = Annotated[
 OfWeights = Annotated[Nonlinearity, typer.Option(help="Nonlinearity of --weights.")]
 BatchFirst = Annotated[bool, typer.Option("--batch-first", help="--weights are batch-first.")]
 Threads = Annotated[str, typer.Option(help="Threads per implementation: a number, or all.")]
-Precision = Annotated[str, typer.Option(help="Of matrix products: float32 or tf32.")]
+Precision = Annotated[str, typer.Option(help="Of matrix products: float32, tf32 or bfloat16.")]
+TanhAbsolute = Annotated[
+    float, typer.Option(help="Absolute error that tanh may have besides (docs/promise.md).")
+]
 Timeout = Annotated[float, typer.Option(help="Seconds for one case, compilation included.")]
 Out = Annotated[
     Path | None,
@@ -120,6 +123,7 @@ def check(
     batch_first: BatchFirst = False,
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
+    tanh_absolute: TanhAbsolute = 0.0,
     timeout: Timeout = TIMEOUT,
     out: Out = None,
     json: Json = False,
@@ -143,7 +147,7 @@ def check(
         lengths=None if lengths is None else inputs.parse_lengths(lengths),
         nonlinearity=str(nonlinearity),
         batch_first=batch_first,
-        settings=_settings(threads, matmul_precision),
+        settings=_settings(threads, matmul_precision, tanh_absolute),
         out=out,
         resume=resume,
         timeout=timeout,
@@ -159,6 +163,7 @@ def bench(
     dtype: Dtype = None,
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
+    tanh_absolute: TanhAbsolute = 0.0,
     processes: Annotated[int, typer.Option(help="Processes that repeat each timing.")] = PROCESSES,
     budget: Annotated[
         float, typer.Option(help="Seconds per timing and process, where calls are short.")
@@ -177,7 +182,7 @@ def bench(
         preset=preset,
         device=device,
         dtype=dtype,
-        settings=_settings(threads, matmul_precision),
+        settings=_settings(threads, matmul_precision, tanh_absolute),
         processes=processes,
         budget=budget,
         out=out,
@@ -197,6 +202,7 @@ def run(
     dtype: Dtype = None,
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
+    tanh_absolute: TanhAbsolute = 0.0,
     timeout: Timeout = TIMEOUT,
     out: Out = None,
     json: Json = False,
@@ -211,7 +217,7 @@ def run(
         preset=preset,
         device=device,
         dtype=dtype,
-        settings=_settings(threads, matmul_precision),
+        settings=_settings(threads, matmul_precision, tanh_absolute),
         out=out,
         resume=resume,
         timeout=timeout,
@@ -427,7 +433,7 @@ def _exit_code(result: "Run", asked_for: list[str]) -> int:
     return 0
 
 
-def _settings(threads: str, matmul_precision: str) -> Any:
+def _settings(threads: str, matmul_precision: str, tanh_absolute: float = 0.0) -> Any:
     from rnnparity.environment import usable_cores
     from rnnparity.settings import Settings
 
@@ -436,7 +442,7 @@ def _settings(threads: str, matmul_precision: str) -> Any:
     count = usable_cores() if threads == "all" else int(threads)
     if count > usable_cores():
         raise UsageError(f"threads is {count}, expected at most {usable_cores()}, the cores here")
-    return Settings(threads=count, matmul_precision=matmul_precision)
+    return Settings(threads=count, matmul_precision=matmul_precision, tanh_absolute=tanh_absolute)
 
 
 def _console(stderr: bool = False) -> "Console":

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+from array_api_compat import array_namespace
 
 from rnnparity.errors import UsageError
 
@@ -92,7 +93,7 @@ def cells(weights: Mapping[str, Any], config: RNNConfig) -> list[Cell]:
     grouped = []
     for suffix in suffixes(config):
         weight_hh = weights[f"weight_hh_{suffix}"]
-        zeros = None if config.bias else 0 * weight_hh[0]
+        zeros = None if config.bias else array_namespace(weight_hh).zeros_like(weight_hh[0])
         grouped.append(
             Cell(
                 weights[f"weight_ih_{suffix}"],

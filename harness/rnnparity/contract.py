@@ -4,7 +4,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rnnparity.borders import FRAMEWORKS, install_hint
 from rnnparity.cases import Case
 from rnnparity.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.dtypes import NAMES
-from rnnparity.errors import explain
+from rnnparity.errors import ContractViolation, explain
 from rnnparity.registry import Spec
 
 
@@ -73,8 +74,13 @@ class Implementation:
     ) -> tuple[Any, Any]:
         """Run the whole RNN: arguments and results laid out as `torch.nn.RNN`'s."""
         if self.rnn is not None:
-            output, h_n = self.rnn(x, h0, prepared, config, lengths)
-            return output, h_n
+            result = self.rnn(x, h0, prepared, config, lengths)
+            if not isinstance(result, tuple | list) or len(result) != 2:
+                size = f" of {len(result)}" if isinstance(result, tuple | list) else ""
+                raise ContractViolation(
+                    f"returned a {type(result).__name__}{size}, expected the pair (output, h_n)"
+                )
+            return result[0], result[1]
         assert self.layer is not None
         return composition.run(self.layer, x, h0, prepared, config, lengths)
 
@@ -97,6 +103,60 @@ def load(spec: Spec) -> Implementation:
     except BaseException as error:
         raise BrokenImplementation(f"does not import: {explain(error)}") from error
     return from_object(spec.name, module)
+
+
+@contextmanager
+def loaded_anew(spec: Spec) -> Iterator[Implementation]:
+    """Load an implementation once more, in a state in which nothing has called it.
+
+    The modules that it consists of are imported anew, and what was there before is put back.
+
+    Raises:
+        Absent, BrokenImplementation: as `load`; some modules cannot be imported twice.
+    """
+    with imported_anew(spec.target):
+        yield load(spec)
+
+
+@contextmanager
+def imported_anew(target: str) -> Iterator[None]:
+    """Forget the modules of a target while this lasts, so that importing it starts afresh.
+
+    Args:
+        target: a file, a module, or an attribute of one.
+    """
+    is_part = _membership(target)
+    own = {name: module for name, module in sys.modules.items() if is_part(name, module)}
+    path = list(sys.path)
+    for name in own:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            if is_part(name, module):
+                del sys.modules[name]
+        sys.modules.update(own)
+        sys.path[:] = path
+
+
+def _membership(target: str) -> Callable[[str, Any], bool]:
+    """Return what says of a module whether a target consists of it: its package, its neighbours."""
+    name = "" if target.endswith(".py") else target.partition(":")[0]
+    root = name.partition(".")[0]
+    file = target if not name else getattr(sys.modules.get(name), "__file__", None)
+    folder = Path(file).parent if file and "." not in name else None
+    if folder is not None and folder.name in ("site-packages", "dist-packages"):
+        folder = None  # a library's file has other libraries beside it
+
+    def is_part(name: str, module: Any) -> bool:
+        if name.partition(".")[0] in ("rnnparity", "__main__"):
+            return False
+        own_file = getattr(module, "__file__", None) or ""
+        beside = folder is not None and own_file != "" and Path(own_file).parent == folder
+        return beside or (root != "" and name.partition(".")[0] == root)
+
+    return is_part
 
 
 def from_object(name: str, module: Any) -> Implementation:

@@ -1,19 +1,17 @@
 """Why an implementation fails: which known mistakes reproduce what it returned."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
 from rnnparity.dtypes import numpy_dtype
 from rnnparity.execution import Outcome
+from rnnparity.location import Fresh, Refer, locate
 from rnnparity.mistakes import Mistake, every_mistake
-from rnnparity.problems import NONLINEARITY, PROBES
 from rnnparity.reference import Reference
 from rnnparity.reference import reference as make_reference
 from rnnparity.truth import higher_precision
@@ -64,47 +62,115 @@ def explain_failure(
     judgement: Judgement,
     outcome: Outcome,
     reference: Reference,
-    run: Callable[[Case], Outcome],
+    fresh: Fresh,
+    refer: Refer = make_reference,
 ) -> tuple[Judgement, tuple[str, ...]]:
-    """Add to a failure which known mistake it is, or where it begins.
+    """Add to a failure which known mistake it is, or what is off and what is right.
 
     Args:
         case: what was run.
         judgement: that it failed.
         outcome: what came of it.
         reference: of the case.
-        run: runs the same implementation on another case.
+        fresh: runs the same implementation on an instance that nothing has called yet.
+        refer: returns what another case is judged against.
 
     Returns:
         The judgement with the explanation first in its reason, and the names of the mistakes.
     """
-    matches = diagnose(case, outcome, reference)
+    if judgement.explained:
+        return judgement, ()
+    right, off = _by_verdict(judgement, outcome)
+    gradients = bool(off) and all(name.startswith("grad_") for name in off)
+    wrong = bool(off) and not gradients
+    kept = _depends_on_calls(case, reference, fresh, gradients=False, wrong=wrong)
+    if gradients and not kept:
+        kept = _depends_on_calls(case, reference, fresh, gradients=True, wrong=True)
+    if not off:  # an invariant is broken, which its own reason says
+        reason = "; ".join(filter(None, (kept, judgement.reason)))
+        return Judgement(judgement.verdict, reason, judgement.quantities), ()
+    formed = {name: outcome.arrays[name] for name in judgement.quantities}
+    matches = diagnose(case, replace(outcome, arrays=formed), reference)
     if matches:
         first = matches[0]
-        says = f"equals the recurrence with {first.mistake.name} (z = {first.z:.2g})"
+        says = [f"equals the recurrence with {first.mistake.name} (z = {first.z:.2g})", kept]
+    elif gradients:
+        says = [_gradients_told(right, off), kept]
     else:
-        says = f"{first_step_off(case, outcome, reference)}{_locate(case, run)}"
+        says = [first_step_off(case, outcome, reference), kept or locate(case, fresh, refer)]
     names = tuple(match.mistake.name for match in matches)
-    reason = f"{says}; {judgement.reason}"
+    reason = "; ".join([*filter(None, says), judgement.reason])
     return Judgement(judgement.verdict, reason, judgement.quantities), names
 
 
-def _locate(case: Case, run: Callable[[Case], Outcome]) -> str:
-    """Say which operation alone is the first that is off, by inputs that isolate each."""
-    config = RNNConfig(
-        input_size=case.config.input_size, hidden_size=case.config.hidden_size, nonlinearity="relu"
+def _by_verdict(judgement: Judgement, outcome: Outcome) -> tuple[list[str], list[str]]:
+    """Return which quantities are right and which are off; a wrong shape or dtype is off."""
+    right, off = [], []
+    for name in outcome.arrays:
+        quantity = judgement.quantities.get(name)
+        if quantity is None or quantity.z is None or quantity.z > LIMIT:
+            off.append(name)
+        elif quantity.judged > 0:
+            right.append(name)
+    return right, off
+
+
+def _gradients_told(right: list[str], off: list[str]) -> str:
+    """Say which gradients are off and which are right, where the forward pass is."""
+    of_right, of_off = (
+        [name.removeprefix("grad_") for name in names if name.startswith("grad_")]
+        for names in (right, off)
     )
-    own = msgspec.structs.replace(config, nonlinearity=case.config.nonlinearity)
-    for probe in PROBES:
-        # Products behind relu, where they can be had without tanh's own error.
-        alone = Case(config=config, T=1, B=4, dtype=case.dtype, regime=probe)
-        outcome = run(alone)
-        if outcome.verdict == "unsupported" or probe == NONLINEARITY:
-            alone = alone.replace(config=own)
-            outcome = run(alone)
-        if judge(alone, outcome, make_reference(alone)).verdict in ("fail", "error"):
-            return f"{probe} alone is off"
-    return "products, biases and nonlinearity are right alone, on one step of one layer"
+    if not of_right:
+        return "forward pass right, all gradients off"
+    told = f"gradients of {_parameters(of_off, of_right)} off"
+    return f"forward pass right; {told}; those of {_parameters(of_right, of_off)} right"
+
+
+def _parameters(names: list[str], others: list[str]) -> str:
+    """Name gradients, without a layer where those of all layers are among them: "x, bias_hh"."""
+    elsewhere = {_parameter(name) for name in others}
+    short = [_parameter(name) if _parameter(name) not in elsewhere else name for name in names]
+    return ", ".join(dict.fromkeys(short))
+
+
+def _parameter(name: str) -> str:
+    """Return a parameter's name without its layer: "weight_hh" of "weight_hh_l0_reverse"."""
+    return re.sub(r"_l\d+(_reverse)?$", "", name)
+
+
+def _depends_on_calls(
+    case: Case, reference: Reference, fresh: Fresh, *, gradients: bool, wrong: bool
+) -> str:
+    """Say how two calls of a fresh instance differ from what fails, and from each other; or "".
+
+    Args:
+        case: what failed.
+        reference: of the case.
+        fresh: runs the implementation.
+        gradients: whether they are looked at, too.
+        wrong: whether what is looked at is wrong; if not, an invariant is broken, or gradients are.
+    """
+    plain = case.replace(invariants=False)
+    outcomes = fresh(plain, times=2, gradients=gradients)
+    if outcomes is None or any(outcome.verdict or outcome.trouble for outcome in outcomes):
+        return ""
+    with np.errstate(all="ignore"):
+        judged = [judge(plain, outcome, reference) for outcome in outcomes]
+        right = [not _by_verdict(j, o)[1] for j, o in zip(judged, outcomes, strict=True)]
+        if right[0] and (wrong or not right[1]):
+            then = "" if right[1] else ", wrong at the second"
+            return f"depends on earlier calls: right at the first call of a fresh instance{then}"
+        if right[1] and not right[0]:
+            return "depends on earlier calls: wrong at the first call, right at the second"
+        for name in judged[0].quantities.keys() & judged[1].quantities.keys():
+            own, other = (
+                judged_part(plain, name, outcome.arrays[name], reference).astype(np.float64)
+                for outcome in outcomes
+            )
+            if (_apart(own, other) / reference.units[name] > np.sqrt(2) * LIMIT).any():
+                return f"depends on earlier calls, or on chance: {name} is another at a second call"
+    return ""
 
 
 def effect(case: Case, mistake: Mistake, reference: Reference) -> float:

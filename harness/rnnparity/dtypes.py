@@ -8,12 +8,17 @@ from numpy.typing import NDArray
 
 from rnnparity.cases import DTYPES as NAMES
 
-__all__ = ["NAMES", "numpy_dtype", "spacing", "underflow", "unit_roundoff"]
+__all__ = ["NAMES", "is_16_bit", "numpy_dtype", "spacing", "underflow", "unit_roundoff"]
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """Return the NumPy dtype called `name`; bfloat16 comes from ml_dtypes."""
     return np.dtype(getattr(ml_dtypes, name) if name == "bfloat16" else name)
+
+
+def is_16_bit(name: str) -> bool:
+    """Return whether the format is stored in 16 bits and computed with in float32."""
+    return name in ("bfloat16", "float16")
 
 
 def unit_roundoff(name: str) -> float:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,13 +14,15 @@ import msgspec
 
 from rnnparity.errors import UsageError
 from rnnparity.records import SCHEMA
-from rnnparity.settings import Settings
+from rnnparity.settings import Settings, numeric_variables
 
 
 def environment(settings: Settings) -> dict[str, Any]:
     """Describe this machine and this process; workers add what their frameworks say."""
     import cpuinfo
     import psutil
+
+    from rnnparity.timing import card
 
     return {
         "schema": SCHEMA,
@@ -35,8 +38,11 @@ def environment(settings: Settings) -> dict[str, Any]:
         "cpu_cores_logical": psutil.cpu_count(),
         "cpu_cores_usable": usable_cores(),
         "memory_bytes": psutil.virtual_memory().total,
+        "cards": card.found(),
         "settings": msgspec.to_builtins(settings),
-        "variables": settings.environment_variables(),
+        # What a worker gets, and what of it the user has set, as it was.
+        "variables": _told(numeric_variables() | settings.environment_variables()),
+        "user_variables": _told(numeric_variables()),
         "packages": {name: version(name) for name in ("numpy", "ml-dtypes", "array-api-compat")},
         "frameworks": {},
     }
@@ -72,6 +78,14 @@ def _program() -> str:
 def _without_folders(argument: str) -> str:
     """Return a command's argument; of an absolute path the last part, which is all that matters."""
     return Path(argument).name if Path(argument).is_absolute() else argument
+
+
+def _told(variables: dict[str, str]) -> dict[str, str]:
+    """Return variables as they are recorded: sorted, and of absolute paths the last part."""
+    return {
+        name: re.sub(r"(^|[=:,\s])/[^\s:,]*/", r"\1", value)
+        for name, value in sorted(variables.items())
+    }
 
 
 def _commit() -> str | None:

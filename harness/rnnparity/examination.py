@@ -1,30 +1,21 @@
 """Examining one implementation: everything that is asked of its worker process."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from rnnparity import invariants, workers
+from rnnparity import canary, invariants, problems, workers
 from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
 from rnnparity.execution import Outcome
-from rnnparity.reference import reference
 from rnnparity.registry import Spec
 from rnnparity.settings import Settings
 from rnnparity.workers import Description, Worker, WorkerLost
 
-Array = NDArray[Any]
-
 # An implementation that hangs or crashes this often in a row is asked no more: a hang costs the
 # whole time-out each time.
 LOST_IN_A_ROW = 2
-
-# The median of a product's relative error, and the precision that it is a sign of:
-# float32 has 24 significant bits, TF32 and float16 have 11, bfloat16 has 8.
-PRECISIONS = ((2.0**-18, "float32"), (2.0**-10.5, "tf32"), (2.0**-7.5, "bfloat16"))
 
 
 class Examination:
@@ -36,6 +27,8 @@ class Examination:
         threads = 2 if settings.threads == 1 else 1
         self._other_settings = msgspec.structs.replace(settings, threads=threads)
         self._worker, self._other = Worker(settings, log), Worker(self._other_settings, log)
+        self._spare = Worker(settings, log)
+        self._asked: dict[tuple[Case, str, int, bool], list[Outcome] | None] = {}
         self._lost: list[str] = []
         self._threads_seen = False
 
@@ -43,6 +36,7 @@ class Examination:
         """End the processes for good."""
         self._worker.close()
         self._other.close()
+        self._spare.close()
 
     def describe(self) -> Description:
         """Load the implementation and return what it is."""
@@ -85,38 +79,63 @@ class Examination:
             return Outcome(verdict=other.verdict, reason=f"with {threads} threads: {other.reason}")
         result = {name: other.arrays[name] for name in ("output", "h_n")}
         seen = outcome.invariants | {invariants.THREADS: result}
-        return Outcome(outcome.arrays, invariants=seen)
+        return replace(outcome, invariants=seen)
+
+    def fresh(
+        self, case: Case, device: str, *, times: int = 1, gradients: bool = False
+    ) -> list[Outcome] | None:
+        """Run a case in another process, on an instance that nothing has called yet.
+
+        Args:
+            case: what to run.
+            device: where.
+            times: how often in a row.
+            gradients: whether to take them, too.
+
+        Returns:
+            The outcomes; None if there is no such instance, or if its process is lost.
+        """
+        question = (case, device, times, gradients)
+        if question not in self._asked:
+            self._asked[question] = None
+            try:
+                found = self._ask_spare(*question)
+                if found is None:  # cannot be loaded twice in one process
+                    self._spare.stop()
+                    found = self._ask_spare(*question)
+                self._asked[question] = found
+            except WorkerLost:
+                self._spare.close()  # a hang costs the whole time-out: once is enough
+        return self._asked[question]
+
+    def _ask_spare(
+        self, case: Case, device: str, times: int, gradients: bool
+    ) -> list[Outcome] | None:
+        found: list[Outcome] | None = self._spare.call(
+            self.timeout,
+            workers.run_fresh,
+            self.spec,
+            self.settings,
+            case,
+            device,
+            times,
+            gradients,
+        )
+        return found
 
     def matmul_precision(self, device: str) -> str | None:
         """Return the precision in which float32 matrix products really ran.
 
-        One weight per row, and relu, leave nothing but the products: their relative error is the
-        precision's signature.
+        None where what came of it is the signature of no precision (`canary`).
         """
-        config = RNNConfig(input_size=64, hidden_size=64, nonlinearity="relu")
-        case = Case(config=config, T=1, B=16, regime="canary")
-        outcome = self.outcome(case, device)
-        if outcome.verdict == "unsupported":  # then by tanh, near zero, where it is the identity
-            case = case.replace(config=RNNConfig(input_size=64, hidden_size=64))
+        for nonlinearity in ("relu", "tanh"):  # tanh where there is no relu
+            case = canary.case(nonlinearity)
             outcome = self.outcome(case, device)
+            if outcome.verdict != "unsupported":
+                break
         if outcome.verdict:
             return None
-        true = reference(case).true.values["output"]
-        return precision_of(outcome.arrays["output"], true)
-
-
-def precision_of(found: Array, true: Array) -> str | None:
-    """Return the precision that an error is the signature of, or None if it is no such sign.
-
-    Rounding of inputs makes relative errors that scatter; a wrong factor makes ones that do not,
-    and a wrong weight or formula much larger ones.
-    """
-    there = true != 0
-    relative = (found[there] - true[there]) / true[there]
-    size = float(np.median(np.abs(relative)))
-    low, high = np.quantile(relative, (0.25, 0.75))
-    name = next((name for bound, name in PRECISIONS if size <= bound), None)
-    return name if name == "float32" or high - low > size / 3 else None
+        return canary.precision_of(outcome.arrays["output"], problems.build(case), case.config)
 
 
 def as_record_fields(outcome: Outcome) -> dict[str, Any]:

@@ -1,6 +1,9 @@
-"""What must hold of any right implementation, judged by the unit and without a reference.
+"""What must hold of any right implementation, whatever the truth is.
 
-Each invariant runs the implementation once more, in another way that must give the same result, and
+The cheap ones are looked at in every case: the same call again, after all others, must be right
+again; another input must give another result; what was given and what was returned stays as it is.
+The others are calls of other shapes, which some frameworks compile: `Case.invariants` asks for
+them. Each runs the implementation once more, in another way that must give the same result, and
 returns that result in the shape of the first one, so that both can be compared element by element.
 """
 
@@ -25,11 +28,14 @@ REPEATED = "the same input twice"
 RESULT_KEPT = "a second call leaves the first call's result alone"
 RESPONDS = "another input gives another result"
 THREADS = "another thread count"
+NO_STATE = "no h0"
+ZERO_STATE = "zeros as h0"
 AUTODIFF = "the forward pass while gradients are recorded"
 
-# Not compared with the first result: whether the same bits come again is reported, since threads
-# may legitimately add in another order; another input has another truth.
-NOT_COMPARED = (REPEATED, RESPONDS)
+# Not compared with the first result: the same call again is judged by the truth, and whether it
+# gives the same bits is reported (threads may add in another order); another input and another h0
+# have another truth.
+NOT_COMPARED = (REPEATED, RESPONDS, NO_STATE, ZERO_STATE)
 
 
 def observe(case: Case, problem: Problem, first: Result, run: Run) -> dict[str, Result]:
@@ -42,9 +48,9 @@ def observe(case: Case, problem: Problem, first: Result, run: Run) -> dict[str, 
         run: runs it on x, h0 and lengths, laid out as the case says, as NumPy arrays.
 
     Returns:
-        Invariant to result, each to be compared with `first`.
+        Invariant to result, each to be compared with `first`; `NO_STATE` with `ZERO_STATE`.
     """
-    found = {REPEATED: run(problem.x, problem.h0, problem.lengths)}
+    found: dict[str, Result] = {}
     B = case.B or 1
     if not case.config.bidirectional and case.T > 1 and not case.ragged:
         found[CHUNKS] = _chunks(case, problem, run)
@@ -54,6 +60,9 @@ def observe(case: Case, problem: Problem, first: Result, run: Run) -> dict[str, 
         found[PERMUTED] = _permuted(case, problem, run, order)
     if problem.lengths is not None:
         found[PADDING] = run(_other_padding(case, problem), problem.h0, problem.lengths)
+    if problem.h0 is not None:
+        found[NO_STATE] = run(problem.x, None, problem.lengths)
+        found[ZERO_STATE] = run(problem.x, np.zeros_like(problem.h0), problem.lengths)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from rnnparity import digits
+from rnnparity import digits, edges
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.dtypes import NAMES
@@ -10,7 +10,7 @@ from rnnparity.errors import UsageError
 from rnnparity.problems import REGIMES
 from rnnparity.timing import sizes
 
-PRESETS = ("quick", "full")
+PRESETS = ("quick", "edges", "full")
 
 
 def preset(name: str) -> list[Case]:
@@ -24,7 +24,8 @@ def preset(name: str) -> list[Case]:
         raise UsageError(f"no preset {name!r}: there are {', '.join(known)}")
     if name not in PRESETS:
         return list(dict.fromkeys(job.case for job in sizes.jobs(name)))
-    return list(dict.fromkeys(quick() if name == "quick" else full()))
+    chosen = {"quick": quick, "edges": edges.cases, "full": full}[name]
+    return list(dict.fromkeys(chosen()))
 
 
 def features(T: int = 12, B: int = 4, I: int = 8, H: int = 16) -> Iterator[Case]:
@@ -74,7 +75,7 @@ def trained(dtype: str) -> Case:
 
 
 def quick() -> Iterator[Case]:
-    """Yield what a newcomer should see: every feature, every regime, every dtype, a real model."""
+    """Yield every feature, every regime, every dtype, a real model, and the cheapest edges."""
     yield trained("float32")
     yield trained("float64")
     plain, *others = features()
@@ -88,6 +89,7 @@ def quick() -> Iterator[Case]:
     yield plain.replace(invariants=True)
     yield meeting.replace(invariants=True, one_more_step=False)
     yield Case(config=RNNConfig(input_size=64, hidden_size=128), T=100, B=32)
+    yield from edges.quick()
 
 
 def mistake_cases(large: bool) -> list[Case]:
@@ -113,12 +115,14 @@ def mistake_cases(large: bool) -> list[Case]:
         for radius in (0.5, 1.0, 1.5, 2.0):
             config = RNNConfig(input_size=32, hidden_size=64)
             cases.append(Case(config=config, T=200, B=4, regime=f"radius{radius}"))
+        cases += edges.quick()
     return list(dict.fromkeys(cases))
 
 
 def full() -> Iterator[Case]:
-    """Yield every feature in every regime and dtype, then larger sizes and other draws."""
+    """Yield every feature in every regime and dtype, larger sizes and other draws, all edges."""
     yield from quick()
+    yield from edges.cases()
     for case in features():
         for regime in REGIMES:
             for dtype in NAMES:

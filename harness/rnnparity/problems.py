@@ -160,18 +160,34 @@ STRUCTURED = {
         "inputs around the smallest normal number", 0.5, 0.9, 0.0, 1.0, 1.0, inputs="subnormal"
     ),
     "large": Regime("inputs in the hundreds", 0.5, 0.9, 1.0, 300.0, 300.0),
-    "huge": Regime("inputs near overflow", 0.5, 0.7, 0.1, 1.0, 1.0, inputs="huge"),
+    "near-overflow": Regime("inputs near overflow", 0.5, 0.7, 0.1, 1.0, 1.0, inputs="huge"),
 }
 
-NONLINEARITY = "the nonlinearity"
+# Regimes for relu whose states outgrow what is clipped (6), what float16 adds up exactly (2048) and
+# what it holds (65504). No part of `REGIMES`: "huge" itself does not fit into float16, and tanh
+# makes 1 of both.
+LARGE = {
+    "thousands": Regime("states in the thousands", 1.0, 0.5, 1.0, 2500.0, 2500.0),
+    "huge": Regime("states beyond 2^16", 1.0, 0.5, 1.0, 2.0**17, 2.0**17),
+}
 
-# Inputs that isolate one operation each; tried in this order on what fails and is no known mistake.
-PROBES = {
+# Inputs that isolate one operation each, for one step of one layer; `location` tries them on what
+# fails and is no known mistake. Products of tiny numbers: tanh, too, leaves them as they are.
+PRODUCTS = {
     "the input product": Regime("", 1.0, 0.0, 0.0, 2**-10, 0.0),
     "the recurrent product": Regime("", 0.0, 1.0, 0.0, 0.0, 2**-10),
     "the sum of the biases": Regime("", 0.0, 0.0, 2**-10, 0.0, 0.0),
-    NONLINEARITY: Regime("", 1.0, 0.0, 0.0, 2.0, 0.0, "one per row", "one per row"),
 }
+
+# One weight per row, so that nothing is added up: arguments of the nonlinearity, of both signs.
+ARGUMENTS = {
+    "near zero": Regime("", 1.0, 0.0, 0.0, 2**-10, 0.0, "one per row", "one per row"),
+    "around one": Regime("", 1.0, 0.0, 0.0, 1.0, 0.0, "one per row", "one per row"),
+    "where it levels off": Regime("", 1.0, 0.0, 0.0, 2.0**3, 0.0, "one per row", "one per row"),
+    "far out": Regime("", 1.0, 0.0, 0.0, 2.0**10, 0.0, "one per row", "one per row"),
+}
+
+PROBES = PRODUCTS | ARGUMENTS
 
 
 def build(case: Case) -> Problem:
@@ -236,7 +252,7 @@ def build(case: Case) -> Problem:
 
 # What judging a case may cost: the memory of the replicas (bytes), the floating-point operations of
 # the replicas, and those of a truth in longdouble, which are about a hundred times slower.
-JUDGE_BYTES = 4e8
+JUDGE_BYTES = 5e8
 JUDGE_REPLICA_FLOP = 6e11
 JUDGE_LONGDOUBLE_FLOP = 4e8
 REPLICAS = 32
@@ -250,7 +266,11 @@ def judged_rows(case: Case) -> NDArray[np.int64]:
     config, B = case.config, case.B or 1
     width = config.input_size + config.hidden_size * (1 + config.num_directions)
     steps = case.T * config.num_cells
-    size = REPLICAS * 4 * 4 * steps * config.hidden_size
+    # Bytes of the replicas of one row: four arrays of every layer's states, and three of the widest
+    # input (its gradient, that one's errors and squares), in float32.
+    inner = config.num_directions * config.hidden_size if config.num_layers > 1 else 0
+    inputs = max(config.input_size, inner)
+    size = REPLICAS * 4 * (4 * steps * config.hidden_size + 3 * case.T * inputs)
     products = 6.0 * steps * config.hidden_size * width
     affordable = min(JUDGE_BYTES / size, JUDGE_REPLICA_FLOP / (REPLICAS * products))
     if case.dtype == "float64":
@@ -282,7 +302,7 @@ def find_regime(name: str) -> Regime:
     Raises:
         UsageError: there is none of that name.
     """
-    known = REGIMES | STRUCTURED | PROBES
+    known = REGIMES | STRUCTURED | LARGE | PROBES
     if name in known:
         return known[name]
     try:

@@ -95,8 +95,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         seen_faster: how many times as fast calls are on inputs that were seen before.
         with_transfer: seconds of a call with x brought to the device and the output brought back;
             null on the CPU.
+        on_device: seconds of a call between two marks in the device's queue, without the wait for
+            its result; null where the framework has no such marks.
+        handing_over: share of a call's time that is over when it returns, before its result is
+            there: near 1, launching is what takes the time; null on the CPU.
+        clock: lowest and highest of a card's multiprocessors, in MHz, right after the blocks.
+        throttled: rounds that were dropped since a card was throttled.
         cores: that were busy: CPU time over wall time, of all blocks.
-        peak_memory: bytes that a call adds to the process at most.
+        peak_memory: bytes that a call adds to the process, or to the device's, at most.
         flop: of the matrix products of the forward pass. bytes: that it must move at least.
         steps: (T, seconds) of shorter sequences and this one, for the line through them:
         fixed: seconds of a call besides its steps; per_step: seconds of a step.
@@ -123,6 +129,10 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prepare: tuple[float, ...] = ()
     seen_faster: float | None = None
     with_transfer: float | None = None
+    on_device: float | None = None
+    handing_over: float | None = None
+    clock: tuple[float, float] | None = None
+    throttled: int = 0
     cores: float | None = None
     peak_memory: int | None = None
     flop: float | None = None

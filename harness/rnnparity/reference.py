@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from rnnparity import composition, problems
+from rnnparity.arithmetic import Arithmetic
 from rnnparity.cases import Case
-from rnnparity.dtypes import numpy_dtype, underflow, unit_roundoff
+from rnnparity.dtypes import is_16_bit, numpy_dtype, underflow, unit_roundoff
 from rnnparity.problems import Problem
 from rnnparity.rounding import KINK, Deviations, deviations
+from rnnparity.settings import Settings
 from rnnparity.truth import Trace, Truth, truth
 
 Array = NDArray[Any]
@@ -29,6 +31,10 @@ CHAOTIC_ROUNDOFFS = 64
 # Relu stops being linear where its kink is within reach, which is ten units: ten times sooner.
 CHAOTIC_RELU = CHAOTIC / KINK
 
+# Results of the 16-bit types below this part of the largest number cannot have overflowed: sums of
+# products are made in float32, and a few of them are added up in the type itself.
+SUMS_16_BIT = 8
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -42,6 +48,7 @@ class Reference:
         finite: quantity to mask: where a number is expected, judged or not; elsewhere the dtype may
             have overflowed.
         horizon: the first time step at which rounding alone takes over; None if there is none.
+        arithmetic: the sizes of single rounding errors, as declared for the run.
     """
 
     problem: Problem
@@ -50,28 +57,31 @@ class Reference:
     judged: dict[str, NDArray[np.bool_]]
     finite: dict[str, NDArray[np.bool_]]
     horizon: int | None
+    arithmetic: Arithmetic
 
 
-def reference(case: Case, matmul_precision: str = "float32") -> Reference:
+def reference(case: Case, settings: Settings | None = None) -> Reference:
     """Compute what a case is judged against.
 
     Args:
         case: what is run.
-        matmul_precision: as declared for the run: with "tf32", rounding to TF32 is in the unit.
+        settings: of the run: what it declares besides the dtype (a coarser precision of matrix
+            products, an absolute error of tanh) is in the unit. None declares nothing.
     """
+    arithmetic = Arithmetic.of(case.dtype, settings)
     # One thread: the same bits whatever else runs, and no more cores than the run was given.
     with threadpool_limits(1), np.errstate(over="ignore", under="ignore", invalid="ignore"):
         problem = problems.build(case)
         true = truth(case, problem)
         digest = hashlib.sha256(case.id.encode()).digest()
         seed = int.from_bytes(digest[:8], "little")
-        predicted = deviations(true, case.dtype, seed, matmul_precision)
+        predicted = deviations(true, arithmetic, seed)
         calm = _calm(case, true, predicted)
         finite = _finite(case, true, calm)
         judged = _judged(true, calm, finite)
     steps = np.flatnonzero(~judged["output"].all(axis=(1, 2)))
     horizon = int(steps[0]) if len(steps) else None
-    return Reference(problem, true, predicted.units, judged, finite, horizon)
+    return Reference(problem, true, predicted.units, judged, finite, horizon, arithmetic)
 
 
 def _judged(
@@ -146,7 +156,9 @@ def _finite(
     config = true.config
     largest = float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)
     largest = min(largest, 1e150)  # variances, their squares, are kept in float64
-    largest /= config.input_size + 2 * config.hidden_size  # a sum of so many terms must fit, too
+    # A sum of so many terms must fit, too; those of the 16-bit types are accumulated in float32.
+    terms = config.input_size + 2 * config.hidden_size
+    largest /= min(terms, SUMS_16_BIT) if is_16_bit(case.dtype) else terms
 
     def over(arrays: list[Array]) -> NDArray[np.bool_]:
         found = [(np.abs(array) >= largest).any(axis=2) for array in arrays]

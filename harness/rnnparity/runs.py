@@ -6,8 +6,9 @@ that is computed once per case.
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -27,11 +28,16 @@ from rnnparity.execution import Outcome
 from rnnparity.records import Record, Timing
 from rnnparity.reference import Reference, reference
 from rnnparity.registry import BASELINE, Spec, registered
-from rnnparity.settings import Settings
+from rnnparity.settings import MATMUL_PRECISIONS, Settings
+from rnnparity.shared import Shared
 from rnnparity.verdict import Judgement, judge
 from rnnparity.workers import Description, finish
 
 Progress = Callable[["Event"], None]
+
+# Bytes of references that are kept for implementations that come later: those of all of `full`'s
+# small cases, and of a few of the largest, which take about 100 MB each.
+KEPT = 1e9
 
 # Of a run's environment, what timing it adds; a resumed run goes on from there.
 OF_TIMING = ("best", "timing")
@@ -143,10 +149,12 @@ def check(
     except OSError as error:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     run = Run(directory, described, earlier)
-    session = _Session(run, list(cases), settings, devices, timeout, progress, recorder)
+    session = _Session(
+        run, list(cases), settings, devices, timeout, progress, recorder, references is not None
+    )
     session.run(specs)
     if references is not None:
-        for case, future in session.references.items():
+        for case, future in session.references.made.items():
             if case.judged is not None and future.done() and future.exception() is None:
                 references[case] = future.result()
     return run
@@ -167,6 +175,16 @@ def _earlier(directory: Path, described: dict[str, Any], resume: bool) -> list[R
                 f"{directory} was made with another {changed[0]} ({then[changed[0]]}, now "
                 f"{now[changed[0]]}): resume it as it was, or give another folder"
             )
+    # A worker's variables decide its kernels. Records from before these were told have none to ask.
+    if "user_variables" in before and before["variables"] != described["variables"]:
+        then, now = (one["variables"].items() for one in (before, described))
+        changed = sorted({name for name, _ in then ^ now})
+        raise UsageError(
+            f"{directory} was made with another {changed[0]} in the environment "
+            f"({before['variables'].get(changed[0], 'none')}, now "
+            f"{described['variables'].get(changed[0], 'none')}): resume it as it was, or give "
+            "another folder"
+        )
     return records.keep_decided(directory)
 
 
@@ -190,6 +208,7 @@ class _Session:
         timeout: float,
         progress: Progress,
         recorder: records.Recorder,
+        to_be_timed: bool,
     ) -> None:
         self.made, self.cases, self.settings = run, cases, settings
         self.devices, self.timeout, self.progress = devices, timeout, progress
@@ -198,11 +217,20 @@ class _Session:
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.examinations: list[Examination] = []
-        self.references: dict[Case, Future[Reference]] = {}
-        self.baseline = _Baseline()
+        self.to_be_timed = to_be_timed
+        self.references: Shared[Case, Reference]
+        self.baseline: _Baseline
 
     def run(self, specs: list[Spec]) -> None:
         """Drive all implementations, as many at once as there are cores for."""
+        self.references = Shared(
+            partial(reference, settings=self.settings),
+            _size,
+            users=len(specs),
+            most=KEPT,
+            hold=lambda case: self.to_be_timed and case.judged is not None,
+        )
+        self.baseline = _Baseline(len(specs))
         self.made.write_environment()
         jobs = max(1, usable_cores() // self.settings.threads)
         pool = ThreadPoolExecutor(jobs)
@@ -241,6 +269,7 @@ class _Session:
 
     def _drive(self, spec: Spec) -> None:
         examination = self._examination(spec, spec.name)
+        remaining = dict.fromkeys(self.cases)
         try:
             description = examination.describe()
             if self.stopping.is_set():
@@ -255,10 +284,19 @@ class _Session:
                 return
             devices = self._devices(spec, description)
             self._emit(Event(spec.name, planned=len(devices) * len(self.cases)))
-            for device in devices:
-                self._check_all(spec, description, examination, device)
+            for i, device in enumerate(devices):
+                for case in self._check_all(spec, description, examination, device):
+                    if i == len(devices) - 1:
+                        del remaining[case]
+                        self._pass([case])
         finally:
+            self._pass(remaining)
             examination.stop()
+
+    def _pass(self, cases: Iterable[Case]) -> None:
+        """Note that one implementation needs nothing more of these cases."""
+        self.references.passed(cases)
+        self.baseline.passed(cases)
 
     def _examination(self, spec: Spec, name: str) -> Examination:
         log = self.made.directory / f"worker-{_file_name(name)}.log"
@@ -281,7 +319,8 @@ class _Session:
 
     def _check_all(
         self, spec: Spec, description: Description, examination: Examination, device: str
-    ) -> None:
+    ) -> Iterator[Case]:
+        """Check all cases on a device, and yield each when it is done with."""
         precision: str | None = None
         asked = False
         for case in self.cases:
@@ -290,14 +329,16 @@ class _Session:
             earlier = self.done.get(full_id(spec.name, device, case))
             if earlier is not None:
                 self._emit(Event(spec.name, record=earlier, earlier=True))
+                yield case
                 continue
             if case.dtype == "float32" and not asked:
                 precision, asked = examination.matmul_precision(device), True
             try:
-                against = self._reference(case)
+                against = self.references.get(case)
             except UsageError as error:
                 judgement = Judgement("unsupported", str(error), {})
                 self._record(spec, description, device, case, judgement)
+                yield case
                 continue
             outcome = examination.outcome(case, device)
             judgement = judge(case, outcome, against, self.baseline.get(case))
@@ -309,7 +350,8 @@ class _Session:
                     judgement,
                     outcome,
                     against,
-                    partial(examination.outcome, device=device),
+                    partial(examination.fresh, device=device),
+                    partial(reference, settings=self.settings),
                 )
             if self.stopping.is_set():
                 return
@@ -317,29 +359,20 @@ class _Session:
             if case.dtype == "float32":
                 more["matmul_precision"] = precision
             self._record(spec, description, device, case, judgement, against, more)
+            yield case
 
     def _canary(self, case: Case, judgement: Judgement, precision: str | None) -> Judgement:
-        """Fail a float32 case whose matrix products did not run in float32, if that was asked."""
+        """Fail a float32 case whose matrix products ran in less than was asked for."""
         wanted = self.settings.matmul_precision
         if case.dtype != "float32" or judgement.verdict not in ("pass", "chaotic", "fail"):
             return judgement
-        if precision is None or precision == "float32" or precision == wanted:
+        finest = MATMUL_PRECISIONS.index
+        if precision is None or finest(precision) <= finest(wanted):
             return judgement
-        reason = f"matrix products ran in {precision}, not in float32"
+        reason = f"matrix products ran in {precision}, not in {wanted}"
         if judgement.reason:
             reason = f"{reason}; {judgement.reason}"
         return Judgement("fail", reason, judgement.quantities)
-
-    def _reference(self, case: Case) -> Reference:
-        with self.lock:
-            mine = case not in self.references
-            future = self.references.setdefault(case, Future())
-        if mine:
-            try:
-                future.set_result(reference(case, self.settings.matmul_precision))
-            except BaseException as error:
-                future.set_exception(error)
-        return future.result()
 
     def _record(
         self,
@@ -379,14 +412,17 @@ class _Session:
 class _Baseline:
     """What `torch.nn.RNN` made of each case on the CPU; others wait for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, users: int) -> None:
+        self._users = users
         self._outcomes: dict[Case, Outcome] = {}
+        self._passed: Counter[Case] = Counter()
         self._finished = False
         self._changed = threading.Condition()
 
     def put(self, case: Case, outcome: Outcome) -> None:
         with self._changed:
-            self._outcomes[case] = outcome
+            if self._passed[case] < self._users:
+                self._outcomes[case] = Outcome(outcome.arrays, outcome.verdict, outcome.reason)
             self._changed.notify_all()
 
     def finish(self) -> None:
@@ -399,6 +435,24 @@ class _Baseline:
         with self._changed:
             self._changed.wait_for(lambda: case in self._outcomes or self._finished)
             return self._outcomes.get(case)
+
+    def passed(self, cases: Iterable[Case]) -> None:
+        """Note that one user will not ask for these again."""
+        with self._changed:
+            for case in cases:
+                self._passed[case] += 1
+                if self._passed[case] >= self._users:
+                    self._outcomes.pop(case, None)
+            self._changed.notify_all()
+
+
+def _size(against: Reference) -> int:
+    """Return how many bytes a reference holds."""
+    true = against.true
+    arrays = [*true.values.values(), *against.units.values(), *against.problem.weights.values()]
+    for trace in (*true.traces, *true.next_traces):
+        arrays += [*trace.cell, trace.x, trace.h0, trace.output, trace.grad_h, trace.grad_a]
+    return sum(array.nbytes for array in arrays)
 
 
 def _last(specs: list[Spec]) -> list[Spec]:

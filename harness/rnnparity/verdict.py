@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import digits, invariants
+from rnnparity import digits, invariants, other_rows
 from rnnparity.cases import Case
 from rnnparity.composition import in_cell_order
-from rnnparity.dtypes import numpy_dtype, spacing, unit_roundoff
+from rnnparity.dtypes import numpy_dtype, spacing, underflow, unit_roundoff
 from rnnparity.execution import Outcome
 from rnnparity.problems import time_major
 from rnnparity.records import Quantity
@@ -25,17 +25,25 @@ Array = NDArray[Any]
 # many elements, which makes that 9.
 LIMIT = 10.0
 
+# Of a zero, and up to so many times what underflow makes, the unit is no rounding of anything: z,
+# which is then 1e37 or more, says nothing.
+FLOORS = 1e3
+
 # What a record keeps of z for pictures: stretches of time, the largest value, and a histogram.
 STRETCHES, SHOWN, BIN, BINS = 48, 1e9, 0.25, 40
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict, why, and how far every quantity is from the truth."""
+    """The verdict, why, and how far every quantity is from the truth.
+
+    `explained` says that the reason is all there is to say: no operation is to be looked for.
+    """
 
     verdict: str
     reason: str
     quantities: dict[str, Quantity]
+    explained: bool = False
 
 
 def judge(
@@ -51,7 +59,8 @@ def judge(
 
     Returns:
         "fail" if a judged element of any quantity is more than `LIMIT` units from the truth;
-        "chaotic" if it is not, but rounding alone takes over at some time step; else "pass".
+        "chaotic" if it is not, but rounding alone takes over at some time step; else "pass". What
+        went wrong while gradients were taken decides only where the forward pass is right.
     """
     if outcome.verdict:
         return Judgement(outcome.verdict, outcome.reason, {})
@@ -59,19 +68,22 @@ def judge(
     reasons: list[str] = []
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for name, array in outcome.arrays.items():
-            expected = _shape(case, name, reference)
-            if array.shape != expected:
-                reason = f"{name} has shape {array.shape}, expected {expected}"
-                return Judgement("fail", reason, {})
-            if array.dtype != numpy_dtype(case.dtype):
-                reason = f"{name} is {array.dtype}, expected {case.dtype}"
-                return Judgement("fail", reason, {})
+            form = _wrong_form(case, name, array, reference)
+            if form and not name.startswith("grad_"):
+                return Judgement("fail", form, {})
+            if form:
+                reasons.append(form)
+                continue
             other = None if baseline is None else baseline.arrays.get(name)
             quantities[name] = _difference(case, name, array, reference, other)
-            reasons += _reasons(name, quantities[name])
+            reasons += _reasons(case, name, array, quantities[name], reference)
         reasons += _broken_invariants(case, outcome, reference)
-        reasons = _is_cached(case, outcome, reference) + reasons
+        of_calls = _is_cached(case, outcome, reference) + _keeps_state(case, outcome, reference)
+        if not reasons:
+            of_calls += _truncates(case, outcome, reference)
+        reasons = of_calls + reasons
         reasons += _outside_range(case, outcome)
+        reasons += other_rows.reasons(case, outcome.arrays, outcome.every_row, reference, LIMIT)
         if reference.horizon is not None and not reasons:
             reasons += _steps_do_not_follow(case, outcome, reference)
     if not reasons and case.weights == "digits":
@@ -79,8 +91,14 @@ def judge(
         wrong = digits.predict(outcome.arrays["h_n"]) != of_truth
         if wrong.any():
             reasons = [f"reads another digit from {wrong.sum()} of {len(wrong)} images"]
+    if outcome.trouble is not None:
+        said = f"while gradients were taken: {outcome.trouble.reason}"
+        if reasons:
+            return Judgement("fail", f"{reasons[0]}; {said}", quantities)
+        said = f"{_forward_is_right(case, quantities, reference)}; {said}"
+        return Judgement(outcome.trouble.verdict, said, quantities)
     if reasons:
-        return Judgement("fail", reasons[0], quantities)
+        return Judgement("fail", reasons[0], quantities, bool(of_calls))
     if any(quantity.judged < 1 for quantity in quantities.values()):
         return Judgement("chaotic", _horizon(case, reference), quantities)
     return Judgement("pass", "", quantities)
@@ -103,7 +121,7 @@ def z_scores(found: Array, name: str, reference: Reference) -> Array:
 
 
 def first_step_off(case: Case, outcome: Outcome, reference: Reference) -> str:
-    """Say where the output first leaves what rounding allows: "" if it does not."""
+    """Say where the output first leaves what rounding allows; "" if it does not."""
     found = judged_part(case, "output", outcome.arrays["output"], reference)
     off = z_scores(found, "output", reference) > LIMIT
     if not off.any():
@@ -111,7 +129,7 @@ def first_step_off(case: Case, outcome: Outcome, reference: Reference) -> str:
     step = int(np.flatnonzero(off.any(axis=(1, 2)))[0])
     row, feature = (int(i) for i in np.argwhere(off[step])[0])
     row = int(reference.problem.rows[row])
-    return f"leaves the recurrence at step {step} (row {row}, unit {feature}): "
+    return f"leaves the recurrence at step {step} (row {row}, unit {feature})"
 
 
 def judged_part(case: Case, name: str, array: Array, reference: Reference) -> Array:
@@ -131,6 +149,10 @@ def _broken_invariants(case: Case, outcome: Outcome, reference: Reference) -> li
         if invariant in invariants.NOT_COMPARED:
             continue
         for name, array in result.items():
+            if array.shape != outcome.arrays[name].shape:
+                shapes = f"{array.shape}, not {outcome.arrays[name].shape}"
+                reasons.append(f"{invariant}: {name} has shape {shapes}")
+                continue
             found = judged_part(case, name, array, reference).astype(np.float64)
             own = judged_part(case, name, outcome.arrays[name], reference).astype(np.float64)
             z = np.abs(found - own) / (np.sqrt(2) * reference.units[name])
@@ -138,6 +160,64 @@ def _broken_invariants(case: Case, outcome: Outcome, reference: Reference) -> li
             if z.max() > LIMIT:
                 reasons.append(f"{invariant}: {name} differs by {z.max():.3g} units of rounding")
     return reasons
+
+
+def _keeps_state(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
+    """Whether an earlier call shows in a later one: in the same again, or in one without h0."""
+    question = "is state kept between calls?"
+    for name, again in outcome.invariants.get(invariants.REPEATED, {}).items():
+        if again is outcome.arrays[name]:
+            continue
+        found = judged_part(case, name, again, reference)
+        first = judged_part(case, name, outcome.arrays[name], reference)
+        if (_apart(found, first, np.sqrt(2) * reference.units[name]) > LIMIT)[
+            reference.judged[name]
+        ].any():
+            return [f"the same input twice gives another result ({name} differs): {question}"]
+        if z_scores(found, name, reference).max() > LIMIT:
+            return [f"{name} is off when the same input is given again: {question}"]
+    without, zeros = (
+        outcome.invariants.get(name) for name in (invariants.NO_STATE, invariants.ZERO_STATE)
+    )
+    if without is None or zeros is None or reference.horizon is not None:
+        return []
+    for name in without:
+        found, expected = (judged_part(case, name, r[name], reference) for r in (without, zeros))
+        # The unit is that of another h0: the largest at a step stands for all of it.
+        unit = reference.units[name].max(axis=2, keepdims=True)
+        if (_apart(found, expected, np.sqrt(2) * unit) > LIMIT).any():
+            return [f"without h0 {name} is not what it is with zeros as h0: {question}"]
+    return []
+
+
+def _apart(found: Array, other: Array, unit: Array) -> Array:
+    """Return a distance in units; inf where it is no number."""
+    z = np.abs(found.astype(np.float64) - other.astype(np.float64)) / unit
+    return np.asarray(np.where(np.isnan(z), np.inf, z))
+
+
+# A single product rounded to nearest errs up or down like a coin. Of at least so many that are not
+# exact, at most this share may err towards zero: right ones come to it once in 10^10.
+TRUNCATION_COUNT, TRUNCATION_SHARE = 64, 7 / 8
+
+
+def _truncates(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
+    """Whether 16-bit results are cut off and not rounded.
+
+    Cut off, they are still within a unit in the last place, which ten units of rounding are not
+    less than. But all err towards zero. Seen where a result is one rounded product.
+    """
+    coarse = unit_roundoff(case.dtype) > 2.0**-12
+    if not coarse or case.regime != "canary" or case.T > 1 or case.config.num_layers > 1:
+        return []
+    found = judged_part(case, "output", outcome.arrays["output"], reference).astype(np.float64)
+    true = reference.true.values["output"]
+    off = (found != true) & (true != 0) & (np.abs(found - true) < 4 * spacing(true, case.dtype))
+    towards_zero = (np.abs(found) < np.abs(true))[off]
+    if len(towards_zero) < TRUNCATION_COUNT or towards_zero.mean() <= TRUNCATION_SHARE:
+        return []
+    share = 100 * towards_zero.mean()
+    return [f"{share:.0f}% of rounded products err towards zero: are they cut off, not rounded?"]
 
 
 def _is_cached(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
@@ -182,7 +262,7 @@ def _steps_do_not_follow(case: Case, outcome: Outcome, reference: Reference) -> 
     for d, trace in enumerate(map(as_float64, true.traces)):
         h = in_cell_order(output[:, :, d * H : (d + 1) * H], lengths, d == 1)
         before = np.concatenate((trace.h0[None], h[:-1]))
-        expected, deviation = one_step(trace, before, case.dtype, config.nonlinearity)
+        expected, deviation = one_step(trace, before, reference.arithmetic, config.nonlinearity)
         z = np.abs(h - expected) / deviation
         z = np.where(fine[:, :, None], np.where(np.isnan(z), np.inf, z), 0)
         if z.max() > LIMIT:
@@ -197,6 +277,16 @@ def _steps_do_not_follow(case: Case, outcome: Outcome, reference: Reference) -> 
         if (off & reference.finite["h_n"][d]).any():
             return ["h_n is not the output at the last step"]
     return []
+
+
+def _wrong_form(case: Case, name: str, array: Array, reference: Reference) -> str:
+    """Say what is wrong with an array's shape or dtype; "" if nothing is."""
+    expected = _shape(case, name, reference)
+    if array.shape != expected:
+        return f"{name} has shape {array.shape}, expected {expected}"
+    if array.dtype != numpy_dtype(case.dtype):
+        return f"{name} is {array.dtype}, expected {case.dtype}"
+    return ""
 
 
 def _shape(case: Case, name: str, reference: Reference) -> tuple[int, ...]:
@@ -257,14 +347,39 @@ def _case_index(name: str, index: tuple[Any, ...], reference: Reference) -> tupl
     return tuple(where)
 
 
-def _reasons(name: str, quantity: Quantity) -> list[str]:
+def _reasons(
+    case: Case, name: str, array: Array, quantity: Quantity, reference: Reference
+) -> list[str]:
     if quantity.z is not None and quantity.z <= LIMIT:
         return []
     where = f"{name}[{', '.join(map(str, quantity.index))}]"
     if quantity.z is None:
         return [f"{where} is not a finite number, the truth is"]
-    error = "" if quantity.max_abs_error is None else f", at most {quantity.max_abs_error:.3g}"
-    return [f"{where} is off by {quantity.z:.3g} units of rounding{error}; {LIMIT:g} are allowed"]
+    z = z_scores(judged_part(case, name, array, reference), name, reference)
+    index = np.unravel_index(int(np.argmax(z)), z.shape)
+    value = float(judged_part(case, name, array, reference)[index])
+    true_value, tiny = float(reference.true.values[name][index]), underflow(case.dtype)
+    found, true = told_apart(value, true_value)
+    if abs(true_value) <= tiny and reference.units[name][index] <= FLOORS * tiny:
+        return [f"{where} is {found}, the truth is {true}, where there is nothing to round"]
+    return [
+        f"{where} is {found}, the truth is {true}: off by {quantity.z:.3g} units of rounding; "
+        f"{LIMIT:g} are allowed"
+    ]
+
+
+def told_apart(a: float, b: float) -> tuple[str, str]:
+    """Write two numbers with as many digits as it takes to see that they differ, and one more."""
+    for n in range(2, 17):
+        if f"{a:.{n}g}" != f"{b:.{n}g}":
+            return f"{a:.{n + 1}g}", f"{b:.{n + 1}g}"
+    return f"{a:.17g}", f"{b:.17g}"
+
+
+def _forward_is_right(case: Case, quantities: dict[str, Quantity], reference: Reference) -> str:
+    largest = max((quantity.z or 0.0 for quantity in quantities.values()), default=0.0)
+    until = "" if reference.horizon is None else f" up to step {reference.horizon}"
+    return f"the forward pass is right{until} (z = {largest:.2g})"
 
 
 def _horizon(case: Case, reference: Reference) -> str:

@@ -188,6 +188,9 @@ def _begin(log: str) -> None:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     faulthandler.enable()
+    from rnnparity.execution import leave_arithmetic_alone
+
+    leave_arithmetic_alone()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
@@ -245,6 +248,24 @@ def run_case(spec: Spec, settings: Settings, case: Case, device: str) -> Any:
     except (contract.Absent, contract.BrokenImplementation) as error:
         return execution.Outcome(verdict="error", reason=str(error))
     return execution.execute(implementation, border, case, problems.build(case), device)
+
+
+def run_fresh(
+    spec: Spec, settings: Settings, case: Case, device: str, times: int, gradients: bool
+) -> Any:
+    """Run a case so many times on an instance that nothing has called (in a worker).
+
+    Returns:
+        The outcomes, or None if the implementation cannot be loaded once more in this process.
+    """
+    from rnnparity import borders, contract, execution
+
+    try:
+        with contract.loaded_anew(spec) as implementation:
+            border = borders.get(implementation.framework, settings)
+            return execution.run_times(implementation, border, case, device, times, gradients)
+    except (contract.Absent, contract.BrokenImplementation):
+        return None
 
 
 @cache

@@ -58,6 +58,24 @@ class Border(Protocol):
     def synchronize(self, value: Any) -> None:
         """Wait until every array in `value` has been computed."""
 
+    def mark(self, device: str) -> Any:
+        """Put a mark behind the work that was handed to a device, to be timed when it is reached.
+
+        Returns:
+            What has `elapsed_time(later)`, in ms, once both were reached; None if there is none.
+        """
+
+    def memory(self, device: str, forget: bool = False) -> tuple[int, int] | None:
+        """Return the bytes that arrays take on a device, and the most that they took.
+
+        Args:
+            device: a name from `devices`.
+            forget: whether the most is to begin anew, where the framework can.
+
+        Returns:
+            None where the framework does not tell.
+        """
+
     def compiled(self, function: Function) -> Function:
         """Return a function compiled as a whole, where the framework has a compiler."""
 

@@ -1,7 +1,8 @@
 """The border to JAX."""
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import distributions
 from typing import Any, cast
 
 import jax
@@ -27,8 +28,7 @@ class JaxBorder:
         """
         jax.config.update("jax_enable_x64", True)
         jax.config.update("jax_cpu_enable_async_dispatch", False)
-        full = settings.matmul_precision == "float32"
-        jax.config.update("jax_default_matmul_precision", "highest" if full else "tensorfloat32")
+        jax.config.update("jax_default_matmul_precision", settings.jax_matmul_precision)
 
     def devices(self) -> list[str]:
         """Return the CPU, then every CUDA device."""
@@ -39,15 +39,18 @@ class JaxBorder:
         return ["cpu", *(f"cuda:{i}" for i in range(len(cuda)))]
 
     def dtypes(self, device: str) -> tuple[str, ...]:
-        """Return all dtypes."""
+        """Return all dtypes, but for float16 on a CPU for which XLA cannot compile it.
+
+        XLA leaves conversions to instructions that came with AVX (F16C), and has none for older
+        processors: it does not compile there.
+        """
+        if device == "cpu" and not _has_float16():
+            return tuple(name for name in dtypes.NAMES if name != "float16")
         return dtypes.NAMES
 
     def from_numpy(self, array: NDArray[Any], device: str) -> jax.Array:
         """Copy to the device, and commit it there."""
-        kind, _, index = device.partition(":")
-        copy: jax.Array = jax.device_put(
-            np.array(array), jax.devices(kind)[int(index or 0)], may_alias=False
-        )
+        copy: jax.Array = jax.device_put(np.array(array), self._device(device), may_alias=False)
         return copy
 
     def to_numpy(self, array: Any) -> NDArray[Any]:
@@ -67,6 +70,18 @@ class JaxBorder:
             wait = getattr(array, "block_until_ready", None)
             if wait is not None:
                 wait()
+
+    def mark(self, device: str) -> None:
+        """JAX has no such thing."""
+
+    def memory(self, device: str, forget: bool = False) -> tuple[int, int] | None:
+        """Return what XLA's allocator tells of a CUDA device; the most since its beginning."""
+        told = None if device == "cpu" else self._device(device).memory_stats()
+        return (told["bytes_in_use"], told["peak_bytes_in_use"]) if told else None
+
+    def _device(self, name: str) -> jax.Device:
+        kind, _, index = name.partition(":")
+        return jax.devices(kind)[int(index or 0)]
 
     def compiled(self, function: Function) -> Function:
         """Compile the whole function."""
@@ -99,8 +114,27 @@ class JaxBorder:
         return lambda weights: partial(pulled_back, weights)
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of JAX and of jaxlib, which holds XLA."""
-        return {"jax": jax.__version__, "jaxlib": jaxlib.version.__version__}
+        """Return the versions of JAX and of jaxlib, which holds XLA; of CUDA where it has it."""
+        found = {"jax": jax.__version__, "jaxlib": jaxlib.version.__version__}
+        if "cuda:0" in self.devices():
+            found["platform"] = " ".join(self._device("cuda:0").client.platform_version.split())
+            found["gpu"] = ", ".join(device.device_kind for device in jax.devices("cuda"))
+            for package in distributions():
+                if package.name.startswith(("jax-cuda", "nvidia-cudnn", "nvidia-cuda-runtime")):
+                    found[package.name] = package.version
+        return found
+
+
+@cache
+def _has_float16() -> bool:
+    """Whether XLA compiles float16 for this CPU, or for the one that XLA_FLAGS tells it."""
+    small = jax.ShapeDtypeStruct((2, 2), "float16")
+    with jax.default_device(jax.devices("cpu")[0]):
+        try:
+            jax.jit(lambda a: jax.numpy.tanh(a @ a)).lower(small).compile()
+        except jax.errors.JaxRuntimeError:
+            return False
+    return True
 
 
 border = JaxBorder

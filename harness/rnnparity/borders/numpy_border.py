@@ -45,6 +45,12 @@ class NumpyBorder:
     def synchronize(self, value: Any) -> None:
         """NumPy returns when it is done."""
 
+    def mark(self, device: str) -> None:
+        """NumPy has no such thing."""
+
+    def memory(self, device: str, forget: bool = False) -> None:
+        """NumPy does not tell."""
+
     def compiled(self, function: Function) -> Function:
         """NumPy runs a function as it is."""
         return function

@@ -1,7 +1,10 @@
 """The border to PyTorch."""
 
+import re
+import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,9 @@ from rnnparity.borders import Arrays, Function, Gradients, Prepare, Run
 from rnnparity.errors import ContractViolation
 from rnnparity.settings import Settings
 
+# What `torch.set_float32_matmul_precision` calls the precisions.
+OF_PRODUCTS = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
+
 
 class TorchBorder:
     """PyTorch on the CPU, on CUDA devices, and on Apple's MPS."""
@@ -22,10 +28,15 @@ class TorchBorder:
     def __init__(self, settings: Settings) -> None:
         """Set threads, and the precision of matrix products."""
         torch.set_num_threads(settings.threads)
-        tf32 = settings.matmul_precision == "tf32"
-        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        # cuDNN's RNNs have a setting of their own, which is TF32 if nobody says otherwise.
+        # "bfloat16" is nothing that CUDA has for float32 products: there it allows TF32.
+        tf32 = settings.matmul_precision != "float32"
         torch.backends.cuda.matmul.allow_tf32 = tf32
         torch.backends.cudnn.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(OF_PRODUCTS[settings.matmul_precision])
+        rnn: Any = getattr(torch.backends.cudnn, "rnn", None)  # since 2.9
+        if hasattr(rnn, "fp32_precision"):
+            rnn.fp32_precision = "tf32" if tf32 else "ieee"
 
     def devices(self) -> list[str]:
         """Return the CPU, then every CUDA device, then MPS."""
@@ -66,6 +77,22 @@ class TorchBorder:
         elif array.device.type == "mps":
             torch.mps.synchronize()
 
+    def mark(self, device: str) -> Any:
+        """Record an event of CUDA's; other devices have none."""
+        if not device.startswith("cuda"):
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(device))
+        return event
+
+    def memory(self, device: str, forget: bool = False) -> tuple[int, int] | None:
+        """Return what PyTorch's allocator tells of a CUDA device."""
+        if not device.startswith("cuda"):
+            return None
+        if forget:
+            torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+
     def compiled(self, function: Function) -> Function:
         """PyTorch runs a function as it is."""
         return function
@@ -99,14 +126,23 @@ class TorchBorder:
                 states: Arrays, lengths: Any, upstream: tuple[Any, Any]
             ) -> tuple[Any, Arrays]:
                 leaves = weights | states
-                outputs = run(prepared, states["x"], states.get("h0"), lengths)
-                found = torch.autograd.grad(
-                    outputs,
-                    list(leaves.values()),
-                    upstream,
-                    retain_graph=bool(kept),
-                    allow_unused=True,
-                )
+
+                def outputs_and_gradients() -> tuple[Any, Any]:
+                    outputs = run(prepared, states["x"], states.get("h0"), lengths)
+                    return outputs, torch.autograd.grad(
+                        outputs,
+                        list(leaves.values()),
+                        upstream,
+                        retain_graph=bool(kept),
+                        allow_unused=True,
+                    )
+
+                try:
+                    outputs, found = outputs_and_gradients()
+                except RuntimeError as error:
+                    if "modified by an inplace operation" in str(error):
+                        _note_where(error, outputs_and_gradients)
+                    raise
                 return outputs, {
                     name: torch.zeros_like(leaf) if gradient is None else gradient
                     for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
@@ -127,8 +163,21 @@ class TorchBorder:
         if torch.cuda.is_available():
             found["cuda"] = str(torch.version.cuda)
             found["cudnn"] = str(torch.backends.cudnn.version())
-            found["gpu"] = torch.cuda.get_device_name()
+            names = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
+            found["gpu"] = ", ".join(names)
         return found
+
+
+def _note_where(error: RuntimeError, again: Callable[[], Any]) -> None:
+    """Add to an error the line whose value was overwritten, which PyTorch's anomaly mode knows."""
+    with warnings.catch_warnings(record=True) as told, suppress(RuntimeError):
+        warnings.simplefilter("always")
+        with torch.autograd.detect_anomaly(check_nan=False):
+            again()
+    places = re.findall(r'File "(.+?)", line (\d+)', " ".join(str(one.message) for one in told))
+    if places:
+        file, line = places[-1]
+        error.add_note(f"{Path(file).name}:{line}")
 
 
 border = TorchBorder

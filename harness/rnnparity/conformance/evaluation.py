@@ -1,6 +1,5 @@
 """Running and judging a case inside a test process; what is not here skips, by name."""
 
-import warnings
 from functools import cache, lru_cache
 
 import pytest
@@ -10,14 +9,14 @@ from rnnparity.borders import Border
 from rnnparity.cases import Case
 from rnnparity.contract import Implementation
 from rnnparity.diagnosis import explain_failure
-from rnnparity.execution import Outcome, execute
-from rnnparity.problems import Problem, build
+from rnnparity.execution import Outcome, execute, run_times
 from rnnparity.reference import Reference, reference
 from rnnparity.registry import resolve
-from rnnparity.settings import Settings
+from rnnparity.settings import Settings, threads_given
 from rnnparity.verdict import Judgement, judge
 
-SETTINGS = Settings()
+# pytest has no --threads: what the user has set decides.
+SETTINGS = Settings(threads=threads_given())
 
 
 @cache
@@ -49,6 +48,15 @@ def find_device(name: str, kind: str) -> str:
     pytest.skip(f"{its_border.framework} has no {kind} device here")
 
 
+@cache
+def devices_of(framework: str) -> tuple[str, ...]:
+    """Return the devices of a framework; the CPU where it is missing, which a test is to say."""
+    try:
+        return tuple(borders.get(framework, SETTINGS).devices())
+    except ModuleNotFoundError:
+        return ("cpu",)
+
+
 @lru_cache(maxsize=64)
 def reference_of(case: Case) -> Reference:
     """Return what a case is judged against, kept for the implementations that follow."""
@@ -60,18 +68,17 @@ def evaluate(name: str, device: str, case: Case) -> Judgement:
     implementation, its_border = loaded(name)
     against = reference_of(case)
 
-    def execute_on(other: Case, problem: Problem) -> Outcome:
-        with warnings.catch_warnings():
-            # Whether NumPy warns of an overflow depends on the loop that it chose for the
-            # processor; the verdict knows where one may be.
-            warnings.filterwarnings("ignore", ".* encountered in", RuntimeWarning)
-            return execute(implementation, its_border, other, problem, device)
+    def fresh(other: Case, *, times: int = 1, gradients: bool = False) -> list[Outcome] | None:
+        try:
+            with contract.loaded_anew(resolve(name)) as anew:
+                return run_times(anew, its_border, other, device, times, gradients)
+        except (contract.Absent, contract.BrokenImplementation):
+            return None
 
-    def run(other: Case) -> Outcome:
-        return execute_on(other, build(other))
-
-    outcome = execute_on(case, against.problem)
+    outcome = execute(implementation, its_border, case, against.problem, device)
     judgement = judge(case, outcome, against)
     if judgement.verdict == "fail" and judgement.quantities:
-        judgement, _ = explain_failure(case, judgement, outcome, against, run)
+        judgement, _ = explain_failure(
+            case, judgement, outcome, against, fresh, lru_cache(reference)
+        )
     return judgement

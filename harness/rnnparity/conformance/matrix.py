@@ -1,9 +1,10 @@
 """The matrix: implementation x device x dtype x configuration x regime."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from rnnparity import presets
+from rnnparity import edges, presets
+from rnnparity.borders import FRAMEWORKS
 from rnnparity.cases import Case
 from rnnparity.dtypes import NAMES
 from rnnparity.problems import REGIMES
@@ -11,7 +12,7 @@ from rnnparity.registry import Spec, framework_hint
 
 
 def cases() -> list[Case]:
-    """Return every feature in every dtype, some in every regime too, and the trained model."""
+    """Return every feature in every dtype, some in every regime too, edges, the trained model."""
     return list(dict.fromkeys(_cases()))
 
 
@@ -25,6 +26,7 @@ def _cases() -> Iterator[Case]:
     for case in presets.quick():
         if case.invariants:
             yield case
+    yield from edges.cases()
     yield presets.trained("float32")
     yield presets.trained("float64")
 
@@ -37,6 +39,20 @@ def cases_of_peers() -> list[Case]:
 def kinds(spec: Spec) -> tuple[str, ...]:
     """Return the kinds of device to try: a GPU wherever the framework may have one."""
     return ("cpu",) if framework_hint(spec) == "numpy" else ("cpu", "cuda")
+
+
+def kinds_here(spec: Spec, devices: Callable[[str], Iterable[str]]) -> tuple[str, ...]:
+    """Return those of `kinds` that are here; all if its framework is not declared in plain words.
+
+    Args:
+        spec: an implementation.
+        devices: a framework to the names of its devices here.
+    """
+    framework = framework_hint(spec)
+    if framework not in FRAMEWORKS:
+        return kinds(spec)
+    here = {device.partition(":")[0] for device in devices(framework)}
+    return tuple(kind for kind in kinds(spec) if kind in here)
 
 
 def expected_verdicts(case: Case) -> tuple[str, ...]:

@@ -6,22 +6,18 @@ import pytest
 
 from rnnparity.cases import Case, full_id
 from rnnparity.conformance import matrix
-from rnnparity.conformance.evaluation import SETTINGS, evaluate, find_device
+from rnnparity.conformance.evaluation import SETTINGS, devices_of, evaluate, find_device
 from rnnparity.errors import UsageError
-from rnnparity.registry import resolve_all
+from rnnparity.registry import Spec, resolve_all
 
 os.environ.update(SETTINGS.environment_variables())  # before any framework is imported
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test per implementation, device and case."""
+    """Make a test per implementation, device that is here, and case."""
     if "case" not in metafunc.fixturenames:
         return
     named = metafunc.config.getoption("--rnn-impl")
-    try:
-        specs = resolve_all(named or [], peers=not named)
-    except UsageError as error:
-        raise pytest.UsageError(f"--rnn-impl: {error}") from None
     metafunc.parametrize(
         ("implementation", "kind", "case"),
         [
@@ -33,15 +29,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 # What a peer's library warns about is not this suite's to mend.
                 marks=[pytest.mark.filterwarnings("ignore")] if spec.peer else [],
             )
-            for spec in specs
-            for kind in matrix.kinds(spec)
+            for spec in _specs(metafunc.config)
+            for kind in matrix.kinds_here(spec, devices_of)
             for case in (matrix.cases_of_peers() if spec.peer else matrix.cases())
         ],
     )
 
 
+def _specs(config: pytest.Config) -> list[Spec]:
+    named = config.getoption("--rnn-impl")
+    try:
+        return resolve_all(named or [], peers=not named)
+    except UsageError as error:
+        raise pytest.UsageError(f"--rnn-impl: {error}") from None
+
+
 def _id(spec: object, kind: str, case: Case) -> str:
     return full_id(getattr(spec, "name", ""), kind, case)
+
+
+def test_no_device_is_missing(pytestconfig: pytest.Config) -> None:
+    """Skips where a kind of device is not here, and says for which implementations."""
+    missing: dict[str, list[str]] = {}
+    for spec in _specs(pytestconfig):
+        here = matrix.kinds_here(spec, devices_of)
+        for kind in matrix.kinds(spec):
+            if kind not in here:
+                missing.setdefault(kind, []).append(spec.name)
+    if missing:
+        told = (f"no {kind} device for {', '.join(names)}" for kind, names in missing.items())
+        pytest.skip(f"not tested: {'; '.join(told)}")
 
 
 def test_implementation_agrees_with_the_truth(

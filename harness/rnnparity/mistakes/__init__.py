@@ -55,17 +55,19 @@ class Mistake:
         stands_for: where it comes from.
         forward: returns the wrong (output, h_n); None for a mistake of the backward pass.
         backward: returns the wrong gradients; None for a mistake of the forward pass.
+        when: whether it can be made in a case, where that is not everywhere: e.g. only a square
+            weight can be transposed.
     """
 
     name: str
     stands_for: str
     forward: Forward | None = None
     backward: Backward | None = None
+    when: Callable[[Case], bool] | None = None
 
     def applies(self, case: Case) -> bool:
-        """Return whether it can be made here; e.g. only a square weight can be transposed."""
-        condition = CONDITIONS.get(self.name)
-        return condition is None or condition(case)
+        """Return whether it can be made here."""
+        return self.when is None or self.when(case)
 
     def quantities(self, case: Case, problem: Problem, dtype: Any) -> Quantities:
         """Make the mistake.
@@ -124,24 +126,23 @@ def _take(case: Case, problem: Problem, name: str, array: Array, dtype: Any) -> 
 
 def every_mistake() -> tuple[Mistake, ...]:
     """Return all known mistakes, forward before backward, the commonest first."""
-    from rnnparity.mistakes import backward, forward
+    from rnnparity.mistakes import (
+        backward,
+        backward_edges,
+        edges,
+        forward,
+        more,
+        precision,
+        stacks,
+    )
 
-    return (*forward.MISTAKES, *backward.MISTAKES)
-
-
-def _square(case: Case) -> bool:
-    return case.config.input_size == case.config.hidden_size
-
-
-def _same_shapes(case: Case) -> bool:
-    """Whether two layers have parameters of the same shape."""
-    config = case.config
-    inner = config.num_directions * config.hidden_size
-    return config.num_layers > 2 or (config.num_layers == 2 and config.input_size == inner)
-
-
-CONDITIONS: dict[str, Callable[[Case], bool]] = {
-    "weight_ih transposed": _square,
-    "two layers swapped": _same_shapes,
-    "one layer's weights used in the next": _same_shapes,
-}
+    return (
+        *forward.MISTAKES,
+        *more.FORWARD,
+        *stacks.MISTAKES,
+        *edges.MISTAKES,
+        *precision.MISTAKES,
+        *backward.MISTAKES,
+        *more.BACKWARD,
+        *backward_edges.MISTAKES,
+    )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity import composition
+from rnnparity.cases import Case
 from rnnparity.config import Cell
 from rnnparity.mistakes import Forward, Mistake, Setup, product
 
@@ -291,6 +292,17 @@ def _other_nonlinearity(a: Array, activate: Activation) -> Array:
     return np.maximum(a, a.dtype.type(0)) if activate is np.tanh else np.tanh(a)
 
 
+def _square(case: Case) -> bool:
+    return case.config.input_size == case.config.hidden_size
+
+
+def _same_shapes(case: Case) -> bool:
+    """Whether two layers have parameters of the same shape."""
+    config = case.config
+    inner = config.num_directions * config.hidden_size
+    return config.num_layers > 2 or (config.num_layers == 2 and config.input_size == inner)
+
+
 MISTAKES = (
     Mistake(
         "weight_hh transposed",
@@ -301,6 +313,7 @@ MISTAKES = (
         "weight_ih transposed",
         "the same with as many inputs as hidden units",
         _transpose("weight_ih"),
+        when=_square,
     ),
     Mistake(
         "bias_hh dropped", "a port to a framework with one bias takes bias_ih", _drop("bias_hh")
@@ -367,11 +380,17 @@ MISTAKES = (
         with_activation(lambda a, f: f(a) * a.dtype.type(1 - 5e-4) if f is np.tanh else f(a)),
     ),
     Mistake("the state shared between batch rows", "a wrong stride", with_step(_rows_share_state)),
-    Mistake("two layers swapped", "weights loaded in another order", _layers_swapped),
+    Mistake(
+        "two layers swapped",
+        "weights loaded in another order",
+        _layers_swapped,
+        when=_same_shapes,
+    ),
     Mistake(
         "one layer's weights used in the next",
         "a variable captured late",
         _one_layers_weights_twice,
+        when=_same_shapes,
     ),
     Mistake("h_n's layers in reversed order", "states stacked from the top", _h_n_layers_reversed),
     Mistake("the directions' weights swapped", "swapped names", _directions_weights_swapped),

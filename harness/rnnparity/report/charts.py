@@ -9,6 +9,7 @@ import altair as alt
 import vl_convert
 
 from rnnparity.records import Record, Timing
+from rnnparity.report import crossover
 from rnnparity.report.source import Source
 from rnnparity.report.summary import (
     Roof,
@@ -78,6 +79,7 @@ def charts(source: Source) -> dict[str, dict[str, Any]]:
         "ratios": _ratios(times, where, who),
         "steps": _steps(times, where, who),
         "widths": _widths(times, where, who),
+        "crossover": _crossover(times, who),
         "roofline": _roofline(times, roof(source), bounds),
         "first_call": _first_call(times, where, who),
     }
@@ -353,6 +355,26 @@ def _widths(timings: list[Timing], where: Where, who: Encoding) -> Any:
         tooltip=["implementation:N", "size:N", "seconds:Q"],
     )
     return _sized(chart, "Seconds per step against the hidden size, forward")
+
+
+def _crossover(timings: list[Timing], who: Encoding) -> Any:
+    """How many times as fast as on the CPU an implementation is, against what a step has to do."""
+    rows = crossover.rows(timings)
+    if not rows:
+        return None
+    points = _points(
+        rows,
+        who,
+        x=alt.X("work:Q", scale=LOG, title="operations per step", axis=LOG_AXIS),
+        y=alt.Y("times:Q", scale=LOG, title="times as fast as on the CPU", axis=LOG_AXIS),
+        size=alt.Size("T:Q", scale=alt.Scale(type="log", range=[30, 140]), legend=None),
+        tooltip=["implementation:N", "size:N", "times:Q"],
+    )
+    same = alt.Chart(alt.Data(values=[{"times": 1.0}])).mark_rule(strokeDash=[4, 4], aria=False)
+    return _sized(
+        points + same.encode(y="times:Q"),
+        "Against the same implementation on the CPU (dashed); larger marks: more steps",
+    )
 
 
 def _roofline(timings: list[Timing], best: Roof | None, who: Encoding) -> Any:

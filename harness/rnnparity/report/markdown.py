@@ -17,7 +17,7 @@ MARKDOWN = "report.md"
 SHOWN_FAILURES = 20
 
 # Charts that are worth a place in a pull request.
-SHOWN = ("drift", "ratios", "roofline")
+SHOWN = ("drift", "ratios", "crossover", "roofline")
 
 
 def write(source: Source, directory: Path) -> Path:

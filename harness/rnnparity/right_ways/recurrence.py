@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity import composition
+from rnnparity.arithmetic import TANH_ULP
 from rnnparity.cases import Case
 from rnnparity.config import Cell
 from rnnparity.dtypes import numpy_dtype, spacing
@@ -69,7 +70,8 @@ class Way:
         order: in which the terms of products are added up.
         step: how products and biases meet.
         tanh: on the accumulator's dtype; its result is rounded.
-        ulps: how far tanh is then moved, away from zero (or, if negative, towards it).
+        off: in which direction tanh is then moved, up to the largest error that is right: 1, away
+            from zero; -1, towards it.
         slope: the derivative of tanh.
         from_a: whether the slope needs pre-activations: they are made again.
         weights: how gradients of weights are added up.
@@ -85,7 +87,7 @@ class Way:
     order: sums.Sum = sums.BLAS
     step: Callable[[steps.Work, Array, Cell], steps.Step] = steps.biases_first
     tanh: nonlinearities.Function = np.tanh
-    ulps: int = 0
+    off: int = 0
     slope: Slope = nonlinearities.one_minus_square
     from_a: bool = False
     weights: Weights = all_at_once
@@ -99,7 +101,7 @@ class Way:
         config = case.config
         if self.rounds != "results" and case.dtype in ("float32", "float64"):
             return False
-        of_tanh = self.tanh is not np.tanh or self.ulps
+        of_tanh = self.tanh is not np.tanh or self.off
         of_tanh = of_tanh or self.slope is not nonlinearities.one_minus_square
         if of_tanh and config.nonlinearity != "tanh":
             return False
@@ -163,14 +165,14 @@ class Arithmetic:
     def tanh(self, a: Array) -> Array:
         """The nonlinearity, wrong by some units in the last place if the way says so."""
         h = self.way.tanh(a)
-        if not self.way.ulps:
+        if not self.way.off:
             return h
-        h = self.to_kept(h)
-        ulps = nonlinearities.digest(a, abs(self.way.ulps) + 1) * np.sign(self.way.ulps)
-        # True values are below 1, where units are half as large as at 1.
-        size = np.abs(h)
-        moved = size + ulps * spacing(np.nextafter(size, 0), self.dtype).astype(h.dtype)
-        return np.asarray(np.copysign(np.clip(moved, 0, 1), h), h.dtype)
+        # With the rounding that follows, by at most the largest error: of the exact value's units,
+        # which are half as large below a power of two as above it.
+        exact = np.tanh(np.asarray(a, np.float64))
+        halves = nonlinearities.digest(a, 2 * int(TANH_ULP[self.dtype])) * (self.way.off / 2)
+        moved = np.abs(exact) + halves * spacing(exact, self.dtype)
+        return self.to_kept(np.copysign(np.clip(moved, 0, 1), exact).astype(h.dtype))
 
     def _flush(self, values: Array) -> Array:
         if not self.way.flushes:

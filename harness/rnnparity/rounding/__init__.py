@@ -50,17 +50,15 @@ class Deviations:
     next_widest: list[Array]
 
 
-def deviations(true: Truth, dtype: str, seed: int, matmul_precision: str = "float32") -> Deviations:
+def deviations(true: Truth, arithmetic: Arithmetic, seed: int) -> Deviations:
     """Predict how far rounding alone carries every quantity, and every layer's states.
 
     Args:
         true: of the case; its arrays are time-major and hold the judged rows only.
-        dtype: under test.
+        arithmetic: the sizes of single rounding errors.
         seed: of the replicas.
-        matmul_precision: as declared for the run.
     """
-    work = np.float64 if dtype == "float64" else np.float32
-    arithmetic = Arithmetic.of(dtype, matmul_precision)
+    work = np.float64 if arithmetic.dtype == "float64" else np.float32
     signs = Signs(seed, work)
     config = true.config
     repeated = None if true.lengths is None else np.tile(true.lengths, REPLICAS)

@@ -68,8 +68,8 @@ def layer_backward(
         if tanh:
             changed = -(2 * h_[t] + dh[t]) * dh[t]
         else:
-            assert replicas.sides is not None
-            changed = replicas.sides[t] - derivative_[t]
+            assert replicas.slopes is not None
+            changed = replicas.slopes[t] - derivative_[t]
         np.multiply(d, derivative_[t] + changed, out=da[t])
         da[t] += grad_h_[t] * changed
         da[t] += noise_a.at(t, error_a[t])
@@ -134,6 +134,7 @@ def _weight_deviation(replicas: Replicas, da: Array, b: Array, db: Array) -> Arr
         arithmetic, arithmetic.round(grad_a.T), arithmetic.round(b.reshape(T * B, n))
     )
     own = error + arithmetic.rounded(total) + made**2
+    own = own + arithmetic.stepwise(grad_a.T, b.reshape(T * B, n), T)
     deviation: Array = np.sqrt(squares / REPLICAS + own)
     return deviation
 
@@ -145,6 +146,6 @@ def _bias_deviation(replicas: Replicas, da: Array) -> Array:
     arithmetic, ones = replicas.arithmetic, np.ones((T * B, 1))
     total, error = arithmetic.dot(flat.T, ones)
     made = _made_product(arithmetic, arithmetic.round(flat.T), arithmetic.round(ones))
-    own = error + arithmetic.rounded(total) + made**2
+    own = error + arithmetic.rounded(total) + made**2 + arithmetic.stepwise(flat.T, ones, T)
     deviation: Array = np.sqrt(np.mean(change**2, axis=0) + own[:, 0])
     return deviation

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity.arithmetic import Arithmetic
+from rnnparity.arithmetic import Arithmetic, tanh_shares
 from rnnparity.problems import REPLICAS
 from rnnparity.rounding.replicas import Replicas
 from rnnparity.truth import Trace
@@ -15,6 +15,12 @@ Array = NDArray[Any]
 # How near to relu's kink, in standard deviations of what goes into it, a replica may take either
 # side. The limit of the verdict, so that no right implementation's side is out of the model.
 KINK = 10.0
+
+# How far relu's slope may be from its own there: what a right implementation changes by being on
+# the other side is then at most 1/ALIVE or 1/DEAD units. Several inactive units in a row let pass
+# the product of what each may; an active one that is off blocks all there is, whatever the others
+# do, and a long row of them must not grow.
+ALIVE, DEAD = 1 / 4, 1 / 2
 
 
 def layer(dx: Array, dh0: Array, replicas: Replicas, nonlinearity: str) -> tuple[Array, Array]:
@@ -35,15 +41,15 @@ def layer(dx: Array, dh0: Array, replicas: Replicas, nonlinearity: str) -> tuple
     moved = bool(dx.any())
     if nonlinearity == "tanh":
         slope = 1 / np.cosh(np.clip(np.asarray(a, np.float64), -300, 300)) ** 2
-        each = arithmetic.tanh_error / np.sqrt(2)
-        error = np.sqrt(arithmetic.rounded(each * np.sqrt(3) * trace.output))
+        error, throughout = arithmetic.tanh_error(trace.output)
         made_h = arithmetic.round(trace.output).astype(np.float64) - trace.output
-        throughout = each * arithmetic.u * trace.output
         h, slope, error = replicas.cast(trace.output, slope, error)
-        made_h, throughout = replicas.cast(made_h, throughout)
+        made_h, throughout, share_h = replicas.cast(
+            made_h, throughout, tanh_shares(REPLICAS)[:, None, None]
+        )
         noise_h, sign_h = replicas.noise(trace.output), replicas.signs.draw((REPLICAS, 1, 1))
     else:
-        replicas.sides = np.empty((T, REPLICAS, B, H), bool)
+        replicas.slopes = np.empty((T, REPLICAS, B, H), replicas.dtype)
     for t in range(T):
         d = d @ to_hidden
         if moved:
@@ -55,8 +61,8 @@ def layer(dx: Array, dh0: Array, replicas: Replicas, nonlinearity: str) -> tuple
         if nonlinearity == "tanh":
             da = _tanh_difference(a[t], h[t], slope[t], da)
             da += noise_h.at(t, error[t])
-            da += sign * made_h[t]
-            da += sign_h * throughout[t]
+            da += sign_h * made_h[t]
+            da += share_h * throughout[t]
         else:
             da = _relu_difference(replicas, t, a[t], da)
         variance = np.mean(np.square(da, dtype=np.float64), axis=0)
@@ -96,27 +102,32 @@ def pre_activation(
     return a, np.sqrt(np.maximum(error_x + error_h, error_both) + added)
 
 
-def one_step(trace: Trace, h_before: Array, dtype: str, nonlinearity: str) -> tuple[Array, Array]:
+def one_step(
+    trace: Trace, h_before: Array, arithmetic: Arithmetic, nonlinearity: str
+) -> tuple[Array, Array]:
     """Return every step taken from given states, and the deviation of one step's rounding.
 
     Args:
         trace: of a layer and direction, float64.
         h_before: the states that the steps start from, `[T, B, H]`.
-        dtype: under test.
+        arithmetic: the sizes of single rounding errors.
         nonlinearity: "tanh" or "relu".
 
     Returns:
         `[T, B, H]` each.
     """
-    arithmetic = Arithmetic.of(dtype)
     a, deviation = pre_activation(trace, arithmetic, h_before)
+    if arithmetic.is_16_bit:
+        # The state may be kept in float32, and be seen only as it is rounded.
+        before = arithmetic.rounded(h_before) @ np.square(trace.cell.weight_hh).T
+        deviation = np.sqrt(deviation**2 + before)
     if nonlinearity == "relu":
         return np.maximum(a, 0), np.where(a > -KINK * deviation, deviation, arithmetic.underflow)
     # The slope is taken where it is steepest within reach, since the step is no longer small there.
     nearest = np.clip(np.maximum(np.abs(a) - KINK * deviation, 0), 0, 300)
     moved = deviation / np.cosh(nearest) ** 2
     h = np.tanh(a)
-    return h, np.sqrt(moved**2 + arithmetic.rounded(arithmetic.tanh_error * np.sqrt(3) * h))
+    return h, np.sqrt(moved**2 + arithmetic.tanh_variance(h))
 
 
 def _made_forward(trace: Trace, arithmetic: Arithmetic) -> list[Array]:
@@ -154,14 +165,24 @@ def _tanh_difference(a: Array, h: Array, slope: Array, d: Array) -> Array:
 
 
 def _relu_difference(replicas: Replicas, t: int, a: Array, d: Array) -> Array:
-    """Either side of the kink where rounding can reach it; the exact difference elsewhere."""
+    """`relu(a + d) - relu(a)`, and what may be taken for relu's slope at this step.
+
+    An element is within reach of the kink if a right implementation may be on its other side:
+    within `KINK` deviations. Few replicas get there by chance, or none, so that
+
+    - one that is not active hands on as much of its error as the largest right one would, which
+      would be `KINK` deviations less |a|;
+    - the slope is that of the replica's own side, plus or minus `ALIVE` or `DEAD`.
+    """
     spread = np.sqrt(np.mean(np.square(d, dtype=np.float64), axis=0))
     # Where nothing but underflow can move it, zero stays zero, and there the derivative is 0.
     moved = (a != 0) | (spread > 1e3 * replicas.arithmetic.underflow)
-    reachable = moved & (np.abs(a) <= KINK * spread)
-    past = a + d > 0
-    drawn = replicas.signs.draw(d.shape) > 0
-    assert replicas.sides is not None
-    replicas.sides[t] = np.where(reachable, drawn, past & moved)
-    exact = np.where(a > 0, np.maximum(d, -a), np.maximum(a + d, 0))
-    return np.where(reachable, d * drawn, exact)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.where(moved, 1 - np.abs(a) / (KINK * spread), 0)
+    reach = np.asarray(np.maximum(np.nan_to_num(reach, nan=0.0), 0), replicas.dtype)
+    active = a > 0
+    assert replicas.slopes is not None
+    doubt = np.where(active, ALIVE, DEAD) * (reach > 0)
+    replicas.slopes[t] = ((a + d > 0) & moved) + doubt * replicas.signs.draw(d.shape)
+    exact = np.where(active, np.maximum(d, -a), np.maximum(a + d, 0))
+    return np.where(~active & (reach > 0), reach * d, exact)

@@ -44,10 +44,15 @@ class Noise:
     steps: list[Array]  # [B, H] each: alike computations have the same number
 
     def at(self, t: int, deviation: Array) -> Array:
-        """Draw errors `[K, B, H]` of standard deviation `[B, H]`, the same for what is alike."""
+        """Draw errors `[K, B, H]` of standard deviation `[B, H]`.
+
+        Half of the variance is the same for what is alike: equal computations may err equally, but
+        need not, at the edge of a tile, say, where a library adds up in another order.
+        """
         alike = self.steps[t]
         fresh = self.signs.draw((REPLICAS, int(alike.max()) + 1))[:, alike]
-        fresh *= np.sqrt(1 - PERSISTENT**2)
+        fresh += self.signs.draw(fresh.shape)
+        fresh *= np.sqrt((1 - PERSISTENT**2) / 2)
         fresh += self.persistent
         fresh *= deviation
         return fresh
@@ -63,7 +68,7 @@ class Replicas:
         signs: of the errors.
         dtype: in which differences are computed.
         widest: `[T, B]`, gets the largest unit of every h_t.
-        sides: `[T, K, B, H]`, gets, for relu, whether each replica is past the kink.
+        slopes: `[T, K, B, H]`, gets relu's slope at each replica's pre-activation.
     """
 
     trace: Trace
@@ -71,7 +76,7 @@ class Replicas:
     signs: Signs
     dtype: Any
     widest: Array
-    sides: Array | None = None
+    slopes: Array | None = None
 
     def noise(self, results: Array) -> Noise:
         """Noise for the results of an operation at every step, `[T, B, H]`.

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import calls, stopwatch, workers
+from rnnparity import calls, other_rows, stopwatch, workers
 from rnnparity.execution import Outcome
 from rnnparity.problems import Problem
 from rnnparity.registry import Spec
@@ -55,8 +55,8 @@ class Timed:
     Attributes:
         prepare: seconds of what is done once per set of weights.
         first_call: seconds of the first call, compilation included.
-        peak_memory: bytes by which a later call raises the process's memory at most; None if
-            the system does not tell, and on other devices than the CPU.
+        peak_memory: bytes by which a later call raises the process's memory at most, or the
+            framework's on another device than the CPU; None if nobody tells.
         calls: per block.
     """
 
@@ -96,6 +96,7 @@ class Timed:
                 states["h0"] = border.leaf(h0)
             return states, None, upstream
 
+        self._case, self._problem = job.case, problem
         self._x, self._make_arguments = problem.x, arguments
         self._rolled = at_most(INPUTS, problem.x)
         self._arguments = [arguments(rolled(problem.x, i)) for i in range(self._rolled)]
@@ -119,13 +120,20 @@ class Timed:
             self._next = (1 - n) % count
         return self._measure(self._in_turn(n))
 
-    def fresh(self) -> float:
-        """Return seconds per call on inputs that were never seen before."""
+    def fresh(self) -> tuple[float, float]:
+        """Return seconds per call on inputs never seen before, and on others right before those.
+
+        Medians of single calls, as many of each: what interrupts a call or two is in neither.
+        """
         n = min(self.calls, at_most(FRESH, self._x))
         new = [self._make_arguments(rolled(self._x, self._rolled + i)) for i in range(n)]
         self._rolled += n
         self._measure(self._in_turn(1))
-        return self._measure(new)[0]
+        seen, fresh = (
+            float(np.median([self._measure([one])[0] for one in order]))
+            for order in (self._in_turn(n), new)
+        )
+        return fresh, seen
 
     def with_transfer(self) -> float:
         """Return seconds per call with x brought to the device and the output brought back."""
@@ -137,6 +145,33 @@ class Timed:
                 border.to_numpy(result[0] if self._forward else result[0][0])
             return (time.perf_counter() - begun) / n
 
+    def on_device(self) -> tuple[float | None, float]:
+        """Return seconds that the device has for a call, and the share of handing it over.
+
+        Between two marks in the device's queue there is no waiting for the result, as there is on
+        the clock of the wall. Where the call returns only when the device is nearly done, launching
+        is what takes the time.
+
+        Returns:
+            Seconds per call, or None if there are no such marks; and the part of the time until the
+            result is there that is over when the call returns.
+        """
+        border, order = self._border, self._in_turn(max(1, self.calls // 4))
+        marks, handed, until = [], 0.0, 0.0
+        with self._context():
+            for arguments in order:
+                before, begun = border.mark(self.device), time.perf_counter()
+                result = self._call(*arguments)
+                returned = time.perf_counter()
+                marks.append((before, border.mark(self.device)))
+                self._wait(result[0] if self._forward else tuple(result[1].values()))
+                until += time.perf_counter() - begun
+                handed += returned - begun
+        if marks[0][0] is None:
+            return None, handed / until
+        elapsed = [before.elapsed_time(after) for before, after in marks]
+        return 1e-3 * sum(elapsed) / len(elapsed), handed / until
+
     def outcome(self, result: Any) -> Outcome:
         """Return what a call returned as the verdict takes it."""
         if self._forward:
@@ -145,7 +180,21 @@ class Timed:
             (output, h_n), gradients = result
             arrays = {"output": output, "h_n": h_n}
             arrays |= {f"grad_{name}": value for name, value in gradients.items()}
-        return Outcome({name: self._border.to_numpy(value) for name, value in arrays.items()})
+        crossed = {name: self._border.to_numpy(value) for name, value in arrays.items()}
+        return Outcome(crossed, every_row=self._every_row())
+
+    def _every_row(self) -> dict[str, Array]:
+        """Call once more, to the gradients of a functional that weighs all rows."""
+        case, problem, border = self._case, self._problem, self._border
+        if self._forward or not other_rows.are_left(case, problem):
+            return {}
+        states, lengths, _ = self._make_arguments(problem.x)
+        upstream = tuple(
+            border.from_numpy(a, self.device) for a in other_rows.weighed(case, problem)
+        )
+        with stopwatch.running():
+            _, gradients = self._call(states, lengths, upstream)
+        return {f"grad_{name}": border.to_numpy(value) for name, value in gradients.items()}
 
     def _in_turn(self, n: int) -> list[tuple[Any, ...]]:
         count, first = len(self._arguments), self._next
@@ -181,10 +230,29 @@ class Timed:
         return max(1, math.ceil(BLOCK / fastest))
 
     def _memory(self) -> int | None:
-        """Call a second time, and return how far that raised the process's memory."""
-        before = _forget_peak() if self.device == "cpu" else None
+        """Call a second time, and return how far that raised the memory in use."""
+        if self.device != "cpu":
+            before = self._border.memory(self.device, forget=True)
+            self._second_call = self._measure(self._in_turn(1))[0]
+            return None if before is None else raised(before, self._border.memory(self.device))
+        now = _forget_peak()
         self._second_call = self._measure(self._in_turn(1))[0]
-        return None if before is None else max(0, _status("VmHWM") - before)
+        return None if now is None else max(0, _status("VmHWM") - now)
+
+
+def raised(before: tuple[int, int], after: tuple[int, int]) -> int | None:
+    """Return how far a call raised a device's memory.
+
+    Args:
+        before: bytes in use, and the most that ever were, before the call.
+        after: likewise, after it.
+
+    Returns:
+        None where an earlier call took more, and hides what this one took.
+    """
+    if after[1] == before[1] > before[0]:
+        return None
+    return after[1] - before[0]
 
 
 def at_most(count: int, x: Array) -> int:

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 
 from rnnparity.environment import usable_cores
+from rnnparity.records import Timing
 from rnnparity.settings import Settings
 
 # A square product that no overhead shows in (2.1 GFLOP), a copy that no cache holds (bytes), and
@@ -77,6 +78,16 @@ def older_kernels(blas: str) -> list[str]:
     ]
 
 
+def throttled(timings: Iterable[Timing], reasons: set[str]) -> list[str]:
+    """Return a line if rounds were dropped since a card was throttled."""
+    # All that took turns in a round were dropped with it.
+    dropped = {one.job: one.throttled for one in timings if one.throttled}
+    if not dropped:
+        return []
+    why = ", ".join(sorted(reasons)) or "in an earlier part of the run"
+    return [f"{sum(dropped.values())} rounds were dropped: the card was throttled ({why})"]
+
+
 def _best_copy(threads: int) -> float:
     """Return bytes read and written per second by so many threads, each with its share."""
     source, target = np.ones(COPY // 8), np.zeros(COPY // 8)
@@ -104,7 +115,8 @@ def _best_product(framework: str) -> float:
     elif framework == "jax":
         import jax
 
-        product, on_device = jax.jit(lambda a: a @ a), jax.numpy.asarray(a)
+        product = jax.jit(lambda a: a @ a)
+        on_device = jax.device_put(a, jax.devices("cpu")[0])  # the default would be a card
 
         def call() -> Any:
             return product(on_device).block_until_ready()

@@ -61,12 +61,24 @@ PRESETS: dict[str, tuple[str, tuple[Size, ...]]] = {
             Size(50, 16, 1760, 1760),
         ),
     ),
+    "gpu": (
+        "what GPU kernels are made for, small and wide (FlashRNN), and many steps",
+        (
+            Size(256, 1, 64, 64),
+            Size(256, 32, 128, 128),
+            Size(256, 32, 512, 512),
+            MEDIUM[1],
+            Size(1024, 16, 768, 768),
+            Size(10000, 16, 16, 16),
+        ),
+    ),
     "quick": ("three sizes, for a first look", (*STREAMING[:2], MEDIUM[0])),
 }
 
-# Sizes that are also timed with gradients under "cpu" and "quick"; the other presets' all are.
+# Sizes that are also timed with gradients, under presets of which not all are.
 WITH_GRADIENTS = {
     "quick": (MEDIUM[0],),
+    "gpu": (Size(256, 32, 128, 128), Size(256, 32, 512, 512), Size(1024, 16, 768, 768)),
     "cpu": (STREAMING[1], MEDIUM[0], Size(30, 32, 128, 128), Size(100, 64, 123, 320)),
 }
 

@@ -1,9 +1,10 @@
 """From raw seconds to medians, ratios paired within a round, and their intervals."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Share of the intervals that should hold the truth, and resamples that they are found from.
 CONFIDENCE, RESAMPLES = 0.95, 2000
@@ -52,21 +53,48 @@ def ratio(
     """
     logs = [np.log(np.asarray(b) / np.asarray(o)) for b, o in zip(baseline, other, strict=True)]
     value = float(np.median(np.concatenate(logs)))
-    P, rounds = len(logs), np.array([len(one) for one in logs])
-    padded = np.full((P, rounds.max()), np.nan)
-    for row, one in zip(padded, logs, strict=True):
+    low, high = _interval(value, np.median(_resampled(logs, seed), axis=1), len(logs))
+    return Ratio(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)))
+
+
+def quotient(
+    numerators: Sequence[Sequence[float]], denominators: Sequence[Sequence[float]], seed: int = 0
+) -> Ratio:
+    """Return the quotient of two sums over all rounds, with an interval as `ratio`'s.
+
+    Args:
+        numerators: a sequence of rounds for each process.
+        denominators: likewise, the same rounds.
+        seed: of the resampling.
+    """
+    pairs = [
+        np.asarray(n) + 1j * np.asarray(d) for n, d in zip(numerators, denominators, strict=True)
+    ]
+    whole = np.concatenate(pairs).sum()
+    drawn = _resampled(pairs, seed).sum(axis=1)
+    value = float(whole.real / whole.imag)
+    return Ratio(value, *_interval(value, drawn.real / drawn.imag, len(pairs)))
+
+
+def _resampled(samples: Sequence[NDArray[Any]], seed: int) -> NDArray[Any]:
+    """Draw processes, then rounds within them: `[RESAMPLES, P * rounds]`."""
+    P, rounds = len(samples), np.array([len(one) for one in samples])
+    padded = np.full((P, rounds.max()), np.nan, samples[0].dtype)
+    for row, one in zip(padded, samples, strict=True):
         row[: len(one)] = one
     rng = np.random.default_rng(seed)
     drawn = rng.integers(P, size=(RESAMPLES, P))
     each = max(1, round(float(rounds.mean())))
     which = rng.random((RESAMPLES, P, each)) * rounds[drawn][:, :, None]
-    resampled = padded[drawn[:, :, None], which.astype(np.int64)]
-    medians = np.median(resampled.reshape(RESAMPLES, -1), axis=1)
+    resampled: NDArray[Any] = padded[drawn[:, :, None], which.astype(np.int64)]
+    return resampled.reshape(RESAMPLES, -1)
+
+
+def _interval(value: float, resampled: NDArray[Any], P: int) -> tuple[float, float]:
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(medians, (tail, 1 - tail))
+    low, high = np.quantile(resampled, (tail, 1 - tail))
     widen = float(np.sqrt(P / (P - 1))) if P > 1 else 1.0
-    low, high = value - widen * (value - low), value + widen * (high - value)
-    return Ratio(float(np.exp(value)), float(np.exp(low)), float(np.exp(high)))
+    return float(value - widen * (value - low)), float(value + widen * (high - value))
 
 
 def line(points: Sequence[tuple[int, float]]) -> Line | None:

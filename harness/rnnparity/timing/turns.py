@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,14 +13,15 @@ from rnnparity import problems, workers
 from rnnparity.errors import explain
 from rnnparity.execution import Outcome
 from rnnparity.settings import Settings
-from rnnparity.timing import machine
+from rnnparity.timing import card, machine
 from rnnparity.timing.contestants import Contestant, Timed
 from rnnparity.timing.sizes import Job
 
 # Rounds of one process: so many at least, for a median; at most, since more tell nothing new.
 FEWEST, MOST = 4, 60
 
-# Every so many rounds each contestant also runs on inputs that it has never seen.
+# Every so many rounds each contestant also runs on inputs that it has never seen; in all of them if
+# that is what is looked at.
 FRESH_EVERY = 4
 
 # Seconds to wait at most for other threads of the process to stop spinning, and between two looks.
@@ -33,7 +35,10 @@ THREADS, TICKS, IDLE = Path("/proc/self/task"), 0.02, 0.2
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What one process found of one contestant; `error` instead of times if it broke.
 
-    `fresh` are seconds per call on inputs never seen before, `seen` the blocks right before those.
+    `fresh` are seconds per call on inputs never seen before, `seen` on others right before those.
+    On a card, `on_device` and `handing_over` are what `Timed.on_device` returns, `clock` is what
+    its multiprocessors ran at after each block, in MHz, `throttled` the number of rounds that were
+    dropped since something held that down, and `reasons` say what.
     """
 
     prepare: float = 0.0
@@ -45,7 +50,25 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     seen: tuple[float, ...] = ()
     cores: tuple[float, ...] = ()
     transfer: tuple[float, ...] = ()
+    on_device: tuple[float, ...] = ()
+    handing_over: tuple[float, ...] = ()
+    clock: tuple[float, ...] = ()
+    throttled: int = 0
+    reasons: tuple[str, ...] = ()
     error: str = ""
+
+
+# What is sampled, in some rounds or in all.
+SAMPLES = (
+    "seconds",
+    "fresh",
+    "seen",
+    "cores",
+    "transfer",
+    "on_device",
+    "handing_over",
+    "clock",
+)
 
 
 def measure(
@@ -55,6 +78,7 @@ def measure(
     device: str,
     budget: float,
     seed: int,
+    fresh_every: int = FRESH_EVERY,
 ) -> tuple[dict[str, Measured], dict[str, Outcome]]:
     """Time contestants on a job, in this process.
 
@@ -65,6 +89,7 @@ def measure(
         device: where.
         budget: seconds that the turns of all rounds may take; at least `FEWEST` rounds are made.
         seed: of the order of turns.
+        fresh_every: rounds from one run on inputs never seen to the next.
 
     Returns:
         By name: the times, and what one call out of the timed ones returned.
@@ -78,7 +103,7 @@ def measure(
             timed[contestant.name] = Timed(contestant, settings, job, problem, device)
         except BaseException as error:  # it is the contestant's own
             found[contestant.name] = Measured(error=explain(error))
-    rounds = _Rounds(timed, settings, rng)
+    rounds = Rounds(timed, settings, rng, fresh_every, card.find(device))
     gc.collect()
     gc.disable()
     try:
@@ -88,25 +113,46 @@ def measure(
     return found | rounds.measured(), rounds.outcomes
 
 
-class _Rounds:
-    def __init__(self, timed: dict[str, Timed], settings: Settings, rng: random.Random) -> None:
-        self.timed, self.settings, self.rng = timed, settings, rng
+class Rounds:
+    """The rounds of one process.
+
+    Attributes:
+        outcomes: name to what one call out of the timed ones returned.
+    """
+
+    def __init__(
+        self,
+        timed: dict[str, Timed],
+        settings: Settings,
+        rng: random.Random,
+        fresh_every: int = FRESH_EVERY,
+        its_card: card.Card | None = None,
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            timed: who takes turns, by name; those that break are taken out.
+            settings: of this process.
+            rng: of the order.
+            fresh_every: rounds, of which one has calls on inputs never seen before.
+            its_card: where the turns are taken, if on a card.
+        """
+        self.timed, self.settings, self.rng, self.card = timed, settings, rng, its_card
+        self.fresh_every = fresh_every
         self.samples: dict[str, dict[str, list[float]]] = {
-            name: {
-                "seconds": [],
-                "fresh": [],
-                "seen": [],
-                "cores": [],
-                "transfer": [],
-            }
-            for name in timed
+            name: {kind: [] for kind in SAMPLES} for name in timed
         }
         self.outcomes: dict[str, Outcome] = {}
         self.lost: dict[str, Measured] = {}
+        self.throttled = 0
+        self.reasons: set[str] = set()
 
     def run(self, budget: float) -> None:
+        """Take turns until so many seconds are over; rounds in which a card was held down drop."""
         spent, done, planned = 0.0, 0, FEWEST
         while done < planned and self.timed:
+            found: dict[str, dict[str, float]] = {}
+            held_down: set[str] = set()
             for name in self.rng.sample(sorted(self.timed), len(self.timed)):
                 if self.settings.threads > 1:
                     settle()
@@ -114,42 +160,70 @@ class _Rounds:
                 try:
                     # Of all rounds, however many there will be, each is as likely to be judged.
                     judged = self.rng.random() < 1 / (done + 1)
-                    self._turn(name, done % FRESH_EVERY == 1, judged)
+                    fresh_too = done % self.fresh_every == min(1, self.fresh_every - 1)
+                    found[name] = self._turn(name, fresh_too, judged)
+                    held_down |= self._card_state(found[name])
                 except BaseException as error:  # as above
                     self.lost[name] = Measured(error=explain(error))
                     del self.timed[name]
                 spent += time.perf_counter() - begun
+            if held_down:  # all of the round: they are compared within it
+                self._drop(held_down)
+                continue
+            for name, values in found.items():
+                for kind, value in values.items():
+                    self.samples[name][kind].append(value)
             done += 1
             planned = min(MOST, max(FEWEST, int(budget / spent * done)))
 
-    def _turn(self, name: str, fresh_too: bool, judged: bool) -> None:
-        one, samples = self.timed[name], self.samples[name]
+    def _turn(self, name: str, fresh_too: bool, judged: bool) -> dict[str, float]:
+        one = self.timed[name]
+        if self.card is not None:
+            self.card.flush()
         seconds, cores, result = one.block(end_with_first=judged)
-        samples["seconds"].append(seconds)
-        samples["cores"].append(cores)
+        found = {"seconds": seconds, "cores": cores}
         if judged:
             self.outcomes[name] = one.outcome(result)
         if fresh_too:
-            samples["fresh"].append(one.fresh())
-            samples["seen"].append(seconds)
+            found["fresh"], found["seen"] = one.fresh()
             if one.device != "cpu":
-                samples["transfer"].append(one.with_transfer())
+                on_device, found["handing_over"] = one.on_device()
+                if on_device is not None:
+                    found["on_device"] = on_device
+                found["transfer"] = one.with_transfer()
+        return found
+
+    def _card_state(self, found: dict[str, float]) -> set[str]:
+        """Add the card's clock to what was found; return what holds it down."""
+        if self.card is None:
+            return set()
+        state = self.card.state()
+        found["clock"] = state.clock
+        return set(state.throttled)
+
+    def _drop(self, reasons: set[str]) -> None:
+        self.throttled += 1
+        self.reasons |= reasons
+        if self.throttled > MOST:
+            told = f"the card was throttled ({', '.join(sorted(self.reasons))}) again and again"
+            self.lost |= {name: Measured(error=told) for name in self.timed}
+            self.timed.clear()
 
     def measured(self) -> dict[str, Measured]:
-        return self.lost | {
-            name: Measured(
+        """Return what was found, by name."""
+        found = dict(self.lost)
+        for name, one in self.timed.items():
+            sampled: dict[str, Any] = {kind: tuple(v) for kind, v in self.samples[name].items()}
+            found[name] = Measured(
                 prepare=one.prepare,
                 first_call=one.first_call,
                 peak_memory=one.peak_memory,
                 calls=one.calls,
-                seconds=tuple(self.samples[name]["seconds"]),
-                fresh=tuple(self.samples[name]["fresh"]),
-                seen=tuple(self.samples[name]["seen"]),
-                cores=tuple(self.samples[name]["cores"]),
-                transfer=tuple(self.samples[name]["transfer"]),
+                throttled=self.throttled,
+                reasons=tuple(sorted(self.reasons)),
+                **sampled,
             )
-            for name, one in self.timed.items()
-        }
+        return found
 
 
 def settle() -> None:

@@ -1,0 +1,142 @@
+"""docs/promise.md: on each line of it, what is right passes, and what is wrong fails."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from rnnparity.arithmetic import TANH_ULP
+from rnnparity.cases import Case
+from rnnparity.config import RNNConfig
+from rnnparity.dtypes import spacing
+from rnnparity.reference import reference
+from rnnparity.right_ways import Way, outcome
+from rnnparity.right_ways.sums import Sum
+from rnnparity.settings import Settings
+from rnnparity.verdict import judge
+
+PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
+WIDE = Case(config=RNNConfig(input_size=512, hidden_size=64), T=4, B=2)
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+def verdict(way: Way, case: Case, settings: Settings | None = None) -> str:
+    against = reference(case, settings)
+    return judge(case, outcome(way, case, against.problem), against).verdict
+
+
+def way(**arguments: object) -> Way:
+    return Way("a test", "it", **arguments)  # type: ignore[arg-type]
+
+
+def off_by(ulps: float, dtype: str):
+    """A tanh that is so many ULP too high at every argument."""
+
+    def tanh(a):
+        exact = np.tanh(np.asarray(a, np.float64))
+        moved = np.minimum(np.abs(exact) + ulps * spacing(exact, dtype), 1)
+        return np.copysign(moved, exact).astype(a.dtype)
+
+    return tanh
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("regime", ["torch-init", "tiny", "saturated", "identity"])
+def test_a_tanh_as_far_off_as_is_right_passes(dtype, regime):
+    right = way(tanh=off_by(TANH_ULP[dtype] - 0.5, dtype))  # and half a unit by rounding
+    assert verdict(right, PLAIN.replace(dtype=dtype, regime=regime)) == "pass"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_tanh_ten_times_as_far_off_fails(dtype):
+    wrong = way(tanh=off_by(10 * TANH_ULP[dtype], dtype))
+    assert verdict(wrong, PLAIN.replace(dtype=dtype)) == "fail"
+
+
+def by_exp(a):
+    e = np.exp(a + a)
+    return (e - 1) / (e + 1)
+
+
+def by_logistic(a):
+    return 2 / (1 + np.exp(-2 * a)) - a.dtype.type(1)
+
+
+@pytest.mark.parametrize("tanh", [by_exp, by_logistic])
+def test_an_absolute_error_near_zero_fails_unless_it_is_declared(tanh):
+    tiny = PLAIN.replace(regime="tiny")
+    assert verdict(way(tanh=tanh), tiny) == "fail"
+    assert verdict(way(tanh=tanh), tiny, Settings(tanh_absolute=3e-7)) == "pass"
+    assert verdict(way(tanh=tanh), tiny, Settings(tanh_absolute=3e-12)) == "fail"
+
+
+def test_what_is_declared_excuses_nothing_else():
+    dropped = way(tanh=lambda a: np.tanh(a + a.dtype.type(1e-4)))
+    assert verdict(dropped, PLAIN, Settings(tanh_absolute=3e-7)) == "fail"
+
+
+def in_16_bits(dtype) -> Sum:
+    """Products that are added up in the 16-bit type itself."""
+
+    def adds(a, b, onto):
+        total = np.zeros((len(a), b.shape[1]), a.dtype) if onto is None else onto
+        for column, row in zip(a.T, b, strict=True):
+            total = (total + column[:, None] * row).astype(dtype).astype(a.dtype)
+        return total
+
+    return Sum(adds, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sums_of_16_bit_products_are_made_in_float32(dtype):
+    case = WIDE.replace(dtype=dtype, regime="positive")
+    kept = np.float16 if dtype == "float16" else ml_dtypes.bfloat16
+    assert verdict(way(), case) == "pass"
+    assert verdict(way(order=in_16_bits(kept)), case) == "fail"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_the_state_of_a_16_bit_network_may_be_kept_in_float32(dtype):
+    for name in ("results", "factors", "output"):
+        assert verdict(way(rounds=name), PLAIN.replace(dtype=dtype)) == "pass"
+
+
+@pytest.mark.parametrize("regime", ["subnormal", "torch-init"])
+@pytest.mark.parametrize("flushes", [False, True])
+def test_subnormal_numbers_may_be_flushed(regime, flushes):
+    for dtype in ("float32", "bfloat16"):
+        assert verdict(way(flushes=flushes), PLAIN.replace(dtype=dtype, regime=regime)) == "pass"
+
+
+def test_numbers_that_are_not_subnormal_may_not_be_flushed():
+    def early(a):
+        return np.where(np.abs(a) < 1e-3, a.dtype.type(0), np.tanh(a))
+
+    assert verdict(way(tanh=early), PLAIN.replace(regime="tiny")) == "fail"
+
+
+def test_inputs_of_products_may_not_be_rounded_unless_it_is_declared():
+    def cut(a, b, onto):
+        short = [(v.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32) for v in (a, b)]
+        return short[0] @ short[1] if onto is None else onto + short[0] @ short[1]
+
+    tf32 = way(order=Sum(lambda a, b, onto: cut(a.copy(), b.copy(), onto)))
+    assert verdict(tf32, PLAIN) == "fail"
+    assert verdict(tf32, PLAIN, Settings(matmul_precision="tf32")) == "pass"
+
+
+@pytest.mark.parametrize("slope_at_zero", [0.0, 0.5, 1.0])
+def test_the_derivative_of_relu_at_an_exact_zero_is_zero(slope_at_zero):
+    """Without bias, state and input every pre-activation is an exact zero."""
+    config = RNNConfig(input_size=4, hidden_size=8, nonlinearity="relu", bias=False)
+    case = Case(config=config, T=3, B=2, h0=False, regime="zero-inputs")
+    against = reference(case)
+    arrays = {name: value.astype(np.float32) for name, value in against.true.values.items()}
+    zero = arrays["output"] == 0
+    assert zero.any()
+    weight = against.problem.weights["weight_ih_l0"]
+    at_zero = against.problem.grad_output * zero * slope_at_zero
+    arrays["grad_x"] = (arrays["grad_x"] + at_zero @ weight).astype(np.float32)
+    from rnnparity.execution import Outcome
+
+    expected = "pass" if slope_at_zero == 0 else "fail"
+    assert judge(case, Outcome(arrays), against).verdict == expected

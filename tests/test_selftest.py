@@ -11,7 +11,7 @@ from rnnparity import selftest
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.dtypes import NAMES
-from rnnparity.problems import STRUCTURED
+from rnnparity.regimes import STRUCTURED
 from rnnparity.selftest.findings import EXTREME, Failure, Found, Run, runs_of
 from rnnparity.selftest.soundness import check_group
 from rnnparity.settings import Settings

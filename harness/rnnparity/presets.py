@@ -7,7 +7,7 @@ from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.dtypes import NAMES
 from rnnparity.errors import UsageError
-from rnnparity.problems import REGIMES
+from rnnparity.regimes import REGIMES
 from rnnparity.timing import sizes
 
 PRESETS = ("quick", "edges", "full")

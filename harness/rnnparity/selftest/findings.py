@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rnnparity.cases import Case
-from rnnparity.problems import STRUCTURED
+from rnnparity.regimes import STRUCTURED
 from rnnparity.right_ways import WAYS
 from rnnparity.verdict import LIMIT, Judgement
 

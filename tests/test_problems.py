@@ -9,6 +9,7 @@ from rnnparity import presets, problems
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.errors import UsageError
+from rnnparity.regimes import STRUCTURED
 
 CONFIG = RNNConfig(input_size=3, hidden_size=4, num_layers=2, bidirectional=True)
 
@@ -41,13 +42,13 @@ def test_structured_cases_have_the_same_bits_everywhere():
     """All structures at once: rotations, scales, images and so on."""
     digests = [
         _digest(Case(config=CONFIG, T=5, B=3, regime=regime, dtype=dtype, ragged=True))
-        for regime in problems.STRUCTURED
+        for regime in STRUCTURED
         for dtype in ("float32", "float16")
     ]
     assert hashlib.sha256("".join(digests).encode()).hexdigest()[:16] == STRUCTURED_BITS
 
 
-@pytest.mark.parametrize("regime", problems.STRUCTURED)
+@pytest.mark.parametrize("regime", STRUCTURED)
 @pytest.mark.parametrize("sizes", [(1, 1), (3, 2), (17, 33)])
 def test_structured_cases_have_numbers_in_every_dtype(regime, sizes):
     config = RNNConfig(input_size=sizes[0], hidden_size=sizes[1])

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import reference_of
@@ -10,9 +11,12 @@ from rnnparity import selftest
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.dtypes import NAMES
-from rnnparity.problems import STRUCTURED
+from rnnparity.regimes import STRUCTURED
 from rnnparity.selftest.findings import EXTREME, Failure, Found, Run, runs_of
+from rnnparity.selftest.soundness import check_group
+from rnnparity.settings import Settings
 from rnnparity.verdict import Judgement
+from rnnparity.workers import Worker
 
 
 def _run(who="a way", *, case="case", rms=0.3, z=2.0, part="forward", **changes):
@@ -84,6 +88,12 @@ def test_a_tanh_at_its_bound_does_not_hide_a_unit_that_is_too_wide():
     assert found.too_wide()
 
 
+def test_what_is_exact_says_nothing_of_the_unit():
+    exact = [_run(case=str(k), rms=0.0) for k in range(200)]
+    assert _found(runs=exact + [_run(case=str(k)) for k in range(20)]).passed
+    assert math.isnan(selftest.rms(exact, "forward"))
+
+
 def test_a_judgement_becomes_two_runs_and_a_failure_belongs_to_the_pass_that_failed():
     case = Case(config=RNNConfig(input_size=2, hidden_size=4), T=3, B=2)
     against = reference_of(case)
@@ -99,6 +109,20 @@ def test_a_judgement_becomes_two_runs_and_a_failure_belongs_to_the_pass_that_fai
     assert (forward.rejected, gradients.rejected) == (False, True)
     assert (gradients.quantity, gradients.z > 10) == ("grad_x", True)
     assert runs_of("x", case, Judgement("unsupported", "no such dtype", {})) == []
+
+
+def test_ways_are_judged_in_a_process_whose_loss_is_a_failure(tmp_path):
+    case = Case(config=RNNConfig(input_size=2, hidden_size=4), T=3, B=2)
+    ways, found, done = Worker(Settings(), tmp_path / "log"), Found(), []
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            check_group([case], {}, ways, pool, 300, found, lambda: done.append(case))
+        finally:
+            ways.close()
+        assert len(found.runs) > 40
+        assert (found.rejected, done) == ([], [case])
+        check_group([case], {}, ways, pool, 300, found, lambda: done.append(case))
+    assert found.rejected == [Failure("the right ways", case.id, "was stopped")]
 
 
 def test_the_report_counts_by_dtype_and_names_the_nearest():

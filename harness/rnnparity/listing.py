@@ -13,7 +13,7 @@ from rich.text import Text
 from rnnparity import registry, workers
 from rnnparity.defaults import TIMEOUT
 from rnnparity.presets import PRESETS, preset
-from rnnparity.problems import REGIMES
+from rnnparity.regimes import REGIMES
 from rnnparity.settings import Settings
 from rnnparity.workers import Description, Worker, WorkerLost
 

@@ -15,8 +15,8 @@ from rnnparity.cases import Case
 from rnnparity.config import NONLINEARITIES, RNNConfig
 from rnnparity.dtypes import unit_roundoff
 from rnnparity.execution import Outcome
-from rnnparity.problems import ARGUMENTS, PRODUCTS
 from rnnparity.reference import Reference
+from rnnparity.regimes import ARGUMENTS, PRODUCTS
 from rnnparity.verdict import LIMIT, judge, judged_part, told_apart, z_scores
 
 Array = NDArray[Any]

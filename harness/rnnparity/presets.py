@@ -7,7 +7,7 @@ from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.dtypes import NAMES
 from rnnparity.errors import UsageError
-from rnnparity.problems import REGIMES
+from rnnparity.regimes import REGIMES
 from rnnparity.timing import sizes
 
 PRESETS = ("quick", "edges", "full")
@@ -103,7 +103,7 @@ def mistake_cases(large: bool) -> list[Case]:
     plain, *others = features()
     cases = [plain, *others]
     cases += [plain.replace(regime=regime) for regime in REGIMES]
-    cases += [plain.replace(dtype=dtype) for dtype in NAMES]
+    cases += [case.replace(dtype=dtype) for dtype in NAMES for case in (plain, others[-2])]
     same = RNNConfig(input_size=16, hidden_size=16, num_layers=3, dropout=0.5)
     cases += [Case(config=same, T=12, B=4), Case(config=same, T=12, B=4, dtype="float64")]
     if large:

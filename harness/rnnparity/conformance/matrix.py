@@ -7,7 +7,7 @@ from rnnparity import edges, presets
 from rnnparity.borders import FRAMEWORKS
 from rnnparity.cases import Case
 from rnnparity.dtypes import NAMES
-from rnnparity.problems import REGIMES
+from rnnparity.regimes import REGIMES
 from rnnparity.registry import Spec, framework_hint
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig
 from rnnparity.dtypes import NAMES
-from rnnparity.problems import REGIMES, STRUCTURED
+from rnnparity.regimes import REGIMES, STRUCTURED
 
 # A case's cost, in multiply-adds of one forward pass: what is dearer is drawn again. One group in
 # ten may cost ten times as much.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rnnparity.cases import Case
-from rnnparity.problems import STRUCTURED
+from rnnparity.regimes import STRUCTURED
 from rnnparity.right_ways import WAYS
 from rnnparity.verdict import LIMIT, Judgement
 
@@ -104,12 +104,11 @@ def runs_of(who: str, case: Case, judgement: Judgement) -> list[Run]:
 
 
 def ordinary(runs: Iterable[Run], part: str) -> list[float]:
-    """Return the root mean square of z of every run of one part, but of tanh at its bound."""
-    return [
-        run.rms
-        for run in runs
-        if run.part == part and run.rms is not None and run.who not in EXTREME
-    ]
+    """Return the root mean square of z of every run of one part in which anything was rounded.
+
+    Without those of tanh at its bound.
+    """
+    return [run.rms for run in runs if run.part == part and run.rms and run.who not in EXTREME]
 
 
 def rms(runs: Iterable[Run], part: str) -> float:

@@ -16,7 +16,10 @@ SOURCE = Path(__file__).parents[1] / "impls" / "elman" / "torch_graph.py"
 STAND_IN = """
 
 devices = ("cpu",)
-captures = []
+
+
+def _milliseconds(captured):
+    return 0 if captured.function.keywords["product"].func is FASTEST else 1
 
 
 class Captured(Captured):
@@ -25,7 +28,6 @@ class Captured(Captured):
             self.arguments = [torch.zeros(a.shape, dtype=a.dtype) for a in examples]
             self.results = function(*self.arguments)
         self.function, self.graph = function, self
-        captures.append(function)
 
     def replay(self):
         for result, new in zip(self.results, self.function(*self.arguments), strict=True):
@@ -33,11 +35,14 @@ class Captured(Captured):
 """
 
 
-def _copy(folder, old="", new=""):
+def _copy(folder, old="", new="", fastest="_whole"):
     source = SOURCE.read_text(encoding="utf-8")
     assert not old or source.count(old) == 1
+    source = (source.replace(old, new) if old else source) + f"\n\nFASTEST = {fastest}"
+    # The tests' states are small.
+    source = source.replace("COLUMNS = 64", "COLUMNS = 2")
     path = folder / "graph.py"
-    path.write_text((source.replace(old, new) if old else source) + STAND_IN, encoding="utf-8")
+    path.write_text(source + STAND_IN, encoding="utf-8")
     return str(path)
 
 
@@ -58,6 +63,18 @@ CASES = [
 def test_it_agrees_with_the_truth(tmp_path, case):
     judgement = evaluate(_copy(tmp_path), "cpu", case)
     assert judgement.verdict == "pass", judgement.reason
+
+
+@pytest.mark.parametrize("way", ["_whole", "_by_rows", "_by_columns"])
+@pytest.mark.parametrize("B", [1, 3])
+def test_every_way_to_make_a_product_agrees(tmp_path, way, B):
+    judgement = evaluate(_copy(tmp_path, fastest=way), "cpu", _case(B=B))
+    assert judgement.verdict == "pass", judgement.reason
+
+
+def test_a_wrong_way_to_make_a_product_is_failed(tmp_path):
+    wrong = _copy(tmp_path, "matrix.view(H, parts", "matrix.t().reshape(H, parts", "_by_columns")
+    assert evaluate(wrong, "cpu", _case()).verdict == "fail"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +107,7 @@ def test_a_graph_is_captured_once_per_shape_and_dropped_when_not_used():
     prepared = torch_graph.prepare(cell, "tanh")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch_graph, "Captured", Counted)
+        patch.setattr(torch_graph, "fastest", lambda matrix, B: None)
         lengths = [*range(1, torch_graph.KEPT + 1), 1, torch_graph.KEPT + 1, 1, 2]
         for T in lengths:
             torch_graph.layer(torch.ones(T, 1, 2), torch.zeros(1, 3), prepared, "tanh")

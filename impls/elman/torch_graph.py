@@ -6,9 +6,14 @@ Source of the formula: the documentation of `torch.nn.RNN`. A graph is a list of
 addresses: arguments are copied to where it reads them, results from where it writes them. Captured
 is what neither autograd nor a caller sees; both directions have a graph of their own, which meet in
 an autograd function, so that calls may be interleaved in any way.
+
+A step's product is small, and the library behind PyTorch picks for some sizes a kernel ten times
+slower than for others near by. So the ways to ask for it are timed, once for a set of weights and a
+batch size, and the fastest is captured: two processes may differ by rounding.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +21,7 @@ import torch
 Array = torch.Tensor
 Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], bias_ih, bias_hh [H]
 Function = Callable[..., tuple[Array, ...]]
+Product = Callable[[Array, Array], object]  # adds states [B, H] times a matrix to a total [B, H]
 
 framework = "torch"
 dtypes = ("float64", "float32", "float16", "bfloat16")
@@ -27,6 +33,12 @@ KEPT = 8
 
 # Runs before a capture, in which libraries choose kernels and take the memory that they work in.
 WARM_UP = 2
+
+# Products in a graph that is timed, each after the other as in a recurrence, and replays of it.
+TIMED, REPLAYS = 32, 3
+
+# Columns of a product that is cut into several.
+COLUMNS = 64
 
 
 class Captured:
@@ -63,6 +75,63 @@ class Captured:
             return tuple(result.clone() for result in self.results)
 
 
+def _whole(total: Array, states: Array, matrix: Array) -> None:
+    total.addmm_(states, matrix)
+
+
+def _by_rows(total: Array, states: Array, matrix: Array) -> None:
+    total[:, None].baddbmm_(states[:, None], matrix.expand(len(states), -1, -1))
+
+
+def _by_columns(total: Array, states: Array, matrix: Array) -> None:
+    B, H = total.shape
+    parts = H // COLUMNS if H % COLUMNS == 0 else 1
+    total.view(B, parts, H // parts).transpose(0, 1).baddbmm_(
+        states.expand(parts, -1, -1), matrix.view(H, parts, H // parts).transpose(0, 1)
+    )
+
+
+def _milliseconds(captured: Captured) -> float:
+    """Return the least time of a few replays."""
+    found: list[float] = []
+    with torch.cuda.device_of(captured.arguments[0]):
+        for _ in range(1 + REPLAYS):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            captured.graph.replay()
+            end.record()
+            end.synchronize()
+            found.append(start.elapsed_time(end))
+    return min(found[1:])
+
+
+def fastest(matrix: Array, B: int) -> Product:
+    """Choose how to add B states times a matrix, by time.
+
+    Args:
+        matrix: `[H, H]`.
+        B: rows of the batch.
+    """
+    rows = matrix.contiguous()
+    columns = rows.t().contiguous().t()  # the same matrix, column after column in memory
+    products = [
+        partial(_whole, matrix=columns),
+        partial(_whole, matrix=rows),
+        partial(_by_rows, matrix=columns),
+        partial(_by_rows, matrix=rows),
+        partial(_by_columns, matrix=rows),
+    ]
+
+    def repeated(total: Array, states: Array, product: Product) -> tuple[Array]:
+        for _ in range(TIMED):
+            product(total, states)
+        return (total,)
+
+    examples = matrix.new_empty(B, len(matrix)), matrix.new_empty(B, len(matrix))
+    times = [_milliseconds(Captured(partial(repeated, product=p), examples)) for p in products]
+    return products[times.index(min(times))]
+
+
 class Prepared:
     """A cell's weights, and the graphs that read them."""
 
@@ -72,9 +141,10 @@ class Prepared:
         self.bias = bias_ih + bias_hh
         self.weights = self.weight_ih.detach(), self.weight_hh.detach(), self.bias.detach()
         self.graphs: dict[Any, Captured] = {}
+        self.products: dict[Any, Product] = {}
 
     def replay(self, function: Any, nonlinearity: str, *arrays: Array) -> tuple[Array, ...]:
-        """Run `function(weights, nonlinearity, *arrays)` as a graph, captured where there is none.
+        """Run `_forward` or `_backward` on these arrays as a graph, captured where there is none.
 
         The graph used longest ago is dropped for one too many.
         """
@@ -83,10 +153,21 @@ class Prepared:
         if graph is None:
             if len(self.graphs) >= KEPT:
                 self.graphs.pop(next(iter(self.graphs)))
-            weights = self.weights
-            graph = Captured(lambda *arrays: function(weights, nonlinearity, *arrays), arrays)
+            graph = Captured(
+                partial(
+                    function, self.weights, self._product(function, len(arrays[1])), nonlinearity
+                ),
+                arrays,
+            )
         self.graphs[key] = graph
         return graph(*arrays)
+
+    def _product(self, function: Any, B: int) -> Product:
+        if (function, B) not in self.products:
+            weight_hh = self.weights[1]
+            matrix = weight_hh if function is _backward else weight_hh.t()
+            self.products[function, B] = fastest(matrix, B)
+        return self.products[function, B]
 
 
 def prepare(cell: Cell, nonlinearity: str) -> Prepared:
@@ -144,17 +225,21 @@ class _Recurrence(torch.autograd.Function):
 Weights = tuple[Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], bias [H]
 
 
-def _forward(weights: Weights, nonlinearity: str, x: Array, h0: Array) -> tuple[Array, ...]:
-    weight_ih, weight_hh, bias = weights
+def _forward(
+    weights: Weights, product: Product, nonlinearity: str, x: Array, h0: Array
+) -> tuple[Array, ...]:
+    weight_ih, _, bias = weights
     activate_ = {"tanh": torch.tanh_, "relu": torch.relu_}[nonlinearity]
     output, h = torch.nn.functional.linear(x, weight_ih, bias), h0
     for h_t in output.unbind():  # a view: what is written to it is written to the output
-        h = activate_(h_t.addmm_(h, weight_hh.T))
+        product(h_t, h)
+        h = activate_(h_t)
     return output, h
 
 
 def _backward(
     weights: Weights,
+    product: Product,
     nonlinearity: str,
     grad_output: Array,
     grad_h_n: Array,
@@ -170,7 +255,7 @@ def _backward(
     for t in reversed(range(T)):
         grad_a[t] *= grad_h[t]
         if t > 0:
-            grad_h[t - 1].addmm_(grad_a[t], weight_hh)
+            product(grad_h[t - 1], grad_a[t])
     rows, before = grad_a.view(T * B, H), torch.cat((h0[None], output[:-1])).view(T * B, H)
     return (
         (rows @ weight_ih).view(T, B, I),

@@ -95,7 +95,7 @@ ONE_BLOCK = {
     "no bias": {"bias_ih + bias_hh, padded": "bias_ih, padded"},
     "the gradient of h_n at every step": {"m + 1 < ROWS": "m >= 0"},
     "the gradient of h_n left out": {"tl.where(start == 0, length, 0)": "0"},
-    "the first state for the last": {"T * ROWS if BACKWARD else (T - 1) * ROWS": "0) & (m < ROWS"},
+    "the first state for the last": {"tl.where(final, whole, 0)": "tl.where(m < ROWS, whole, 0)"},
     "relu's slope of the step before": {
         "forward + B * H + ahead + j": "forward + ahead + j",
     },

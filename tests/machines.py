@@ -230,7 +230,8 @@ def run(setting: Setting, arguments: list[str], seen: dict[str, str] | None = No
         done = subprocess.run(
             [*command, f"--junit-xml={report}", *arguments],
             cwd=ROOT,
-            env=environment(setting),
+            # torch.compile keeps code by what was compiled, not by what kernels were asked for.
+            env=environment(setting) | {"TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor"},
             capture_output=True,
             text=True,
         )

@@ -118,8 +118,9 @@ def test_edges_are_where_they_should_be():
         assert any(change[size] > 0 for change in changes)
 
 
-def test_states_outgrow_what_is_clipped():
+def test_states_outgrow_what_is_clipped_and_all_is_judged():
     for case in edges.quick():
+        assert all(mask.all() for mask in reference_of(case).judged.values()), case.id
         largest = np.abs(reference_of(case).true.values["output"]).max()
         if case.regime == "huge":
             assert largest > 2**16

@@ -139,7 +139,7 @@ STRUCTURED = {
 # what it holds (65504). No part of `REGIMES`: "huge" itself does not fit into float16, and tanh
 # makes 1 of both.
 LARGE = {
-    "thousands": Regime("states in the thousands", 1.0, 0.5, 1.0, 2500.0, 2500.0),
+    "thousands": Regime("states in the thousands", 2.0, 0.25, 1.0, 700.0, 700.0),
     "huge": Regime("states beyond 2^16", 1.0, 0.5, 1.0, 2.0**17, 2.0**17),
 }
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,31 +180,50 @@ def effect(case: Case, mistake: Mistake, reference: Reference) -> float:
         return max(float(z_scores(array, name, reference).max()) for name, array in exact.items())
 
 
+def nameable(case: Case, mistake: Mistake, reference: Reference) -> bool:
+    """Return whether a mistake can be told from the truth by its result, not by rounding alone.
+
+    Made in a coarse dtype, a mistake may round by more than the right recurrence does.
+    """
+    with np.errstate(all="ignore"):
+        effects = _exact(case, mistake, reference).effects.values()
+    return any(size > OBSERVABLE for size in effects)  # the others may not be numbers
+
+
+class _Exact(NamedTuple):
+    """What a mistake makes in higher precision, its units, and how far that is from the truth."""
+
+    values: dict[str, Array]
+    units: dict[str, Array]
+    effects: dict[str, float]
+
+
+def _exact(case: Case, mistake: Mistake, reference: Reference) -> _Exact:
+    exact = mistake.quantities(case, reference.problem, higher_precision(case.dtype))
+    own = mistake.quantities(case, reference.problem, numpy_dtype(case.dtype))
+    units, effects = {}, {}
+    for name, precise in exact.items():
+        judged, truth = reference.judged[name], reference.true.values[name]
+        rounding = _apart(own[name], precise)
+        axes = tuple(range(1, rounding.ndim)) if rounding.ndim == 3 else None
+        step = np.max(np.where(judged, rounding, 0), axis=axes, keepdims=True)
+        # The unit of the right recurrence, or the mistake's own rounding where that is larger.
+        units[name] = np.maximum(reference.units[name], step / 3)
+        largest = np.where(judged, _apart(truth, precise) / units[name], 0).max()
+        effects[name] = float(largest)
+    return _Exact(exact, units, effects)
+
+
 def _distance(
     case: Case, mistake: Mistake, found: dict[str, Array], reference: Reference
 ) -> float | None:
     """Return how far an outcome is from a mistake's, in units; None if it has no effect here."""
-    exact = mistake.quantities(case, reference.problem, higher_precision(case.dtype))
-    shared = exact.keys() & found.keys()
-    # The unit of the right recurrence, or the mistake's own rounding where that is larger.
-    own = mistake.quantities(case, reference.problem, numpy_dtype(case.dtype))
+    exact, units, effects = _exact(case, mistake, reference)
     worst, effect_there = 0.0, 0.0
-    for name in shared:
-        judged, precise = reference.judged[name], exact[name]
-        rounding = _apart(own[name], precise)
-        axes = tuple(range(1, rounding.ndim)) if rounding.ndim == 3 else None
-        step = np.max(np.where(judged, rounding, 0), axis=axes, keepdims=True)
-        unit = np.maximum(reference.units[name], step / 3)
-        truth = reference.true.values[name]
-        for array, is_found in ((found[name], True), (truth, False)):
-            largest = float(np.where(judged, _apart(array, precise) / unit, 0).max())
-            worst, effect_there = (
-                (max(worst, largest), effect_there)
-                if is_found
-                else (worst, max(effect_there, largest))
-            )
-        if worst > LIMIT:
-            return worst
+    for name in exact.keys() & found.keys():
+        apart = _apart(found[name], exact[name]) / units[name]
+        worst = max(worst, float(np.where(reference.judged[name], apart, 0).max()))
+        effect_there = max(effect_there, effects[name])
     return worst if effect_there > OBSERVABLE else None
 
 

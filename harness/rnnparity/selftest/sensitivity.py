@@ -3,7 +3,7 @@
 import numpy as np
 
 from rnnparity.cases import Case
-from rnnparity.diagnosis import OBSERVABLE, diagnose, effect
+from rnnparity.diagnosis import OBSERVABLE, diagnose, effect, nameable
 from rnnparity.dtypes import numpy_dtype
 from rnnparity.execution import Outcome
 from rnnparity.mistakes import Mistake, every_mistake
@@ -39,7 +39,7 @@ def check_mistakes(case: Case, baseline: Outcome | None, found: Found) -> None:
             continue
         found.killed.update((mistake.name, kind) for kind in kinds)
         names = [match.mistake.name for match in diagnose(case, outcome, against)]
-        if mistake.name not in names:
+        if mistake.name not in names and nameable(case, mistake, against):
             found.undiagnosed.append(Failure(mistake.name, case.id, f"named: {names}"))
         if case.dtype == "float32" and mistake.forward is not None:
             apply_rules(case, outcome, baseline, against, False, found.wrong)

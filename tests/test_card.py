@@ -168,7 +168,7 @@ class Block:
         return None
 
     def fresh(self):
-        return 1.0
+        return 1.0, 1.0
 
     def with_transfer(self):
         return 2.0

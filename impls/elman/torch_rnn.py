@@ -57,6 +57,7 @@ def rnn(
         The output `[T, B, D * H]` (laid out as x), zero past each sequence's end, and h_n,
         shaped as h0, each sequence's hidden states after its own last step.
     """
+    h0 = None if h0 is None else h0.contiguous()  # cuDNN takes no other
     if lengths is None:
         output, h_n = module(x, h0)
         return output, h_n

@@ -25,6 +25,11 @@ Array = torch.Tensor
 BYTES_PER_BLOCK = 2**16
 BYTES_PER_WARP = 2**13
 
+# Up to so many terms a step is so short that more than four warps cost more by waiting for each
+# other than they save: at H=128 and T=1024 a forward pass takes 315 to 360 us with four, 427 to 457
+# with eight (results/nvidia-h100-80gb-hbm3/kernels.txt).
+FEW_TERMS = 256
+
 # Fewest rows of W_hh in a block that shares them, and terms of a sum side by side in memory.
 FEWEST_ROWS, TERMS = 16, 16
 
@@ -199,7 +204,7 @@ def plan(B: int, H: int, dtype: torch.dtype, processors: int) -> Plan:
             J //= 2
     split = triton.cdiv(H, J)
     rows = 1 if split == 1 else triton.cdiv(B, max(1, processors // split))
-    warps = min(16, max(1, J * K * size // BYTES_PER_WARP))
+    warps = min(4 if K <= FEW_TERMS else 16, max(1, J * K * size // BYTES_PER_WARP))
     if split > 1:
         # Each thread looks for states of its own: of two that look for one, the first may find it
         # and the second not yet, and only the first is asked.

@@ -46,7 +46,11 @@ def test_check_of_one_implementation_passes_and_leaves_records(tmp_path):
     environment = json.loads((run / "environment.json").read_text())
     assert environment["command"] == "rnnparity check numpy-loop"
     assert environment["cpu_model"]
-    assert environment["settings"] == {"threads": 1, "matmul_precision": "float32"}
+    assert environment["settings"] == {
+        "threads": 1,
+        "matmul_precision": "float32",
+        "tanh_absolute": 0.0,
+    }
     assert environment["frameworks"]["numpy"]["blas_threads"] == "1"
 
 

@@ -78,14 +78,15 @@ def explain_failure(
     Returns:
         The judgement with the explanation first in its reason, and the names of the mistakes.
     """
-    if judgement.explained:
-        return judgement, ()
     right, off = _by_verdict(judgement, outcome)
     gradients = bool(off) and all(name.startswith("grad_") for name in off)
     wrong = bool(off) and not gradients
     kept = _depends_on_calls(case, reference, fresh, gradients=False, wrong=wrong)
     if gradients and not kept:
         kept = _depends_on_calls(case, reference, fresh, gradients=True, wrong=True)
+    if judgement.explained:
+        reason = "; ".join(filter(None, (judgement.reason, kept)))
+        return Judgement(judgement.verdict, reason, judgement.quantities), ()
     if not off:  # an invariant is broken, which its own reason says
         reason = "; ".join(filter(None, (kept, judgement.reason)))
         return Judgement(judgement.verdict, reason, judgement.quantities), ()

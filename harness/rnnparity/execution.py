@@ -175,7 +175,8 @@ def _run(
     other = again(invariants.other_input(problem), problem.h0, problem.lengths)
     if other["output"].tobytes() == arrays["output"].tobytes():
         observed[invariants.RESPONDS] = other
-    _, repeated = called(held)
+    _check_kept(border, kept, forward_arrays)
+    _, repeated = called(held)  # after which a reused buffer holds the first result again
     if differentiated is not None and trouble is None:
         repeated |= differentiated(weighed)[1]
     same = all(arrays[name].tobytes() == value.tobytes() for name, value in repeated.items())
@@ -188,9 +189,7 @@ def _run(
                 f"returned {name} on {border.device_of(value)}, expected {device}, where x is"
             )
     _check_unchanged(border, given, held)
-    for name, value in kept.items():
-        if border.to_numpy(value).tobytes() != forward_arrays[name].tobytes():
-            raise ContractViolation(f"a later call changed the {name} that an earlier one returned")
+    _check_kept(border, kept, forward_arrays)
     return Outcome(arrays, invariants=observed, every_row=every_row, trouble=trouble)
 
 
@@ -287,6 +286,12 @@ def _check_unchanged(border: Border, given: dict[str, Any], held: dict[str, Any]
     for name, value in given.items():
         if border.to_numpy(held[name]).tobytes() != value.tobytes():
             raise ContractViolation(f"changed its argument {name} in place: copy before writing")
+
+
+def _check_kept(border: Border, kept: dict[str, Any], arrays: Result) -> None:
+    for name, value in kept.items():
+        if border.to_numpy(value).tobytes() != arrays[name].tobytes():
+            raise ContractViolation(f"a later call changed the {name} that an earlier one returned")
 
 
 def _view(border: Border, array: Array, device: str) -> Any:

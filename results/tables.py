@@ -8,12 +8,14 @@ Above each table stands what it is of, in a comment:
     copied FILE COLUMN              as a program has written it, the one whose first column that is
     paired A / B, ... of RUN ...    times as fast A is as B, paired within rounds; 95% intervals
     against NAME: A ... of RUN      times as fast each A is as NAME
+    checked FOLDER: RUN ...         verdicts, and what float32 products ran in by the canary
     shown RUN                       what the command line shows, to where gradients are timed
 """
 
 import io
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import dropwhile, product, takewhile
 from pathlib import Path
@@ -116,6 +118,20 @@ def _copied(what: str) -> Iterator[list[str]]:
         yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def _checked(what: str) -> Iterator[list[str]]:
+    folder, runs = what.split(": ")
+    yield ["checked", "implementation", "float32 ran in", "verdicts"]
+    yield ["---"] * 4
+    for run in runs.split():
+        records = list(read(RESULTS / folder / run))
+        for name in sorted({one.implementation for one in records}):
+            own = [one for one in records if one.implementation == name]
+            ran = {str(one.matmul_precision) for one in own if one.dtype == "float32"}
+            counts = Counter(one.verdict for one in own).most_common()
+            verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts)
+            yield [f"`{run}`", name, ", ".join(sorted(ran)), verdicts]
+
+
 def _paired_ratio(one: Timing, other: Timing) -> str:
     ratio = statistics.ratio(other.seconds, one.seconds)
     return f"{_digits(ratio.value)} [{_digits(ratio.low)}, {_digits(ratio.high)}]"
@@ -148,7 +164,13 @@ def _shown(folder: str) -> Iterator[str]:
 
 
 SHOWN = "shown"
-ROWS = {"ratios": _ratios, "paired": _paired, "against": _against, "copied": _copied}
+ROWS = {
+    "ratios": _ratios,
+    "paired": _paired,
+    "against": _against,
+    "copied": _copied,
+    "checked": _checked,
+}
 KINDS = (*ROWS, SHOWN)
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What README and docs claim in tables comes from the committed runs."""
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -8,7 +9,21 @@ import pytest
 
 RESULTS = Path(__file__).parents[1] / "results"
 TABLES = runpy.run_path(str(RESULTS / "tables.py"))
+CARD_TABLES = runpy.run_path(str(RESULTS / "card_tables.py"))["tables"]
 VARIANTS = runpy.run_path(str(RESULTS / "variants.py"))
+# How tables of figures begin.
+FIRST = (
+    *(
+        "| T,B,I,H |",
+        "| T,B,H |",
+        "| forward |",
+        "| gradients |",
+        "| graph |",
+        "| B |",
+        "| checked |",
+    ),
+    *("| rule |", "cpu: largest error"),
+)
 KINDS = tuple(f"<!-- {kind} " for kind in TABLES["KINDS"])
 
 
@@ -31,9 +46,73 @@ def test_a_table_of_figures_names_its_run(document):
     """One whose comment is missing or misspelt would be nobody's."""
     lines = document.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
-        if line.startswith(("| T,B,I,H |", "| rule |", "cpu: largest error")):
+        if line.startswith(FIRST):
             above = lines[number - 2 - (lines[number - 1] == "```")]
             assert above.startswith(KINDS)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RESULTS.glob("*/kernels.jsonl")), ids=lambda path: path.parent.name
+)
+def test_tables_of_a_card_are_of_its_rows(path):
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert text.splitlines() == list(CARD_TABLES(rows)), "run: python results/card_tables.py"
+
+
+def time(name, mode, us, T=256, **more):
+    sizes = {"T": T, "B": 1, "H": 64}
+    return {"phase": "time", "impl": name, "mode": mode, "us": us, "least": us - 1, **sizes} | more
+
+
+def test_tables_of_a_card():
+    machine = dict.fromkeys(("card", "torch", "cuda", "cudnn", "triton"), "one")
+    check = {"phase": "check", "impl": "triton-fused", "error": 2e-7, "ok": True}
+    rows = [
+        {"phase": "machine", **machine},
+        check,
+        check | {"error": 0.5, "ok": False},
+        time("torch.nn.RNN", "forward", 512.0, most=600.0),
+        time("triton-fused", "forward", 128.0),
+        time("triton-fused", "forward", 1.0, layout=[64, 8, 2]),
+        time("torch-graph", "forward", 256.0),
+        time("torch-loop", "forward", 1024.0),
+        time("triton-fused", "gradients", 100.0, T=1024),  # its baseline was wrong
+    ]
+    rows[4]["plan"] = [1, 1, 1, 64, 4, 16, 2]
+    lines = list(CARD_TABLES(rows))
+    assert "| triton-fused | float32 | tanh | 2 | 1 | 5.0e-01 |" in lines
+    assert "| 256,1,64 | 512.0 us | 2.00 us | 4.00 | 2.00 | 0.50 |" in lines
+    assert "| 256,1,64 | forward | 4.00 | 1.00 | 4.00 |" in lines
+    times = "512.0 (511.0 to 600.0) | 128.0 (127.0 at least)"
+    assert any(times in line for line in lines)
+    assert "| 1024,1,64 | gradients | - | 100.0 (99.0 at least) | - | - |" in lines
+    assert "| 256,1,64 | 64,8,2 | 1.0 | - |" in lines
+    assert "| 256,1,64 | 64,16,2, chosen | 128.0 | - |" in lines
+
+
+def test_a_table_of_a_card_whose_figure_was_changed_is_noticed():
+    path = RESULTS / "nvidia-h100-80gb-hbm3" / "kernels.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    next(row for row in rows if row["phase"] == "time")["us"] /= 2
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert text.splitlines() != list(CARD_TABLES(rows))
+
+
+def private(text):
+    """Return the paths of a machine in what a run left."""
+    return re.findall(r"/(?:work|tmp|root|home|opt|usr|Users)/[^\s\"]*", text)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RESULTS.glob("*-*/**/*.json*")), ids=lambda path: path.parent.name
+)
+def test_runs_have_no_paths_of_a_machine(path):
+    assert not private(path.read_text(encoding="utf-8"))
+
+
+def test_a_path_of_a_machine_is_noticed():
+    assert private('{"command": "rnnparity check --out /home/me/run"}') == ["/home/me/run"]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ BYTES_PER_WARP = 2**13
 
 # Up to so many terms a step is so short that more than four warps cost more by waiting for each
 # other than they save: at H=128 and T=1024 a forward pass takes 315 to 360 us with four, 427 to 457
-# with eight (results/nvidia-h100-80gb-hbm3/kernels.txt).
+# with eight (results/nvidia-h100-80gb-hbm3/kernels.md).
 FEW_TERMS = 256
 
 # Fewest rows of W_hh in a block that shares them, and terms of a sum side by side in memory.

@@ -21,7 +21,7 @@ from rnnparity import composition
 from rnnparity.cases import Case
 from rnnparity.dtypes import numpy_dtype, unit_roundoff
 from rnnparity.mistakes import make_setup
-from rnnparity.problems import Problem, time_major
+from rnnparity.problems import Problem, of_weights, time_major
 from rnnparity.reference import Reference
 from rnnparity.truth import Trace, layer, layer_backward, named_gradients
 
@@ -180,11 +180,6 @@ def _computed(case: Case, reference: Reference) -> OtherRows:
                 bounds[name] = np.full((1,) * values[name].ndim, bound)
     narrow = np.float64 if case.dtype == "float64" else np.float32
     return OtherRows({name: values[name].astype(narrow) for name in bounds}, bounds)
-
-
-def of_weights(name: str) -> bool:
-    """Whether a quantity is a gradient that all rows have a part in."""
-    return name.startswith(("grad_weight", "grad_bias"))
 
 
 def _scale(unit: Array, error: Array) -> float:

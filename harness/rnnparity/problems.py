@@ -135,12 +135,17 @@ def time_major(case: Case, name: str, array: Array) -> Array:
         name: "x", "h0", "lengths", or a quantity; what has no batch is returned as it is.
         array: laid out as the case says.
     """
-    if name.startswith(("grad_weight", "grad_bias", "weight", "bias")):
+    if of_weights(name) or name.startswith(("weight", "bias")):
         return array
     if case.B is None:
         return array[:, None]
     states = name.removeprefix("next_").removeprefix("grad_") in ("h0", "h_n")
     return array.swapaxes(0, 1) if case.config.batch_first and not states else array
+
+
+def of_weights(name: str) -> bool:
+    """Return whether a quantity is a gradient of a parameter: all rows have a part in it."""
+    return name.startswith(("grad_weight", "grad_bias"))
 
 
 def _input(case: Case, regime: Regime, name: str, T: int) -> Array:

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from rnnparity.problems import of_weights
 from rnnparity.records import VERDICTS, Record, Timing
 from rnnparity.runs import Event, Run
 from rnnparity.timing.bench import Step
@@ -195,7 +196,7 @@ def _table(device: str, records: list[Record]) -> Table:
 
 
 def _column(quantity: str) -> str:
-    if quantity.startswith(("grad_weight", "grad_bias")):
+    if of_weights(quantity):
         return "grad W"
     return quantity.removeprefix("next_").replace("grad_", "grad ")
 

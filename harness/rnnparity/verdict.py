@@ -11,7 +11,7 @@ from rnnparity.cases import Case
 from rnnparity.composition import in_cell_order
 from rnnparity.dtypes import numpy_dtype, spacing, underflow, unit_roundoff
 from rnnparity.execution import Outcome
-from rnnparity.problems import time_major
+from rnnparity.problems import of_weights, time_major
 from rnnparity.records import Quantity
 from rnnparity.reference import Reference
 from rnnparity.rounding import as_float64, one_step
@@ -135,8 +135,7 @@ def first_step_off(case: Case, outcome: Outcome, reference: Reference) -> str:
 def judged_part(case: Case, name: str, array: Array, reference: Reference) -> Array:
     """Return a quantity as the reference has it: time-major, the judged rows only."""
     array = time_major(case, name, array)
-    batchless = name.startswith(("grad_weight", "grad_bias"))
-    return array if batchless else array[:, reference.problem.rows]
+    return array if of_weights(name) else array[:, reference.problem.rows]
 
 
 def _broken_invariants(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
@@ -291,7 +290,7 @@ def _wrong_form(case: Case, name: str, array: Array, reference: Reference) -> st
 
 def _shape(case: Case, name: str, reference: Reference) -> tuple[int, ...]:
     shape = list(reference.true.values[name].shape)
-    if name.startswith(("grad_weight", "grad_bias")):
+    if of_weights(name):
         return tuple(shape)
     if case.B is None:
         return (shape[0], shape[2])
@@ -342,7 +341,7 @@ def _histogram(z: Array) -> tuple[int, ...]:
 
 def _case_index(name: str, index: tuple[Any, ...], reference: Reference) -> tuple[int, ...]:
     where = [int(i) for i in index]
-    if not name.startswith(("grad_weight", "grad_bias")):
+    if not of_weights(name):
         where[1] = int(reference.problem.rows[where[1]])
     return tuple(where)
 

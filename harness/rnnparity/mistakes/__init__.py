@@ -131,18 +131,19 @@ def every_mistake() -> tuple[Mistake, ...]:
         backward_edges,
         edges,
         forward,
-        more,
+        order,
         precision,
         stacks,
+        upstream,
     )
 
     return (
         *forward.MISTAKES,
-        *more.FORWARD,
+        *order.MISTAKES,
         *stacks.MISTAKES,
         *edges.MISTAKES,
         *precision.MISTAKES,
         *backward.MISTAKES,
-        *more.BACKWARD,
+        *upstream.MISTAKES,
         *backward_edges.MISTAKES,
     )

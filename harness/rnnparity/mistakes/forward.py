@@ -357,6 +357,7 @@ MISTAKES = (
         "a default of another library (Haiku's VanillaRNN is relu)",
         with_activation(_other_nonlinearity),
     ),
+    Mistake("the nonlinearity left out", "a linear layer", with_activation(lambda a, f: a)),
     Mistake(
         "the nonlinearity applied twice",
         "a fused activation and a separate one",

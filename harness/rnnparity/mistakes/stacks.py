@@ -178,10 +178,6 @@ def _h0_after_padding(s: Setup) -> tuple[Array, Array]:
     return s.replace(h0=h0).run(right_layer)
 
 
-def _has_h0(case: Case) -> bool:
-    return case.h0
-
-
 MISTAKES = (
     Mistake(
         "a third layer fed by the first",

@@ -15,7 +15,7 @@ from rnnparity.config import Cell
 from rnnparity.dtypes import numpy_dtype, spacing
 from rnnparity.execution import Outcome
 from rnnparity.mistakes import make_setup
-from rnnparity.problems import Problem, time_major
+from rnnparity.problems import Problem, of_weights, time_major
 from rnnparity.right_ways import nonlinearities, steps, sums
 from rnnparity.truth import named_gradients
 
@@ -282,7 +282,7 @@ def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
 
 def _whole(case: Case, problem: Problem, name: str, array: Array) -> Array:
     """Return a quantity laid out as the case says, zeros in the rows that are not judged."""
-    if name.startswith(("grad_weight", "grad_bias")):
+    if of_weights(name):
         return array
     whole = np.zeros((array.shape[0], case.B or 1, array.shape[2]), array.dtype)
     whole[:, problem.rows] = array

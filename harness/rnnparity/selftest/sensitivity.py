@@ -7,7 +7,7 @@ from rnnparity.diagnosis import OBSERVABLE, diagnose, effect, nameable
 from rnnparity.dtypes import numpy_dtype
 from rnnparity.execution import Outcome
 from rnnparity.mistakes import Mistake, every_mistake
-from rnnparity.problems import time_major
+from rnnparity.problems import of_weights, time_major
 from rnnparity.reference import Reference, reference
 from rnnparity.selftest.findings import Failure, Found
 from rnnparity.selftest.rules import apply_rules
@@ -52,7 +52,6 @@ def wrong_outcome(case: Case, mistake: Mistake, against: Reference) -> Outcome:
         made = mistake.quantities(case, every_row, numpy_dtype(case.dtype))
     arrays = {}
     for name, array in made.items():
-        batchless = name.startswith(("grad_weight", "grad_bias"))
-        one = case.B is None and not batchless
+        one = case.B is None and not of_weights(name)
         arrays[name] = array[:, 0] if one else time_major(case, name, array)
     return Outcome(arrays)

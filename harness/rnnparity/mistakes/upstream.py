@@ -1,4 +1,4 @@
-"""More known mistakes: in the order of steps and rows, and in what a backward pass starts from."""
+"""Mistakes in what a backward pass starts from, in its derivatives, and in what it returns."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity.mistakes import Forward, Mistake, Setup, product
+from rnnparity.mistakes import Mistake, Setup, product
 from rnnparity.mistakes.backward import (
     Gradients,
     right_backward,
@@ -15,19 +15,8 @@ from rnnparity.mistakes.backward import (
     with_result,
     with_upstream,
 )
-from rnnparity.mistakes.forward import right_layer, with_activation, with_layer
 
 Array = NDArray[Any]
-
-
-def _with_input(change: Callable[[Array], Array]) -> Forward:
-    """A mistake in what a layer reads, `[T, B, I]`."""
-    return with_layer(lambda x, h0, cell, f: right_layer(change(x), h0, cell, f))
-
-
-def _read_backwards(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
-    output, last = right_layer(x[::-1], h0, cell, nonlinearity)
-    return output[::-1], last
 
 
 def _shifted(steps: int) -> Callable[[Setup], Setup]:
@@ -94,46 +83,7 @@ def _clipped(limit: float) -> Callable[[Setup], dict[str, Array]]:
     return backward
 
 
-FORWARD = (
-    Mistake("the nonlinearity left out", "a linear layer", with_activation(lambda a, f: a)),
-    Mistake(
-        "the input rolled by a step, the last step first",
-        "np.roll where a shift was meant",
-        _with_input(lambda x: np.roll(x, 1, axis=0)),
-    ),
-    Mistake(
-        "the input a step early, the first step last",
-        "the same the other way round",
-        _with_input(lambda x: np.roll(x, -1, axis=0)),
-    ),
-    Mistake(
-        "every row given the input of the row before",
-        "an off-by-one in a batch",
-        _with_input(lambda x: np.roll(x, 1, axis=1)),
-    ),
-    Mistake(
-        "every row given the input of the row after",
-        "the same the other way round",
-        _with_input(lambda x: np.roll(x, -1, axis=1)),
-    ),
-    Mistake(
-        "the rows of the batch in reversed order",
-        "a flip along the wrong dimension",
-        _with_input(lambda x: x[:, ::-1]),
-    ),
-    Mistake(
-        "the sequence read backwards",
-        "a flip that belongs to the reverse direction",
-        _with_input(lambda x: x[::-1]),
-    ),
-    Mistake(
-        "the sequence read backwards and the output turned round",
-        "the reverse direction for the forward one",
-        with_layer(_read_backwards),
-    ),
-)
-
-BACKWARD = (
+MISTAKES = (
     Mistake(
         "the gradient of h_n counted twice",
         "added to the last output's and handed on as well",

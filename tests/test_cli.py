@@ -11,10 +11,14 @@ from pathlib import Path
 import broken_implementations
 import msgspec
 import pytest
+from rich.console import Console
 
-from rnnparity import weights
+from rnnparity import listing, weights
 from rnnparity.config import RNNConfig, parameter_shapes
+from rnnparity.presets import PRESETS
 from rnnparity.records import Record
+from rnnparity.timing import sizes
+from rnnparity.workers import Description
 
 
 def rnnparity(*arguments, cwd, timeout=300):
@@ -66,7 +70,22 @@ def test_list_names_everything(tmp_path):
     listed = json.loads(done.stdout)
     assert {"torch-rnn", "numpy-loop", "jax-scan", "torch-loop"} <= listed["implementations"].keys()
     assert listed["implementations"]["numpy-loop"]["devices"] == ["cpu"]
+    assert {"quick", "edges", "full"} == listed["presets"].keys()
+    assert {"streaming", "cpu", "gpu"} <= listed["sizes"].keys()
     assert not list(tmp_path.iterdir())
+
+
+def test_list_says_why_there_is_no_device_and_what_presets_are(capsys):
+    found = {
+        "here": Description(framework="numpy", devices=("cpu",), dtypes=("float64",)),
+        "elsewhere": Description(framework="torch", runs_on=("cuda",), dtypes=("float64",)),
+    }
+    listing.show(found, Console(width=100))
+    text = capsys.readouterr().out
+    assert "cuda: none here" in text
+    assert text.count("none here") == 1
+    for meaning in (PRESETS["edges"], sizes.PRESETS["streaming"][0]):
+        assert meaning in text
 
 
 def test_every_broken_implementation_is_one_line_and_the_others_still_report(tmp_path):

@@ -83,7 +83,9 @@ TanhAbsolute = Annotated[
 Timeout = Annotated[float, typer.Option(help="Seconds for one case, compilation included.")]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder of the records [default: results/<time>].", show_default=False),
+    typer.Option(
+        help="Folder of the records [default: results/<time>-<preset>].", show_default=False
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Chosen = Annotated[

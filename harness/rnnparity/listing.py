@@ -1,7 +1,6 @@
 """`rnnparity list`: what is here, found out without importing a framework into this process."""
 
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rnnparity.defaults import TIMEOUT
 from rnnparity.presets import PRESETS, preset
 from rnnparity.regimes import REGIMES
 from rnnparity.settings import Settings
+from rnnparity.timing import sizes
 from rnnparity.workers import Description, Worker, WorkerLost
 
 
@@ -39,6 +39,7 @@ def document(found: dict[str, Description]) -> str:
     listed: dict[str, Any] = {
         "implementations": found,
         "presets": {name: len(preset(name)) for name in PRESETS},
+        "sizes": {name: meaning for name, (meaning, _) in sizes.PRESETS.items()},
         "regimes": {name: regime.meaning for name, regime in REGIMES.items()},
     }
     return msgspec.json.format(msgspec.json.encode(listed), indent=2).decode() + "\n"
@@ -59,16 +60,19 @@ def show(found: dict[str, Description], console: Console) -> None:
             table.add_row(
                 name,
                 f"{description.framework} {version}",
-                " ".join(description.devices),
+                " ".join(description.devices) or f"{' '.join(description.runs_on)}: none here",
                 " ".join(description.dtypes),
             )
     console.print(table)
-    by_framework: dict[str, dict[str, str]] = defaultdict(dict)
-    for description in found.values():
-        by_framework[description.framework] |= description.versions
-    console.print(
-        "presets: " + ", ".join(f"{name} ({len(preset(name))} cases)" for name in PRESETS)
-    )
-    console.print("regimes:")
-    for name, regime in REGIMES.items():
-        console.print(f"  {name:12} {regime.meaning}")
+    cases = {name: f"{len(preset(name))} cases: {meaning}" for name, meaning in PRESETS.items()}
+    _explain("presets", cases, console)
+    of_sizes = {name: meaning for name, (meaning, _) in sizes.PRESETS.items()}
+    _explain("presets of sizes, which bench times", of_sizes, console)
+    meanings = {name: regime.meaning for name, regime in REGIMES.items()}
+    _explain("regimes of weights and inputs", meanings, console)
+
+
+def _explain(what: str, meanings: dict[str, str], console: Console) -> None:
+    console.print(f"{what}:")
+    for name, meaning in meanings.items():
+        console.print(f"  {name:12} {meaning}", highlight=False)

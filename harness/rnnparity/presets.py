@@ -10,7 +10,11 @@ from rnnparity.errors import UsageError
 from rnnparity.regimes import REGIMES
 from rnnparity.timing import sizes
 
-PRESETS = ("quick", "edges", "full")
+PRESETS = {
+    "quick": "every feature, regime and dtype, the cheapest edges",
+    "edges": "sizes at and beyond the tiles of kernels, features in pairs",
+    "full": "all of these together, larger sizes, all edges",
+}
 
 
 def preset(name: str) -> list[Case]:

@@ -52,11 +52,13 @@ class WorkerLost(Exception):
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What an implementation turned out to be, once loaded in a worker.
 
-    `verdict` is "" for one that can be run, else "absent" or "error", with the reason.
+    `verdict` is "" for one that can be run, else "absent" or "error", with the reason. `devices`
+    are those that are here, of the kinds that it declares (`runs_on`; all kinds if none is named).
     """
 
     framework: str = ""
     devices: tuple[str, ...] = ()
+    runs_on: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     nonlinearities: tuple[str, ...] = ()
     whole: bool = False
@@ -232,6 +234,7 @@ def describe(spec: Spec, settings: Settings) -> Description:
             for device in devices
             if implementation.devices is None or device.partition(":")[0] in implementation.devices
         ),
+        runs_on=implementation.devices or (),
         dtypes=implementation.dtypes,
         nonlinearities=implementation.nonlinearities,
         whole=implementation.rnn is not None,

@@ -99,12 +99,12 @@ def _times(rows: Sequence[Row]) -> Iterator[str]:
 def _products(rows: Sequence[Row]) -> Iterator[str]:
     us = {(row["B"], row["H"], row["way"]): row["us"] for row in rows}
     widths, batches = sorted({row["H"] for row in rows}), sorted({row["B"] for row in rows})
-    title = "A step's product alone, us: asked for plainly, and the fastest other way:"
+    title = "A step's product alone, us: plain / fastest of four others:"
     yield from _table(title, "B", *(f"H={H}" for H in widths))
     for B in batches:
         others = (min(us[B, H, way] for way in WAYS) for H in widths)
         plain = (us[B, H, PLAIN] for H in widths)
-        yield _line(B, *(f"{a:.1f}, {b:.1f}" for a, b in zip(plain, others, strict=True)))
+        yield _line(B, *(f"{a:.1f} / {b:.1f}" for a, b in zip(plain, others, strict=True)))
 
 
 def _layouts(rows: Sequence[Row]) -> Iterator[str]:

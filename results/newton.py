@@ -1,7 +1,6 @@
 """Time jax-newton against jax-scan over T, H and B, forward, with the iterations that it takes.
 
-    python results/newton.py cpu > results/reference-newton/cpu.md
-    python results/newton.py cuda --seconds 80 > results/<card>/newton.md
+    python results/newton.py cuda --seconds 80 > results/<card>/newton.md     # or: cpu
 
 Both are compiled, called once on the arrays that are timed, and compared with the recurrence in
 float64: what is off by more than ten times what the other is off by has no time. Then they take
@@ -29,6 +28,11 @@ from rnnparity.timing import statistics
 from rnnparity.timing.table import seconds
 
 LENGTHS, WIDTHS, BATCHES = (10000, 1000, 100), (2, 4, 8, 16), (16, 1)
+
+COLUMNS = (
+    *("T,B,H", "jax-scan", "jax-newton", "times as fast", "iterations", "settled"),
+    *("error of jax-scan", "error of jax-newton"),
+)
 
 # Rounds per size: enough for an interval, and at most so many in so many seconds.
 LEAST, MOST, SHARE = 7, 41, 1.0
@@ -105,17 +109,15 @@ def main(arguments: Sequence[str]) -> None:
     device = jax.devices(asked.device)[0]
     begun = time.perf_counter()
     print(f"{device.device_kind}, JAX {jax.__version__}, float32, forward\n")
-    print(
-        "| T,B,H | jax-scan | jax-newton | times as fast | iterations | settled | off: scan | off |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(f"| {' | '.join(COLUMNS)} |")
+    print(f"| {' | '.join('---' for _ in COLUMNS)} |")
     left = []
     for T, B, H in itertools.product(asked.lengths, BATCHES, WIDTHS):
         if time.perf_counter() - begun > asked.seconds:
             left.append(f"{T},{B},{H}")
         else:
             print(f"| {' | '.join((f'{T},{B},{H}', *measured(T, B, H, device)))} |", flush=True)
-    print("\nOff: the largest difference from float64, in units of 2^-24.")
+    print("\nErrors: the largest difference from float64, in units of 2^-24.")
     if left:
         print(f"There was no time for {' '.join(left)}.")
 

@@ -3,6 +3,7 @@
 The driver is a fake, but in the last test, which wants a card.
 """
 
+import json
 import random
 import subprocess
 from importlib.util import module_from_spec, spec_from_file_location
@@ -134,8 +135,11 @@ def test_all_that_is_run_on_a_card(monkeypatch):
     folders = [Path(command[command.index("--out") + 1]) for command in made]
     assert len(set(folders)) == 4
     assert {folder.parent.name for folder in folders} == {"nvidia-h100-80gb-hbm3"}
-    for command in made:
+    for command, folder in zip(made, folders, strict=True):
         assert command[command.index("--device") + 1] == "cuda"
+        there = folder / "environment.json"  # what is committed is gone on with: of one preset
+        preset = command[command.index("--preset") + 1]
+        assert not there.exists() or json.loads(there.read_text())["preset"] == preset
         if command[0] == "bench":
             assert sizes.jobs(command[command.index("--preset") + 1])
 

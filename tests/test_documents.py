@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,23 @@ def test_a_table_of_figures_names_its_run(document):
         if line.startswith(FIRST):
             above = lines[number - 2 - (lines[number - 1] == "```")]
             assert above.startswith(KINDS)
+
+
+def ends_in_text(text):
+    """Return the lines right below a table, which Markdown takes for a row of it."""
+    pairs = pairwise(text.splitlines())
+    return [line for above, line in pairs if above.startswith("|") and line and line[0] != "|"]
+
+
+@pytest.mark.parametrize(
+    "document", [*TABLES["DOCUMENTS"], RESULTS / "README.md"], ids=lambda path: path.name
+)
+def test_below_a_table_stands_an_empty_line(document):
+    assert not ends_in_text(document.read_text(encoding="utf-8"))
+
+
+def test_a_list_right_below_a_table_is_noticed():
+    assert ends_in_text("| a |\n| --- |\n| b |\n- c\n") == ["- c"]
 
 
 @pytest.mark.parametrize(

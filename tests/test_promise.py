@@ -1,12 +1,17 @@
-"""docs/promise.md: on each line of it, what is right passes, and what is wrong fails."""
+"""docs/promise.md: what is wrong fails, beside what is right, which passes.
+
+What is right is drawn by the self-test (`right_ways/`), too. Bits cut off and a call that gives
+another result are in test_invariants.py.
+"""
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from rnnparity import weights
 from rnnparity.arithmetic import TANH_ULP
 from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
+from rnnparity.config import RNNConfig, parameter_shapes
 from rnnparity.dtypes import spacing
 from rnnparity.reference import reference
 from rnnparity.right_ways import Way, outcome
@@ -74,6 +79,35 @@ def test_what_is_declared_excuses_nothing_else():
     assert verdict(dropped, PLAIN, Settings(tanh_absolute=3e-7)) == "fail"
 
 
+def by_strassen(a, b, onto):
+    """One level of Strassen's product: seven products of sums of blocks, where eight are plain."""
+    if len(a) % 2 or b.shape[1] % 2:
+        return a @ b if onto is None else onto + a @ b
+    (a11, a12), (a21, a22) = ((*np.hsplit(half, 2),) for half in np.vsplit(a, 2))
+    (b11, b12), (b21, b22) = ((*np.hsplit(half, 2),) for half in np.vsplit(b, 2))
+    p1, p2, p3 = (a11 + a22) @ (b11 + b22), (a21 + a22) @ b11, a11 @ (b12 - b22)
+    p4, p5 = a22 @ (b21 - b11), (a11 + a12) @ b22
+    p6, p7 = (a21 - a11) @ (b11 + b12), (a12 - a22) @ (b21 + b22)
+    product = np.block([[p1 + p4 - p5 + p7, p3 + p5], [p2 + p4, p1 - p2 + p3 + p6]])
+    return product if onto is None else onto + product
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_strassens_product_fails_where_units_differ_in_scale(tmp_path, dtype):
+    """Its error is one of the largest block, in every element; where all are alike it may pass."""
+    config, random = RNNConfig(input_size=8, hidden_size=16, bias=False), np.random.default_rng(0)
+    drawn = {
+        name: random.uniform(-0.3, 0.3, shape) for name, shape in parameter_shapes(config).items()
+    }
+    for weight in drawn.values():
+        weight[8:] *= 2**-12
+    weights.write(tmp_path / "w.safetensors", drawn)
+    file = str(tmp_path / "w.safetensors")
+    case = Case(config=config, T=12, B=4, dtype=dtype, weights=file)
+    assert verdict(way(), case) == "pass"
+    assert verdict(way(order=Sum(by_strassen)), case) == "fail"
+
+
 def in_16_bits(dtype) -> Sum:
     """Products that are added up in the 16-bit type itself."""
 
@@ -98,6 +132,15 @@ def test_sums_of_16_bit_products_are_made_in_float32(dtype):
 def test_the_state_of_a_16_bit_network_may_be_kept_in_float32(dtype):
     for name in ("results", "factors", "output"):
         assert verdict(way(rounds=name), PLAIN.replace(dtype=dtype)) == "pass"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_the_state_of_a_16_bit_network_may_not_be_kept_in_fewer_bits(dtype):
+    def coarse(a):
+        mantissa, exponent = np.frexp(np.tanh(a))
+        return np.ldexp(np.round(mantissa * 2**4) / 2**4, exponent).astype(a.dtype)
+
+    assert verdict(way(tanh=coarse), PLAIN.replace(dtype=dtype)) == "fail"
 
 
 @pytest.mark.parametrize("regime", ["subnormal", "torch-init"])

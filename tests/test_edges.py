@@ -1,4 +1,7 @@
-"""The edges of kernels: features meet in pairs, and `quick` sees every known mistake."""
+"""The edges of kernels: sizes there, features in pairs, and that `quick` sees every known mistake.
+
+Besides, what large cases cost: how many rows are judged, and when what is shared is dropped.
+"""
 
 import itertools
 

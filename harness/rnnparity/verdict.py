@@ -20,9 +20,9 @@ from rnnparity.truth import truth
 Array = NDArray[Any]
 
 # The largest error that passes, in units. An error that many roundings add up to is close to normal
-# with a standard deviation of at most one unit: among the 10^8 elements of a large run the largest
-# is then below 6. The unit itself comes from 32 replicas and can be low by a third in some of as
-# many elements, which makes that 9.
+# with a standard deviation of at most one unit, and the unit comes from 32 replicas, so that their
+# ratio has Student's t distribution with 32 degrees of freedom. Of 10^8 elements, as many as a
+# large run has, one is above 7.7, and one above 10 has a probability of 0.002.
 LIMIT = 10.0
 
 # Of a zero, and up to so many times what underflow makes, the unit is no rounding of anything: z,

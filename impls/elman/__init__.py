@@ -1,4 +1,4 @@
-"""The tanh recurrence of `torch.nn.RNN` (Elman, 1990), written by hand once per framework.
+"""The tanh recurrence of `torch.nn.RNN` (Elman, 1990), written by hand.
 
 Every module here can be read alone and defines the same names in the same order:
 
@@ -10,5 +10,6 @@ Every module here can be read alone and defines the same names in the same order
 
 `torch_rnn` is `torch.nn.RNN` itself: it runs all layers and directions and defines `rnn` instead
 of `layer`. Layers, directions and sequences of unequal length are composed around `layer` by
-whoever calls it. Nothing in this package imports another module of it, or the harness.
+whoever calls it. `triton_fused` imports its kernel, `triton_kernel`; nothing else here imports
+another module of this package, and nothing imports the harness.
 """

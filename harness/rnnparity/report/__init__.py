@@ -2,11 +2,12 @@
 
 source      a run's folder, read as far as it can be
 summary     what is said of it: the sentence, the matrix, failures, timings
+crossover   from which size on a card is faster
 charts      the pictures, as Vega-Lite
 page        HTML
 markdown    Markdown, with SVG
 junit       JUnit XML
-    trend       several runs side by side
-    writing     all of them, into a folder
-    notebook    what Jupyter shows of a run
+trend       several runs side by side
+writing     all of them, into a folder
+notebook    what Jupyter shows of a run
 """

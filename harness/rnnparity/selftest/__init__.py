@@ -1,6 +1,6 @@
 """Testing the tester: no right implementation may fail, no observable mistake may pass.
 
-Random cases are given to the right implementations and to right ways that are nobody's
+Random cases are given to the right implementations and to further correct ways to compute it
 (soundness), chosen ones to every known mistake (sensitivity); other suites' rules are applied to
 the same float32 results, for comparison. A unit that is too wide fails, too.
 """

@@ -1,4 +1,4 @@
-"""No right implementation may be failed: the project's, in workers, and the ways that are nobody's.
+"""No right implementation may be failed: the project's, in workers, and the `right_ways`.
 
 What the two need is the same reference; the ways are judged in a process of their own, which makes
 it again, since they take as long as all workers together.

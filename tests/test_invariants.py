@@ -156,4 +156,4 @@ def test_results_cut_off_and_not_rounded_are_told_from_rounded_ones():
     assert judge(case, Outcome(rounded), against).verdict == "pass"
     judgement = judge(case, Outcome(cut), against)
     assert judgement.verdict == "fail"
-    assert "100% of rounded products err towards zero" in judgement.reason
+    assert "100% of results err towards zero" in judgement.reason

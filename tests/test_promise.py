@@ -4,6 +4,8 @@ What is right is drawn by the self-test (`right_ways/`), too. Bits cut off and a
 another result are in test_invariants.py.
 """
 
+from dataclasses import replace
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from rnnparity import weights
 from rnnparity.arithmetic import TANH_ULP
 from rnnparity.cases import Case
 from rnnparity.config import RNNConfig, parameter_shapes
-from rnnparity.dtypes import spacing
+from rnnparity.dtypes import numpy_dtype, spacing
+from rnnparity.execution import Outcome
 from rnnparity.reference import reference
 from rnnparity.right_ways import Way, outcome
 from rnnparity.right_ways.sums import Sum
@@ -179,7 +182,36 @@ def test_the_derivative_of_relu_at_an_exact_zero_is_zero(slope_at_zero):
     weight = against.problem.weights["weight_ih_l0"]
     at_zero = against.problem.grad_output * zero * slope_at_zero
     arrays["grad_x"] = (arrays["grad_x"] + at_zero @ weight).astype(np.float32)
-    from rnnparity.execution import Outcome
-
     expected = "pass" if slope_at_zero == 0 else "fail"
     assert judge(case, Outcome(arrays), against).verdict == expected
+
+
+def cut_off(values, dtype, bits):
+    """16-bit values whose last `bits` bits are 0."""
+    kept = np.ascontiguousarray(values.astype(numpy_dtype(dtype))).view(np.uint16)
+    return (kept & np.uint16(0xFFFF << bits & 0xFFFF)).view(numpy_dtype(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_bits_that_are_cut_off_and_bits_that_are_missing_show_behind_relu(dtype):
+    config = RNNConfig(input_size=21, hidden_size=33, nonlinearity="relu")
+    case = Case(config=config, T=13, B=9, dtype=dtype)
+    against = reference(case)
+    right = outcome(way(), case, against.problem)
+    assert judge(case, right, against).verdict == "pass"
+    shorter = replace(
+        right, arrays=right.arrays | {"output": cut_off(right.arrays["output"], dtype, 1)}
+    )
+    assert "a last bit of 0" in judge(case, shorter, against).reason
+
+    weights = {name: value.astype(np.float64) for name, value in against.problem.weights.items()}
+    h, states = against.problem.h0[0].astype(np.float64), []
+    for x_t in against.problem.x.astype(np.float64):
+        a = x_t @ weights["weight_ih_l0"].T + weights["bias_ih_l0"] + weights["bias_hh_l0"]
+        h = np.maximum(a + h @ weights["weight_hh_l0"].T, 0)
+        nearest = h.astype(numpy_dtype(dtype))
+        above = (nearest.astype(np.float64) > h).astype(np.uint16)
+        states.append((nearest.view(np.uint16) - above).view(nearest.dtype))
+        h = states[-1].astype(np.float64)
+    cut = Outcome({"output": np.stack(states)})
+    assert "err towards zero" in judge(case, cut, against).reason

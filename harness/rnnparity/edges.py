@@ -131,7 +131,7 @@ def _sized(rows: list[Row]) -> Iterator[Case]:
 
 
 def quick() -> Iterator[Case]:
-    """Yield some twenty cheap cases: single edges, then features in pairs on odd sizes.
+    """Yield some forty cheap cases: single edges, features in pairs on odd sizes, a few in threes.
 
     They get smaller and larger again, one size at a time: what is left of a larger call in a
     workspace is met by a smaller one.
@@ -144,6 +144,7 @@ def quick() -> Iterator[Case]:
     for row, (T, B, I, H) in zip(rows, itertools.cycle(sizes), strict=False):
         dtype = "float64" if row["num_layers"] == 4 and not row["bidirectional"] else "float32"
         yield _case(row | {"T": T, "B": B, "I": I, "H": H, "dtype": dtype})
+    yield from _threes()
 
 
 def _features(case: Case) -> Row:
@@ -160,33 +161,66 @@ def _features(case: Case) -> Row:
     }
 
 
-def _singles() -> Iterator[Case]:
-    def one(T: int, B: int, I: int, H: int, **more: Any) -> Case:
-        return _case({"T": T, "B": B, "I": I, "H": H} | more)
+def _one(T: int, B: int | None, I: int, H: int, **more: Any) -> Case:
+    return _case({"T": T, "B": B, "I": I, "H": H} | more)
 
+
+def _threes() -> Iterator[Case]:
+    """Yield what pairs leave out: features in threes, and sizes that kernels are made for."""
+    relu = {"nonlinearity": "relu"}
+    # h0 and h_n of the layers above the second, of both directions; as many rows as layers times
+    # directions.
+    yield _one(3, 8, 3, 5, num_layers=4, bidirectional=True, batch_first=True, **relu)
+    yield _one(5, 6, 5, 7, num_layers=3, bidirectional=True)
+    yield _one(5, None, 3, 4, num_layers=3, **relu)
+    # Lengths in more than eight rows, and in more than 32, with what may lose them.
+    yield _one(5, 9, 3, 4, num_layers=2, bias=False, batch_first=True, ragged=True, **relu)
+    yield _one(5, 33, 3, 4, bidirectional=True, batch_first=True, ragged=True, h0=False, **relu)
+    # A long sequence whose last state counts, which lengths would give another.
+    yield _one(260, 2, 3, 4, **relu)
+    # Whole tiles.
+    yield _one(16, 64, 128, 64, **relu)
+    yield _one(2, 16, 256, 256)
+    yield _one(128, 8, 4, 4, dtype="float64")
+    # Large states of relu in the dtypes that hold them; tanh where exp overflows.
+    for dtype in ("bfloat16", "float64"):
+        yield _one(5, 3, 2, 2, regime="huge", dtype=dtype, **relu)
+    yield _one(3, 2, 5, 7, regime="large")
+    # Sums of many terms of one sign, which a 16-bit accumulator loses; and float64's in float32.
+    yield _one(2, 2, 2048, 19, regime="positive", dtype="float16")
+    yield _one(1, 5, 1025, 33, regime="positive", dtype="bfloat16", **relu)
+    yield _one(3, 2, 513, 67, dtype="float64")
+    # Rounded to the last bit, step after step.
+    for dtype in ("bfloat16", "float16"):
+        yield _one(13, 9, 21, 33, dtype=dtype, **relu)
+    # Near zero, with more units than a small kernel has.
+    yield _one(3, 2, 9, 65, regime="tiny")
+
+
+def _singles() -> Iterator[Case]:
     # Products of 512 terms and more, weights of 2^16 elements and more.
-    yield one(3, 2, 513, 515)
+    yield _one(3, 2, 513, 515)
     # Long: blocks of 32, 128 and 256 steps, counters of 8 bits, of lengths, too.
-    yield one(259, 3, 3, 5, ragged=True)
+    yield _one(259, 3, 3, 5, ragged=True)
     # A batch beyond one and two blocks of 64.
-    yield one(3, 131, 9, 7)
+    yield _one(3, 131, 9, 7)
     # Smaller, one size at a time, and large again.
-    large = one(7, 37, 21, 23, h0=False)
+    large = _one(7, 37, 21, 23, h0=False)
     yield large
-    yield one(7, 37, 5, 23, h0=False)
-    yield one(7, 37, 5, 11, h0=False)
-    yield one(3, 3, 1, 11, h0=False)
+    yield _one(7, 37, 5, 23, h0=False)
+    yield _one(7, 37, 5, 11, h0=False)
+    yield _one(3, 3, 1, 11, h0=False)
     yield large.replace(seed=1)
     # What is alike in size but not in meaning.
-    yield one(9, 9, 17, 17, strided=True)
-    yield one(6, 6, 5, 7, batch_first=True, invariants=True)
+    yield _one(9, 9, 17, 17, strided=True)
+    yield _one(6, 6, 5, 7, batch_first=True, invariants=True)
     # Large states of relu, beyond what is clipped and what half a float holds; and small ones.
-    yield one(5, 3, 2, 2, nonlinearity="relu", regime="huge")
+    yield _one(5, 3, 2, 2, nonlinearity="relu", regime="huge")
     for regime in ("thousands", "torch-init"):
-        yield one(5, 3, 2, 2, nonlinearity="relu", regime=regime, dtype="float16")
+        yield _one(5, 3, 2, 2, nonlinearity="relu", regime=regime, dtype="float16")
     # One product, rounded to 8 bits: to nearest, or cut off? And with biases.
     for regime in ("canary", "torch-init"):
-        yield one(1, 17, 67, 65, nonlinearity="relu", regime=regime, dtype="bfloat16")
+        yield _one(1, 17, 67, 65, nonlinearity="relu", regime=regime, dtype="bfloat16")
 
 
 def cases() -> Iterator[Case]:

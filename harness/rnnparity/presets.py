@@ -80,8 +80,6 @@ def trained(dtype: str) -> Case:
 
 def quick() -> Iterator[Case]:
     """Yield every feature, every regime, every dtype, a real model, and the cheapest edges."""
-    yield trained("float32")
-    yield trained("float64")
     plain, *others = features()
     yield from (plain, *others)
     for regime in REGIMES:
@@ -96,6 +94,9 @@ def quick() -> Iterator[Case]:
     yield meeting.replace(invariants=True, one_more_step=False)
     yield Case(config=RNNConfig(input_size=64, hidden_size=128), T=100, B=32)
     yield from edges.quick()
+    # Last: after it no batch is larger than one before.
+    yield trained("float32")
+    yield trained("float64")
 
 
 def mistake_cases(large: bool) -> list[Case]:

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from rnnparity import composition, problems
 from rnnparity.arithmetic import Arithmetic
 from rnnparity.cases import Case
+from rnnparity.config import suffixes
 from rnnparity.dtypes import is_16_bit, numpy_dtype, underflow, unit_roundoff
 from rnnparity.problems import Problem
 from rnnparity.rounding import KINK, Deviations, deviations
@@ -154,8 +155,8 @@ def _finite(
     magnitude: nothing is said of those.
     """
     config = true.config
-    largest = float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)
-    largest = min(largest, 1e150)  # variances, their squares, are kept in float64
+    most = float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)
+    largest = min(most, 1e150)  # variances, their squares, are kept in float64
     # A sum of so many terms must fit, too; those of the 16-bit types are accumulated in float32.
     terms = config.input_size + 2 * config.hidden_size
     largest /= min(terms, SUMS_16_BIT) if is_16_bit(case.dtype) else terms
@@ -168,6 +169,8 @@ def _finite(
         return either
 
     forward = over([trace.output for trace in true.traces])  # [T, R]
+    for trace in true.traces:
+        forward |= _sums_overflow(trace, most)
     in_order = config.num_cells == 1
     past = np.maximum.accumulate(forward, axis=0) if in_order else forward | forward.any(axis=0)
     row = forward.any(axis=0)
@@ -184,7 +187,42 @@ def _finite(
         else:
             fine = ~row.reshape(1, -1, 1)
         masks[name] = np.broadcast_to(fine, value.shape) & (np.abs(value) < largest)
+    for k, suffix in enumerate(suffixes(config)):
+        trace = true.traces[k]
+        before = np.concatenate((trace.h0[None], trace.output[:-1]))
+        for name, factor in (("ih", trace.x), ("hh", before)):
+            masks[f"grad_weight_{name}_{suffix}"] &= ~_sum_overflows(trace.grad_a, factor, most)
     return masks
+
+
+def _sums_overflow(trace: Trace, most: float) -> NDArray[np.bool_]:
+    """Return where what goes into the nonlinearity may overflow on the way, `[T, R]`.
+
+    By the sum of absolute terms: in which order they are added up, and what of them is kept in the
+    dtype, is not known. Half of the largest number is near enough.
+    """
+    before = np.concatenate((trace.h0[None], trace.output[:-1]))
+    weight_ih, weight_hh, bias_ih, bias_hh = map(np.abs, trace.cell)
+    bias = bias_ih + bias_hh
+    at_most = (
+        weight_ih.shape[1] * weight_ih.max() * np.abs(trace.x).max()
+        + weight_hh.shape[1] * weight_hh.max() * np.abs(before).max()
+        + bias.max()
+    )
+    if at_most < most / 2:
+        return np.zeros(trace.x.shape[:2], bool)
+    sums = np.abs(trace.x) @ weight_ih.T + np.abs(before) @ weight_hh.T + bias
+    over: NDArray[np.bool_] = ~(sums < most / 2).all(axis=2)
+    return over
+
+
+def _sum_overflows(grad_a: Array, factor: Array, most: float) -> NDArray[np.bool_]:
+    """Return where a gradient of a weight may overflow on the way, `[H, n]`; as above."""
+    flat, other = (np.abs(a.reshape(-1, a.shape[2])) for a in (grad_a, factor))
+    if len(flat) * flat.max() * other.max() < most / 2:
+        return np.zeros((flat.shape[1], other.shape[1]), bool)
+    over: NDArray[np.bool_] = ~(flat.T @ other < most / 2)
+    return over
 
 
 def _rms(array: Array) -> float:

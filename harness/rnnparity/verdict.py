@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rnnparity import digits, invariants, other_rows
 from rnnparity.cases import Case
 from rnnparity.composition import in_cell_order
-from rnnparity.dtypes import numpy_dtype, spacing, underflow, unit_roundoff
+from rnnparity.dtypes import is_16_bit, numpy_dtype, spacing, underflow, unit_roundoff
 from rnnparity.execution import Outcome
 from rnnparity.problems import of_weights, time_major
 from rnnparity.records import Quantity
@@ -82,7 +82,7 @@ def judge(
         if not reasons:
             of_calls += _truncates(case, outcome, reference)
         reasons = of_calls + reasons
-        reasons += _outside_range(case, outcome)
+        reasons += _outside_range(case, outcome, reference)
         reasons += other_rows.reasons(case, outcome.arrays, outcome.every_row, reference, LIMIT)
         if reference.horizon is not None and not reasons:
             reasons += _steps_do_not_follow(case, outcome, reference)
@@ -201,22 +201,32 @@ TRUNCATION_COUNT, TRUNCATION_SHARE = 64, 7 / 8
 
 
 def _truncates(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
-    """Whether 16-bit results are cut off and not rounded.
+    """Whether 16-bit results are cut off and not rounded, or rounded to fewer bits.
 
-    Cut off, they are still within a unit in the last place, which ten units of rounding are not
-    less than. But all err towards zero. Seen where a result is one rounded product.
+    Either is within ten units of rounding. But what is cut off errs towards zero everywhere, and of
+    fewer bits the last is always 0. Seen with one layer behind relu, every step taken from the
+    implementation's own state, or where a result is one product: on weights and inputs that have no
+    structure of their own.
     """
-    coarse = unit_roundoff(case.dtype) > 2.0**-12
-    if not coarse or case.regime != "canary" or case.T > 1 or case.config.num_layers > 1:
+    config, canary = case.config, case.regime == "canary"
+    plain = canary or (case.regime == "torch-init" and case.weights is None is case.inputs)
+    if not plain or not is_16_bit(case.dtype) or config.num_cells > 1 or case.ragged:
         return []
-    found = judged_part(case, "output", outcome.arrays["output"], reference).astype(np.float64)
-    true = reference.true.values["output"]
+    if config.nonlinearity != "relu" and not (canary and case.T == 1):
+        return []
+    output = judged_part(case, "output", outcome.arrays["output"], reference)
+    found, trace = output.astype(np.float64), as_float64(reference.true.traces[0])
+    before = np.concatenate((trace.h0[None], found[:-1]))
+    true, _ = one_step(trace, before, reference.arithmetic, config.nonlinearity)
     off = (found != true) & (true != 0) & (np.abs(found - true) < 4 * spacing(true, case.dtype))
-    towards_zero = (np.abs(found) < np.abs(true))[off]
-    if len(towards_zero) < TRUNCATION_COUNT or towards_zero.mean() <= TRUNCATION_SHARE:
-        return []
-    share = 100 * towards_zero.mean()
-    return [f"{share:.0f}% of rounded products err towards zero: are they cut off, not rounded?"]
+    last_bits = np.ascontiguousarray(output).view(np.uint16)[found != 0] & 1
+    for one_sided, told in (
+        ((np.abs(found) < np.abs(true))[off], "results err towards zero: are they cut off"),
+        (last_bits == 0, "results have a last bit of 0: have they fewer bits"),
+    ):
+        if len(one_sided) >= TRUNCATION_COUNT and one_sided.mean() > TRUNCATION_SHARE:
+            return [f"{100 * one_sided.mean():.0f}% of {told}, not rounded to {case.dtype}?"]
+    return []
 
 
 def _is_cached(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
@@ -231,16 +241,25 @@ def _is_cached(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
     return ["returned the same output for another input: is it cached?"]
 
 
-def _outside_range(case: Case, outcome: Outcome) -> list[str]:
-    """What no rounding brings about, in every row and past every horizon: tanh beyond 1, or NaN."""
+def _outside_range(case: Case, outcome: Outcome, reference: Reference) -> list[str]:
+    """What no rounding brings about, in every row and past every horizon: tanh beyond 1, or NaN.
+
+    Only past an overflow of what goes into it, which `Reference.finite` knows of judged rows.
+    """
     if case.config.nonlinearity != "tanh":
         return []
     bound = 1 + 16 * unit_roundoff(case.dtype)
-    return [
-        f"{name} has values that tanh does not have (NaN, or beyond 1)"
-        for name, array in outcome.arrays.items()
-        if not name.startswith("grad_") and not (np.abs(array.astype(np.float64)) <= bound).all()
-    ]
+    reasons = []
+    for name, array in outcome.arrays.items():
+        if name.startswith("grad_"):
+            continue
+        inside = np.abs(array.astype(np.float64)) <= bound
+        finite = reference.finite[name]
+        if not finite.all():
+            inside = judged_part(case, name, inside, reference) | ~finite
+        if not inside.all():
+            reasons.append(f"{name} has values that tanh does not have (NaN, or beyond 1)")
+    return reasons
 
 
 def _steps_do_not_follow(case: Case, outcome: Outcome, reference: Reference) -> list[str]:

@@ -71,10 +71,11 @@ class Arithmetic:
 
         Returns:
             The standard deviation of what is different in every element, the rounding of the result
-            included, and the largest of what has one sign everywhere, shaped as `h`.
+            included, and the largest of what is off to one side everywhere, away from zero, with
+            the sign of `h`; both shaped as `h`.
         """
         largest = TANH_ULP[self.dtype] * spacing(h, self.dtype) * (h != 0) + self.tanh_absolute
-        return np.sqrt((TANH_RANDOM * largest) ** 2 + self.rounded(h)), largest
+        return np.sqrt((TANH_RANDOM * largest) ** 2 + self.rounded(h)), np.copysign(largest, h)
 
     def tanh_variance(self, h: Array) -> Array:
         """Return the variance of the error of a right tanh, whose exact results are `h`."""

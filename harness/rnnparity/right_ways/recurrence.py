@@ -229,12 +229,10 @@ def backward(
 
 
 def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
-    """Return what a right implementation of this way returns, as a worker would.
-
-    Rows of the batch that are not judged are zeros.
-    """
+    """Return what a right implementation of this way returns, as a worker would."""
     work = Arithmetic(way, case.dtype)
-    setup = make_setup(case, problem, numpy_dtype(case.dtype))
+    every_row = problem._replace(rows=np.arange(case.B or 1))
+    setup = make_setup(case, every_row, numpy_dtype(case.dtype))
     config, lengths = setup.config, setup.lengths
 
     def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
@@ -266,7 +264,7 @@ def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
         found = composition.run(layer, setup.x, setup.h0, setup.cells, config, lengths, tape)
         arrays = dict(zip(("output", "h_n"), found, strict=True))
         if problem.x_next is not None:
-            following = make_setup(case, problem._replace(x=problem.x_next), work.kept).x
+            following = make_setup(case, every_row._replace(x=problem.x_next), work.kept).x
             ones = None if lengths is None else np.ones_like(lengths)
             found = composition.run(layer, following, arrays["h_n"], setup.cells, config, ones)
             arrays |= dict(zip(("next_output", "next_h_n"), found, strict=True))
@@ -277,13 +275,10 @@ def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
     if problem.h0 is not None:
         arrays["grad_h0"] = of_h0
     arrays |= named_gradients(of_cells, config)
-    return Outcome({name: _whole(case, problem, name, a) for name, a in arrays.items()})
+    return Outcome({name: _laid_out(case, name, a) for name, a in arrays.items()})
 
 
-def _whole(case: Case, problem: Problem, name: str, array: Array) -> Array:
-    """Return a quantity laid out as the case says, zeros in the rows that are not judged."""
-    if of_weights(name):
-        return array
-    whole = np.zeros((array.shape[0], case.B or 1, array.shape[2]), array.dtype)
-    whole[:, problem.rows] = array
-    return whole[:, 0] if case.B is None else time_major(case, name, whole)
+def _laid_out(case: Case, name: str, array: Array) -> Array:
+    """Return a quantity laid out as the case says."""
+    one = case.B is None and not of_weights(name)
+    return array[:, 0] if one else time_major(case, name, array)

@@ -170,8 +170,8 @@ def _relu_difference(replicas: Replicas, t: int, a: Array, d: Array) -> Array:
     An element is within reach of the kink if a right implementation may be on its other side:
     within `KINK` deviations. Few replicas get there by chance, or none, so that
 
-    - one that is not active hands on as much of its error as the largest right one would, which
-      would be `KINK` deviations less |a|;
+    - one that is not active, or that its error takes there, hands on as much of its error as the
+      largest right one would, which would be `KINK` deviations less |a|;
     - the slope is that of the replica's own side, plus or minus `ALIVE` or `DEAD`.
     """
     spread = np.sqrt(np.mean(np.square(d, dtype=np.float64), axis=0))
@@ -185,4 +185,8 @@ def _relu_difference(replicas: Replicas, t: int, a: Array, d: Array) -> Array:
     doubt = np.where(active, ALIVE, DEAD) * (reach > 0)
     replicas.slopes[t] = ((a + d > 0) & moved) + doubt * replicas.signs.draw(d.shape)
     exact = np.where(active, np.maximum(d, -a), np.maximum(a + d, 0))
-    return np.where(~active & (reach > 0), reach * d, exact)
+    # What the kink would stop goes on, too: all replicas may be on its one side, which makes the
+    # spread of what is behind it nothing.
+    beyond = np.where(active & (d < -a), np.minimum(reach * d, -a), reach * d)
+    stopped = np.where(active, d < -a, reach > 0)
+    return np.where(stopped, beyond, exact)

@@ -128,7 +128,7 @@ def _once_more(implementation: Any) -> Iterator[Any]:
         with contract.imported_anew(name):
             try:
                 module = import_module(name)
-            except Exception:
+            except Exception:  # it cannot be had a second time: then no operation is blamed
                 yield None
                 return
             yield module if attribute is None else getattr(module, attribute, None)

@@ -1,6 +1,7 @@
 """How near to the limit right implementations come with other kernels, over a preset.
 
-    python results/machines.py full > results/reference-machines/full.md
+    PYTHONPATH=tests python results/machine_z.py full > results/reference-machines/full.md
+    PYTHONPATH=tests python results/machine_z.py full jax-scan flax-rnn    # these only
 
 Every setting of `tests/machines.py` is set in processes of its own, for the implementations whose
 library it reaches; the reference of a case is made once for all of them. `torch-compile` compiles
@@ -13,9 +14,6 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
 
 import machines
 
@@ -74,7 +72,7 @@ class MachineWorker(Worker):
         return super().call(timeout, function, *args, **kwargs)
 
 
-def main(preset: str, part: int = 0, parts: int = 1) -> None:
+def main(preset: str, *only: str) -> None:
     """Judge every case under every setting; print the table."""
     # A series is run in turn by one thread: the processes do not disturb each other.
     series: list[Series] = []
@@ -84,8 +82,12 @@ def main(preset: str, part: int = 0, parts: int = 1) -> None:
             settings = Settings(threads=int(setting.variables.get("OMP_NUM_THREADS", "1")))
             log = Path(folder) / f"{number}.log"
             worker = MachineWorker(settings, log, dict(setting.variables))
-            series += [Series(setting, name, worker, settings) for name in names]
-        cases = presets.preset(preset)[part::parts]
+            series += [
+                Series(setting, name, worker, settings)
+                for name in names
+                if not only or name in only
+            ]
+        cases = presets.preset(preset)
         with ThreadPoolExecutor(1) as ahead:
             following = ahead.submit(reference, cases[0])
             for number, case in enumerate(cases):
@@ -127,4 +129,4 @@ def _judge(one: Series, case, against) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(*sys.argv[1:])

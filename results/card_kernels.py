@@ -37,7 +37,7 @@ ROUNDS, BLOCK = 7, 5e-3
 
 def layers(module: Any) -> dict[str, Layer]:
     """Return what is timed, with a module's weights."""
-    from elman import torch_graph, torch_loop, triton_fused
+    from recurrences.elman import torch_graph, torch_loop, triton_fused
 
     def cudnn(x: Any, h0: Any) -> tuple[Any, ...]:
         output, h_n = module(x, h0[None])
@@ -123,7 +123,7 @@ def products(B: int, H: int) -> Iterator[Row]:
     """Time the ways to add B states times W^T to a total."""
     import torch
 
-    from elman import torch_graph as graph
+    from recurrences.elman import torch_graph as graph
 
     rows = torch.randn(H, H, device="cuda") / H
     columns = rows.t().contiguous().t()  # the same matrix, column after column in memory

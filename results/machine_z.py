@@ -17,11 +17,13 @@ from pathlib import Path
 
 import machines
 
-from rnnparity import presets, registry, workers
-from rnnparity.reference import reference
-from rnnparity.settings import Settings
-from rnnparity.verdict import judge
-from rnnparity.workers import Worker
+from rnnparity.implementations import registry
+from rnnparity.implementations.settings import Settings
+from rnnparity.judging.reference import reference
+from rnnparity.judging.verdict import judge
+from rnnparity.problems import presets
+from rnnparity.runs import processes, work
+from rnnparity.runs.processes import Worker
 
 TORCH = ("torch-rnn", "torch-loop", "torch-cell")
 BLAS = ("numpy-loop",)
@@ -112,8 +114,8 @@ def main(preset: str, *only: str) -> None:
 def _judge(one: Series, case, against) -> None:
     spec = registry.resolve(one.name)
     try:
-        outcome = one.worker.call(300, workers.run_case, spec, one.settings, case, "cpu")
-    except workers.WorkerLost as lost:
+        outcome = one.worker.call(300, work.run_case, spec, one.settings, case, "cpu")
+    except processes.WorkerLost as lost:
         print(f"LOST {one.setting.name} {one.name} {case.id}: {lost}", file=sys.stderr, flush=True)
         one.verdicts["lost"] = one.verdicts.get("lost", 0) + 1
         return

@@ -23,9 +23,9 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import numpy as np
 
-from elman import jax_newton, jax_scan
+from recurrences.elman import jax_newton, jax_scan
+from rnnparity.report.timing_table import seconds
 from rnnparity.timing import statistics
-from rnnparity.timing.table import seconds
 
 LENGTHS, WIDTHS, BATCHES = (10000, 1000, 100), (2, 4, 8, 16), (16, 1)
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rnnparity.settings import MATMUL_PRECISIONS
-from rnnparity.timing import card
+from rnnparity.implementations import card
+from rnnparity.implementations.settings import MATMUL_PRECISIONS
 
 HERE = Path(__file__).parent
 

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rnnparity import terminal
-from rnnparity.records import Timing, read, read_timings
-from rnnparity.runs import Run
-from rnnparity.timing import noise, statistics, table
-from rnnparity.timing.contestants import AGAIN
+from rnnparity.records.files import read, read_timings
+from rnnparity.records.run import Run
+from rnnparity.records.timing import AGAIN, Timing
+from rnnparity.report import terminal, timing_table
+from rnnparity.timing import noise, statistics
 
 RESULTS = Path(__file__).parent
 DOCUMENTS = [RESULTS.parent / "README.md", *sorted((RESULTS.parent / "docs").glob("*.md"))]
@@ -59,7 +59,7 @@ def _ratios(what: str) -> Iterator[list[str]]:
     yield ["---"] * (3 + len(names))
     for size, here in _by_size(run):
         first = here[baseline]
-        cells = [size, table.seconds(first.median or 0), f"{noise.floor(first, run):.1%}"]
+        cells = [size, timing_table.seconds(first.median or 0), f"{noise.floor(first, run):.1%}"]
         for name in names:
             one = here.get(name)
             if one is None or one.ratio is None:
@@ -101,7 +101,7 @@ def _against(what: str) -> Iterator[list[str]]:
                 _against_own(here[name], here[own], run) if name in here else "-"
                 for name in names.split()
             ]
-            yield [size, mode, table.seconds(here[own].median or 0), *cells]
+            yield [size, mode, timing_table.seconds(here[own].median or 0), *cells]
 
 
 def _against_own(one: Timing, own: Timing, run: Timings) -> str:
@@ -144,7 +144,7 @@ def _read(folder: str) -> Timings:
 def _by_size(run: Timings) -> Iterator[tuple[str, dict[str, Timing]]]:
     for case in dict.fromkeys(one.case for one in run):
         here = {one.implementation: one for one in run if one.case == case and one.role != AGAIN}
-        yield table.size(next(iter(here.values()))), here
+        yield timing_table.size(next(iter(here.values()))), here
 
 
 def _digits(ratio: float) -> str:

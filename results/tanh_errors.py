@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnnparity.dtypes import spacing
+from rnnparity.problems.dtypes import spacing
 
 COUNT = 2**18
 Function = Callable[[np.ndarray], np.ndarray]

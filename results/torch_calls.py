@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 
-from elman import torch_loop
+from recurrences.elman import torch_loop
 
 SIZES = ((1, 1, 64, 64), (64, 1, 32, 32), (200, 1, 256, 256))  # T, B, I, H
 ROUNDS, BLOCK = 41, 2e-3

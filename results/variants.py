@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import elman
+from recurrences import elman
 
 SCRIPTED = """
 @torch.jit.script

@@ -31,7 +31,7 @@ WRONG = {
 SOURCE = """
 import numpy as np
 
-from elman import numpy_loop
+from recurrences.elman import numpy_loop
 
 framework = "numpy"
 CACHE, BUFFERS = {{}}, {{}}

@@ -5,7 +5,7 @@ A user's own variables are kept: `machines.py` runs the tests under those of oth
 
 import os
 
-from rnnparity.settings import Settings, threads_given
+from rnnparity.implementations.settings import Settings, threads_given
 
 os.environ.update(Settings(threads=threads_given()).environment_variables())
 

@@ -9,7 +9,7 @@ import sys
 import msgspec
 from conftest import evaluate
 
-from rnnparity.cases import Case
+from rnnparity.problems.cases import Case
 
 if __name__ == "__main__":
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=list[tuple[str, Case]])

@@ -159,7 +159,7 @@ def _dispatched() -> list[str]:
 def environment(setting: Setting) -> dict[str, str]:
     """Return this process's environment with a setting's variables in place of all such ones."""
     sys.path[:0] = [str(ROOT / "harness")] if "rnnparity" not in sys.modules else []
-    from rnnparity.settings import numeric_variables
+    from rnnparity.implementations.settings import numeric_variables
 
     own = numeric_variables()
     plain = {name: value for name, value in os.environ.items() if name not in own}

@@ -6,8 +6,8 @@ In each, the first call of a process is right.
 HEAD = """
 import numpy as np
 
-from rnnparity import composition
-from rnnparity.config import cells
+from rnnparity.cells import network
+from rnnparity.cells.config import cells
 
 framework = "numpy"
 KEPT = {}
@@ -44,7 +44,7 @@ def rnn(x, h0, weights, config, lengths):
     batch = x.shape[0 if config.batch_first else 1 : ][:1] if x.ndim == 3 else ()
     shape = (config.num_cells, *batch, config.hidden_size)
     {wrong}
-    output, h_n = composition.run(right, x, h0, cells(weights, config), config, lengths)
+    output, h_n = network.run(right, x, h0, cells(weights, config), config, lengths)
     {after}
     return output, h_n
 """

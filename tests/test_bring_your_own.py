@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from conftest import loaded
 
-from rnnparity import UsageError, assert_parity, weights
-from rnnparity.config import RNNConfig, parameter_shapes
+from rnnparity import UsageError, assert_parity
+from rnnparity.cells.config import RNNConfig, parameter_shapes
+from rnnparity.problems import weights
 
 FRAMEWORKS = ("numpy", "jax", "torch")
 
@@ -231,7 +232,7 @@ def test_assert_parity_says_what_it_does_not_know():
 def test_a_module_of_the_current_folder_and_an_attribute_of_it_are_found(tmp_path):
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "mod.py").write_text(
-        "from elman import numpy_loop\n"
+        "from recurrences.elman import numpy_loop\n"
         "class fast:\n    framework, prepare = 'numpy', staticmethod(numpy_loop.prepare)\n"
         "    layer = staticmethod(numpy_loop.layer)\n"
         "framework, prepare, layer = 'numpy', numpy_loop.prepare, numpy_loop.layer\n"

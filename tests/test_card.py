@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from rnnparity import problems, registry
-from rnnparity.environment import environment
-from rnnparity.records import Timing
-from rnnparity.settings import MATMUL_PRECISIONS, Settings
-from rnnparity.timing import card, machine, sizes, turns
+from rnnparity.implementations import card, registry
+from rnnparity.implementations.settings import MATMUL_PRECISIONS, Settings
+from rnnparity.problems import arrays, sizes
+from rnnparity.records.environment import environment
+from rnnparity.records.timing import Timing
+from rnnparity.timing import machine, turns
 from rnnparity.timing.contestants import Contestant, Timed, raised
 
 L2 = 50 * 2**20
@@ -250,7 +251,7 @@ def test_memory_that_a_call_adds():
 def timed(name, device):
     job = sizes.jobs("notebook")[0]
     spec = registry.resolve(name)
-    return Timed(Contestant(name, spec), Settings(), job, problems.build(job.case), device)
+    return Timed(Contestant(name, spec), Settings(), job, arrays.build(job.case), device)
 
 
 def test_marks_in_the_queue_leave_out_the_wait(monkeypatch):

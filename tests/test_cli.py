@@ -13,12 +13,12 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from rnnparity import listing, weights
-from rnnparity.config import RNNConfig, parameter_shapes
-from rnnparity.presets import PRESETS
-from rnnparity.records import Record
-from rnnparity.timing import sizes
-from rnnparity.workers import Description
+from rnnparity.cells.config import RNNConfig, parameter_shapes
+from rnnparity.problems import sizes, weights
+from rnnparity.problems.presets import PRESETS
+from rnnparity.records.check import Record
+from rnnparity.report import listing
+from rnnparity.runs.work import Description
 
 
 def rnnparity(*arguments, cwd, timeout=300):

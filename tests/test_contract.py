@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import evaluate, find_device
 
-from rnnparity import contract, presets
-from rnnparity.registry import Spec, resolve_all
+from rnnparity.implementations import contract
+from rnnparity.implementations.registry import Spec, resolve_all
+from rnnparity.problems import presets
 
 GOOD = "framework = 'numpy'\ndef layer(x, h0, cell, nonlinearity): ..."
 

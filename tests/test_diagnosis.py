@@ -5,13 +5,15 @@ import pytest
 import wrong_implementations
 from conftest import evaluate, reference_of
 
-from rnnparity import assert_parity, canary, runs
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.execution import Outcome
-from rnnparity.problems import build
-from rnnparity.registry import resolve
-from rnnparity.verdict import judge
+from rnnparity import assert_parity
+from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.registry import resolve
+from rnnparity.judging import precision
+from rnnparity.judging.verdict import judge
+from rnnparity.problems.arrays import build
+from rnnparity.problems.cases import Case
+from rnnparity.runs import check
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
 RELU = PLAIN.replace(config=RNNConfig(input_size=8, hidden_size=16, nonlinearity="relu"))
@@ -117,7 +119,7 @@ def test_chance_is_told(tmp_path):
 def test_a_worker_asks_a_fresh_instance(tmp_path):
     path = wrong_implementations.write(tmp_path, KEPT["the first initial state"])
     cases = [PLAIN, PLAIN.replace(seed=1)]
-    run = runs.check([resolve(str(path))], cases, tmp_path / "run")
+    run = check.check([resolve(str(path))], cases, tmp_path / "run")
     assert run.records[0].verdict == "pass"
     assert "right at the first call of a fresh instance" in run.records[1].reason
 
@@ -463,7 +465,7 @@ def test_where_there_is_nothing_to_round_no_units_are_told():
     assert reason.endswith("is 0.25, the truth is 0, where there is nothing to round")
 
 
-CANARY = canary.case("relu")
+CANARY = precision.case("relu")
 
 
 def _products(x, h, w, r):
@@ -516,7 +518,7 @@ RAN_IN = {
 def test_the_canary_knows_a_precision_by_its_rounding(how):
     name, rounded = RAN_IN[how]
     found = _products(*rounded(*_operands()))
-    assert canary.precision_of(found, build(CANARY), CANARY.config) == name
+    assert precision.precision_of(found, build(CANARY), CANARY.config) == name
 
 
 def _noisy(size):
@@ -542,7 +544,7 @@ NO_PRECISION = {
 @pytest.mark.parametrize("how", NO_PRECISION)
 def test_the_canary_says_nothing_of_what_no_precision_makes(how):
     found = NO_PRECISION[how](_products(*_operands()))
-    assert canary.precision_of(found, build(CANARY), CANARY.config) is None
+    assert precision.precision_of(found, build(CANARY), CANARY.config) is None
 
 
 @pytest.mark.parametrize("rounded", ["weights", "inputs"])
@@ -552,7 +554,7 @@ def test_one_rounded_operand_is_no_precision_of_products(rounded):
         found = _products(x, h, _nearest(w, 11), _nearest(r, 11))
     else:
         found = _products(_nearest(x, 8), _nearest(h, 8), w, r)
-    assert canary.precision_of(found, build(CANARY), CANARY.config) is None
+    assert precision.precision_of(found, build(CANARY), CANARY.config) is None
 
 
 def test_an_assertion_in_a_test_explains_by_the_module_of_the_function(tmp_path, monkeypatch):

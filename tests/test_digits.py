@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from conftest import evaluate, reference_of
 
-from rnnparity import digits, presets
-from rnnparity.execution import Outcome
-from rnnparity.verdict import judge
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.judging.verdict import judge
+from rnnparity.problems import digits, presets
 
 pytestmark = pytest.mark.machine
 
@@ -24,7 +24,7 @@ def test_every_implementation_reads_the_same_digits(name):
 
 
 def test_another_digit_is_noticed_where_the_numbers_pass(monkeypatch):
-    from rnnparity import verdict
+    from rnnparity.judging import verdict
 
     monkeypatch.setattr(verdict, "LIMIT", 1e30)  # so that only the digits can object
     case = presets.trained("float32")

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from conftest import reference_of
 
-from rnnparity import edges, presets, problems, selftest
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.diagnosis import OBSERVABLE, effect
-from rnnparity.dtypes import NAMES
-from rnnparity.mistakes import every_mistake
-from rnnparity.shared import Shared
-from rnnparity.verdict import judge
+from rnnparity import selftest
+from rnnparity.cells.config import RNNConfig
+from rnnparity.judging.diagnosis import OBSERVABLE, effect
+from rnnparity.judging.mistakes import every_mistake
+from rnnparity.judging.verdict import judge
+from rnnparity.problems import arrays, edges, presets
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import NAMES
+from rnnparity.runs.shared import Shared
 
 # Mistakes that no case of `quick` shows, and the preset that does.
 SEEN_ELSEWHERE: dict[str, str] = {}
@@ -137,10 +138,10 @@ def test_states_outgrow_what_is_clipped_and_all_is_judged():
 def test_judging_counts_the_inputs(T, B, I, H, rows):
     """By hidden units alone, all of the first one's rows were judged, and took 3.3 GB."""
     case = Case(config=RNNConfig(input_size=I, hidden_size=H), T=T, B=B)
-    count = len(problems.judged_rows(case))
+    count = len(arrays.judged_rows(case))
     assert 1 <= count <= rows
-    replicas = problems.REPLICAS * 4 * T * count * (4 * H + 3 * I)
-    assert replicas <= problems.JUDGE_BYTES
+    replicas = arrays.REPLICAS * 4 * T * count * (4 * H + 3 * I)
+    assert replicas <= arrays.JUDGE_BYTES
 
 
 def test_what_all_have_passed_is_dropped_and_what_is_kept_is_bounded():

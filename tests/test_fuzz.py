@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from rnnparity import inputs, weights
-from rnnparity.config import RNNConfig, parameter_shapes
+from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
+from rnnparity.problems import given, weights
 
 CONFIG = RNNConfig(input_size=3, hidden_size=4)
 
@@ -32,7 +32,7 @@ def _pt(folder):
 
 def _onnx(folder):
     pytest.importorskip("onnx", reason="onnx is not installed")
-    from rnnparity import onnx_format
+    from rnnparity.problems import onnx_format
 
     onnx_format.write(folder / "made.onnx", _parameters(), CONFIG)
     return (folder / "made.onnx").read_bytes()
@@ -80,7 +80,7 @@ def _refusal(read, path):
 )
 def test_mutated_files_are_read_or_refused_in_one_line(tmp_path, suffix, make, count):
     content, rng = make(tmp_path), random.Random(0)
-    read = inputs.load_array if suffix == ".npy" else weights.read
+    read = given.load_array if suffix == ".npy" else weights.read
     path, refused = tmp_path / f"mutated{suffix}", 0
     for _ in range(count):
         path.write_bytes(_mutated(content, rng))

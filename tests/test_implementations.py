@@ -23,7 +23,7 @@ pytestmark = pytest.mark.machine
 def test_torch_loop_in_all_its_ways(T, B, I, H, nonlinearity):
     """Each is right in both directions, and its results can be used where autograd records."""
     torch = pytest.importorskip("torch")
-    from elman import torch_loop
+    from recurrences.elman import torch_loop
 
     torch.manual_seed(0)
     module = torch.nn.RNN(I, H, nonlinearity=nonlinearity)
@@ -54,7 +54,7 @@ def test_torch_loop_in_all_its_ways(T, B, I, H, nonlinearity):
 
 def test_torch_loop_says_that_it_is_differentiated_once():
     torch = pytest.importorskip("torch")
-    from elman import torch_loop
+    from recurrences.elman import torch_loop
 
     cell = torch.ones(3, 2), torch.ones(3, 3), torch.zeros(3), torch.zeros(3)
     x = torch.full((6, 1, 2), 0.1, requires_grad=True)
@@ -69,7 +69,7 @@ def test_torch_loop_says_that_it_is_differentiated_once():
 def test_torch_loop_adds_many_small_terms_before_few_large_ones(I, H, from_x, from_h):
     """Its step is one product; the other order is nine and four times as far off as torch."""
     torch = pytest.importorskip("torch")
-    from elman import torch_loop
+    from recurrences.elman import torch_loop
 
     T, B = 20, 32
     torch.manual_seed(0)
@@ -105,7 +105,7 @@ JAX_WAYS = {
 def test_jax_scan_in_all_its_ways(way, nonlinearity):
     """Each is right in both directions; the reference is differentiated by JAX alone."""
     jax = pytest.importorskip("jax")
-    from elman import jax_scan
+    from recurrences.elman import jax_scan
 
     T, B, I, H = JAX_WAYS[way]
     x, h0, cell, upstream = _jax_problem(jax, T, B, I, H)
@@ -128,7 +128,7 @@ def test_jax_scan_in_all_its_ways(way, nonlinearity):
 def test_jax_scan_block_length():
     """All blocks are of one length, so it divides T; where that would be too short, all steps."""
     pytest.importorskip("jax")
-    from elman.jax_scan import _block_length
+    from recurrences.elman.jax_scan import _block_length
 
     for T, B, H, expected in [
         (100, 64, 512, 10),
@@ -144,7 +144,7 @@ def test_jax_scan_block_length():
 
 def test_jax_scan_is_differentiated_twice():
     jax = pytest.importorskip("jax")
-    from elman import jax_scan
+    from recurrences.elman import jax_scan
 
     x, h0, cell, _ = _jax_problem(jax, 5, 2, 3, 4)
 
@@ -160,7 +160,7 @@ def test_jax_scan_is_differentiated_twice():
 
 def test_jax_scan_says_that_it_is_differentiated_in_reverse():
     jax = pytest.importorskip("jax")
-    from elman import jax_scan
+    from recurrences.elman import jax_scan
 
     x, h0, cell, _ = _jax_problem(jax, 5, 2, 3, 4)
 
@@ -195,7 +195,7 @@ def _plain_scan(jax, x, h0, cell, nonlinearity):
 def test_numba_fused_tanh_is_off_by_six_ulp_at_most():
     """As docs/performance.md says; over the whole range in which float32's tanh is not 1."""
     pytest.importorskip("numba")
-    from elman import numba_fused
+    from recurrences.elman import numba_fused
 
     a = np.linspace(-12, 12, 2_000_001, dtype=np.float32)
     true, found = np.tanh(a.astype(np.float64)), a.copy()

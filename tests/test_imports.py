@@ -24,7 +24,7 @@ def _cli(*arguments):
     )
 
 
-@pytest.mark.parametrize("code", ["import rnnparity", "import elman", _cli("--help")])
+@pytest.mark.parametrize("code", ["import rnnparity", "import recurrences.elman", _cli("--help")])
 def test_nothing_is_loaded(code):
     assert _loaded_after(code) == "[]"
 
@@ -37,7 +37,7 @@ def test_list_loads_neither_torch_nor_jax():
 def test_the_check_can_fail(framework):
     pytest.importorskip(framework, reason=f"{framework} is not installed")
     code = (
-        "from rnnparity.borders import get\n"
-        f"from rnnparity.settings import Settings\nget({framework!r}, Settings())"
+        "from rnnparity.implementations.frameworks import get\n"
+        f"from rnnparity.implementations.settings import Settings\nget({framework!r}, Settings())"
     )
     assert framework in _loaded_after(code)

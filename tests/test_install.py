@@ -23,9 +23,9 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"elman", "rnnparity"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"recurrences", "rnnparity"}
     assert "rnnparity/data/digits.safetensors" in names
-    assert "elman/py.typed" in names
+    assert "recurrences/py.typed" in names
     assert "rnnparity/py.typed" in names
 
 

@@ -5,12 +5,14 @@ import pytest
 from conftest import border, evaluate, reference_of
 from stateful_implementations import STATEFUL
 
-from rnnparity import api, contract, presets
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.execution import execute, result_shapes
-from rnnparity.registry import Spec
-from rnnparity.verdict import judge
+from rnnparity import api
+from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations import contract
+from rnnparity.implementations.outcome import execute, result_shapes
+from rnnparity.implementations.registry import Spec
+from rnnparity.judging.verdict import judge
+from rnnparity.problems import presets
+from rnnparity.problems.cases import Case
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
 
@@ -143,7 +145,7 @@ def test_results_cut_off_and_not_rounded_are_told_from_rounded_ones():
         regime="canary",
         dtype="bfloat16",
     )
-    from rnnparity.execution import Outcome
+    from rnnparity.implementations.outcome import Outcome
 
     against = reference_of(case)
     exact = {name: against.true.values[name].astype(np.float32) for name in ("output", "h_n")}

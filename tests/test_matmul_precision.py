@@ -9,13 +9,14 @@ import pytest
 from conftest import loaded
 
 import rnnparity
-from rnnparity import RNNConfig, Settings, UsageError, presets
-from rnnparity.arithmetic import Arithmetic
-from rnnparity.cases import Case
-from rnnparity.execution import execute
-from rnnparity.reference import reference
-from rnnparity.settings import MATMUL_PRECISIONS
-from rnnparity.verdict import judge
+from rnnparity import RNNConfig, Settings, UsageError
+from rnnparity.implementations.outcome import execute
+from rnnparity.implementations.settings import MATMUL_PRECISIONS
+from rnnparity.judging.reference import reference
+from rnnparity.judging.unit.arithmetic import Arithmetic
+from rnnparity.judging.verdict import judge
+from rnnparity.problems import presets
+from rnnparity.problems.cases import Case
 
 BITS = {"float32": 24, "tf32": 11, "bfloat16": 8}
 
@@ -77,8 +78,9 @@ def test_a_step_of_a_chaotic_case_follows_in_the_declared_precision(tmp_path):
 TORCH = """
 import json, sys
 import torch
-from rnnparity import Settings, borders
-borders.get("torch", Settings(matmul_precision=sys.argv[1]))
+from rnnparity import Settings
+from rnnparity.implementations import frameworks
+frameworks.get("torch", Settings(matmul_precision=sys.argv[1]))
 rnn = getattr(torch.backends.cudnn, "rnn", None)
 print(json.dumps([
     torch.get_float32_matmul_precision(),

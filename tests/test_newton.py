@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from conftest import evaluate
 
-from rnnparity import contract
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
+from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations import contract
+from rnnparity.problems.cases import Case
 
 jax = pytest.importorskip("jax")
-elman = pytest.importorskip("elman")
-jax_newton = pytest.importorskip("elman.jax_newton")
-jax_scan = pytest.importorskip("elman.jax_scan")
+elman = pytest.importorskip("recurrences.elman")
+jax_newton = pytest.importorskip("recurrences.elman.jax_newton")
+jax_scan = pytest.importorskip("recurrences.elman.jax_scan")
 
-NAME = "elman.jax_newton"
+NAME = "recurrences.elman.jax_newton"
 
 
 def case(T=40, B=3, I=4, H=5, dtype="float64", regime="torch-init", ragged=False, **arguments):

@@ -21,8 +21,8 @@ def rnn(torch):
 @pytest.fixture(params=HAND_WRITTEN)
 def forward(request, torch, rnn):
     """The hand-written forward with the weights of `rnn`: tensors in, tensors out."""
-    from rnnparity.config import RNNConfig
-    from rnnparity.weights import read
+    from rnnparity.cells.config import RNNConfig
+    from rnnparity.problems.weights import read
 
     implementation, border = loaded(request.param)
     config = RNNConfig(input_size=INPUT_SIZE, hidden_size=HIDDEN_SIZE)

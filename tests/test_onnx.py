@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from conftest import reference_of
 
-from rnnparity import onnx_format, weights
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig, parameter_shapes
-from rnnparity.contract import load
+from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
-from rnnparity.execution import Outcome
-from rnnparity.registry import resolve_all
-from rnnparity.verdict import judge
+from rnnparity.implementations.contract import load
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.registry import resolve_all
+from rnnparity.judging.verdict import judge
+from rnnparity.problems import onnx_format, weights
+from rnnparity.problems.cases import Case
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
@@ -239,8 +239,8 @@ def _tensor(path):
 def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
     """To their stated tolerance (rtol 1e-3, atol 1e-7), by every implementation of ours."""
     from rnnparity.api import keep
-    from rnnparity.borders import get
-    from rnnparity.settings import Settings
+    from rnnparity.implementations.frameworks import get
+    from rnnparity.implementations.settings import Settings
 
     folder = node_data / name
     model = onnx.load(folder / "model.onnx")

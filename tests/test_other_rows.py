@@ -5,13 +5,13 @@ import pytest
 from conftest import evaluate, reference_of
 
 import rnnparity
-from rnnparity import other_rows
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.dtypes import numpy_dtype
-from rnnparity.execution import Outcome
-from rnnparity.problems import time_major
-from rnnparity.verdict import judge
+from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.judging import other_rows
+from rnnparity.judging.verdict import judge
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import numpy_dtype
+from rnnparity.problems.quantities import time_major
 
 pytestmark = pytest.mark.machine
 

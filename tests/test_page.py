@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_report import folder, record, timing
 
-from rnnparity.config import RNNConfig
+from rnnparity.cells.config import RNNConfig
 from rnnparity.report import page, source
 
 AXE = Path(__file__).parent.parent / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"

@@ -1,12 +1,7 @@
 """The parity matrix on all that is registered: the conformance suite, on ourselves."""
 
 from rnnparity.conformance import matrix
-from rnnparity.conformance.test_conformance import (  # noqa: F401  (pytest collects them)
-    pytest_generate_tests,
-    test_implementation_agrees_with_the_truth,
-    test_no_device_is_missing,
-)
-from rnnparity.registry import Spec, resolve_all
+from rnnparity.implementations.registry import Spec, resolve_all
 
 
 def test_the_matrix_is_large_and_its_ids_are_unique():

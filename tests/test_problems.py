@@ -5,19 +5,19 @@ import hashlib
 import numpy as np
 import pytest
 
-from rnnparity import presets, problems
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
+from rnnparity.cells.config import RNNConfig
 from rnnparity.errors import UsageError
-from rnnparity.regimes import STRUCTURED
+from rnnparity.problems import arrays, presets
+from rnnparity.problems.cases import Case
+from rnnparity.problems.regimes import STRUCTURED
 
 CONFIG = RNNConfig(input_size=3, hidden_size=4, num_layers=2, bidirectional=True)
 
 
 def _digest(case):
-    problem = problems.build(case)
-    arrays = [*problem.weights.values(), problem.x, problem.h0, problem.lengths]
-    return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
+    problem = arrays.build(case)
+    every = [*problem.weights.values(), problem.x, problem.h0, problem.lengths]
+    return hashlib.sha256(b"".join(a.tobytes() for a in every)).hexdigest()[:16]
 
 
 # Computed once, on x86-64 Linux with NumPy 2.4.6. A change here changes every published result.
@@ -54,14 +54,14 @@ def test_structured_cases_have_numbers_in_every_dtype(regime, sizes):
     config = RNNConfig(input_size=sizes[0], hidden_size=sizes[1])
     for dtype in ("float32", "float64", "bfloat16", "float16"):
         case = Case(config=config, T=3, B=4, regime=regime, dtype=dtype, one_more_step=True)
-        problem = problems.build(case)
+        problem = arrays.build(case)
         for array in (*problem.weights.values(), problem.x, problem.h0, problem.x_next):
             assert np.isfinite(array.astype(np.float64)).all()
 
 
 def _drawn(regime, dtype="float64"):
     config = RNNConfig(input_size=20, hidden_size=30)
-    return problems.build(Case(config=config, T=6, B=4, regime=regime, dtype=dtype))
+    return arrays.build(Case(config=config, T=6, B=4, regime=regime, dtype=dtype))
 
 
 def test_structures_are_what_they_are_called():
@@ -118,12 +118,12 @@ def test_another_seed_is_another_problem():
 )
 def test_spectral_radius_is_what_the_regime_says(regime, radius):
     config = RNNConfig(input_size=4, hidden_size=400)
-    weight = problems.build(Case(config=config, T=1, B=1, regime=regime)).weights["weight_hh_l0"]
+    weight = arrays.build(Case(config=config, T=1, B=1, regime=regime)).weights["weight_hh_l0"]
     assert np.abs(np.linalg.eigvals(weight)).max() == pytest.approx(radius, rel=0.1)
 
 
 def test_wiring_has_one_weight_in_every_row_and_loses_no_state():
-    problem = problems.build(Case(config=CONFIG, T=1, B=1, regime="wiring"))
+    problem = arrays.build(Case(config=CONFIG, T=1, B=1, regime="wiring"))
     for name, value in problem.weights.items():
         if name.startswith("weight"):
             assert (np.count_nonzero(value, axis=1) == 1).all(), name
@@ -133,7 +133,7 @@ def test_wiring_has_one_weight_in_every_row_and_loses_no_state():
 
 def test_lengths_reach_from_one_to_all():
     for seed in range(20):
-        lengths = problems.build(Case(config=CONFIG, T=7, B=5, ragged=True, seed=seed)).lengths
+        lengths = arrays.build(Case(config=CONFIG, T=7, B=5, ragged=True, seed=seed)).lengths
         assert lengths.max() == 7
         assert lengths.min() >= 1
 
@@ -153,4 +153,4 @@ def test_impossible_sizes_are_refused(bad):
 
 def test_unknown_regime_names_the_known_ones():
     with pytest.raises(UsageError, match="no regime 'tame'"):
-        problems.build(Case(config=CONFIG, T=1, B=1, regime="tame"))
+        arrays.build(Case(config=CONFIG, T=1, B=1, regime="tame"))

@@ -10,17 +10,17 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from rnnparity import weights
-from rnnparity.arithmetic import TANH_ULP
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig, parameter_shapes
-from rnnparity.dtypes import numpy_dtype, spacing
-from rnnparity.execution import Outcome
-from rnnparity.reference import reference
-from rnnparity.right_ways import Way, outcome
-from rnnparity.right_ways.sums import Sum
-from rnnparity.settings import Settings
-from rnnparity.verdict import judge
+from rnnparity.cells.config import RNNConfig, parameter_shapes
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.settings import Settings
+from rnnparity.judging.reference import reference
+from rnnparity.judging.unit.arithmetic import TANH_ULP
+from rnnparity.judging.verdict import judge
+from rnnparity.problems import weights
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import numpy_dtype, spacing
+from rnnparity.selftest.right_ways import Way, outcome
+from rnnparity.selftest.right_ways.sums import Sum
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
 WIDE = Case(config=RNNConfig(input_size=512, hidden_size=64), T=4, B=2)

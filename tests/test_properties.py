@@ -5,8 +5,8 @@ import pytest
 from conftest import evaluate
 from hypothesis import HealthCheck, given, settings
 
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
+from rnnparity.cells.config import RNNConfig
+from rnnparity.problems.cases import Case
 
 pytestmark = pytest.mark.machine
 

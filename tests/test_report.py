@@ -13,10 +13,13 @@ import msgspec
 import pytest
 
 import rnnparity
-from rnnparity import presets, records
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.records import Quantity, Record, Timing
+from rnnparity.cells.config import RNNConfig
+from rnnparity.judging.verdict import Quantity
+from rnnparity.problems import presets
+from rnnparity.problems.cases import Case
+from rnnparity.records import files
+from rnnparity.records.check import Record
+from rnnparity.records.timing import Timing
 from rnnparity.report import (
     charts,
     crossover,
@@ -96,18 +99,18 @@ def untimed(one):
 
 
 def folder(path, made=(), timed=(), environment=None):
-    for name, items in ((records.RECORDS, made), (records.TIMINGS, timed)):
-        recorder = records.Recorder(path, name)
+    for name, items in ((files.RECORDS, made), (files.TIMINGS, timed)):
+        recorder = files.Recorder(path, name)
         for item in items:
             recorder.write(item)
         recorder.close()
     described = {
-        "schema": records.SCHEMA,
+        "schema": files.SCHEMA,
         "preset": "quick",
         "cpu_model": "a processor",
         "best": {"product_flop_per_second": {"numpy": 1e11}, "copy_bytes_per_second": 1e10},
     }
-    (path / records.ENVIRONMENT).write_text(json.dumps(described | (environment or {})))
+    (path / files.ENVIRONMENT).write_text(json.dumps(described | (environment or {})))
     return path
 
 
@@ -242,13 +245,13 @@ def test_shares_of_the_machines_best(tmp_path):
 
 def test_records_that_are_no_text(tmp_path):
     run = folder(tmp_path, [record()])
-    with (run / records.RECORDS).open("ab") as file:
+    with (run / files.RECORDS).open("ab") as file:
         file.write(b'{"implementation": "\xff\xfe"}\n')
     read = source.read(run)
     assert len(read.records) == 1
     assert "line 2 is not a record" in read.notes[0]
-    (run / records.TIMINGS).unlink()
-    (run / records.TIMINGS).mkdir()
+    (run / files.TIMINGS).unlink()
+    (run / files.TIMINGS).mkdir()
     done = command("report", run)
     assert done.returncode == 2
     assert "cannot be read" in done.stderr
@@ -278,8 +281,8 @@ def test_names_and_messages_are_text(tmp_path):
 
 
 def test_torn_unknown_and_newer_records(tmp_path):
-    run = folder(tmp_path, [record()], [timing()], {"schema": records.SCHEMA + 1})
-    path = run / records.RECORDS
+    run = folder(tmp_path, [record()], [timing()], {"schema": files.SCHEMA + 1})
+    path = run / files.RECORDS
     extended = json.loads(path.read_bytes()) | {"a_field_of_tomorrow": 1}
     odd = extended | {"verdict": 7}
     lines = [json.dumps(extended), json.dumps(odd), '{"implementation": "to']
@@ -299,7 +302,7 @@ def test_older_records_lack_what_is_newer(tmp_path):
     plain = msgspec.to_builtins(record())
     for name in ("rms_z", "by_step", "histogram"):
         del plain["quantities"]["output"][name]
-    tmp_path.joinpath(records.RECORDS).write_text(json.dumps(plain) + "\n")
+    tmp_path.joinpath(files.RECORDS).write_text(json.dumps(plain) + "\n")
     read = source.read(tmp_path)
     assert read.notes == []
     assert "1 checks" in page.render(read)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from conftest import reference_of
 
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.dtypes import spacing
-from rnnparity.right_ways import WAYS, nonlinearities, outcome, sums
+from rnnparity.cells.config import RNNConfig
+from rnnparity.judging.verdict import judge, judged_part
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import spacing
+from rnnparity.selftest.right_ways import WAYS, nonlinearities, outcome, sums
 from rnnparity.selftest.soundness import judge_ways
-from rnnparity.verdict import judge, judged_part
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=24), T=18, B=5)
 MEETING = Case(

@@ -8,15 +8,15 @@ import pytest
 from conftest import reference_of
 
 from rnnparity import selftest
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.dtypes import NAMES
-from rnnparity.regimes import STRUCTURED
+from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations.settings import Settings
+from rnnparity.judging.verdict import Judgement
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import NAMES
+from rnnparity.problems.regimes import STRUCTURED
+from rnnparity.runs.processes import Worker
 from rnnparity.selftest.findings import EXTREME, Failure, Found, Run, runs_of
 from rnnparity.selftest.soundness import check_group
-from rnnparity.settings import Settings
-from rnnparity.verdict import Judgement
-from rnnparity.workers import Worker
 
 
 def _run(who="a way", *, case="case", rms=0.3, z=2.0, part="forward", **changes):
@@ -97,8 +97,8 @@ def test_what_is_exact_says_nothing_of_the_unit():
 def test_a_judgement_becomes_two_runs_and_a_failure_belongs_to_the_pass_that_failed():
     case = Case(config=RNNConfig(input_size=2, hidden_size=4), T=3, B=2)
     against = reference_of(case)
-    from rnnparity.execution import Outcome
-    from rnnparity.verdict import judge
+    from rnnparity.implementations.outcome import Outcome
+    from rnnparity.judging.verdict import judge
 
     arrays = {name: value.astype("float32") for name, value in against.true.values.items()}
     forward, gradients = runs_of("x", case, judge(case, Outcome(arrays), against))

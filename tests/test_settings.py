@@ -9,11 +9,13 @@ import warnings
 import numpy as np
 import pytest
 
-from rnnparity import contract, environment, execution, problems
-from rnnparity.borders import get
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.settings import Settings, numeric_variables, threads_given
+from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations import contract, outcome
+from rnnparity.implementations.frameworks import get
+from rnnparity.implementations.settings import Settings, numeric_variables, threads_given
+from rnnparity.problems import arrays
+from rnnparity.problems.cases import Case
+from rnnparity.records import environment
 
 SHOW = """
 import os
@@ -127,7 +129,7 @@ def test_what_arithmetic_warns_of_is_no_error_and_what_else_does_is():
         Loud.warning = warning
         implementation = contract.from_object("loud", Loud)
         border = get("numpy", Settings())
-        return execution.execute(implementation, border, case, problems.build(case), "cpu").verdict
+        return outcome.execute(implementation, border, case, arrays.build(case), "cpu").verdict
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -140,8 +142,8 @@ def test_float16_that_xla_cannot_compile_is_unsupported():
     """Below AVX it has no instructions for it; a right implementation is not to be failed."""
     pytest.importorskip("jax")
     program = (
-        "from rnnparity.borders import get\n"
-        "from rnnparity.settings import Settings\n"
+        "from rnnparity.implementations.frameworks import get\n"
+        "from rnnparity.implementations.settings import Settings\n"
         "print(get('jax', Settings()).dtypes('cpu'))\n"
     )
 

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 
 import rnnparity
-from rnnparity import records, registry, runs, stopwatch
 from rnnparity.errors import UsageError
-from rnnparity.execution import Outcome
-from rnnparity.settings import Settings
-from rnnparity.timing import bench, comparison, contestants, machine, sizes, statistics, turns
+from rnnparity.implementations import registry, stopwatch
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.settings import Settings
+from rnnparity.judging.verdict import Judgement
+from rnnparity.problems import sizes
+from rnnparity.records import files
+from rnnparity.runs import check
+from rnnparity.timing import bench, comparison, contestants, machine, statistics, turns
 from rnnparity.timing.bench import suspicion
 from rnnparity.timing.turns import Measured
-from rnnparity.verdict import Judgement
 
 SHORT = {"preset": "notebook", "processes": 2, "budget": 0.05}
 
@@ -128,13 +131,13 @@ def test_records(run):
     again = of["torch-rnn again", "forward"]
     assert again.role == "again"
     assert mine.flop == 2 * 5 * 4 * 3 * (5 + 3)
-    assert list(records.read_timings(run.directory)) == run.timings
+    assert list(files.read_timings(run.directory)) == run.timings
 
 
 def test_resume_makes_nothing_twice(run):
     again = rnnparity.bench("numpy-loop", out=run.directory, resume=True, **SHORT)
     assert again.timings == run.timings
-    assert list(records.read_timings(run.directory)) == run.timings
+    assert list(files.read_timings(run.directory)) == run.timings
 
 
 def test_resume_times_what_is_new_with_all_others(tmp_path):
@@ -142,9 +145,9 @@ def test_resume_times_what_is_new_with_all_others(tmp_path):
     best = first.environment["best"]
     with pytest.raises(UsageError, match="has timings of numpy-loop that would be lost"):
         rnnparity.bench("torch-loop", out=tmp_path, resume=True, **SHORT)
-    assert list(records.read_timings(tmp_path)) == first.timings
+    assert list(files.read_timings(tmp_path)) == first.timings
     both = rnnparity.bench("numpy-loop", "torch-loop", out=tmp_path, resume=True, **SHORT)
-    assert list(records.read_timings(tmp_path)) == both.timings
+    assert list(files.read_timings(tmp_path)) == both.timings
     timed = [(t.implementation, t.mode) for t in both.timings if t.seconds]
     assert len(timed) == len(set(timed)) == 8
     again = rnnparity.bench("numpy-loop", "torch-loop", out=tmp_path, resume=True, **SHORT)
@@ -286,7 +289,7 @@ def looked_at(monkeypatch, tmp_path, name, first, again):
     job = sizes.jobs("notebook")[0]
     plan, settings = bench.Plan(processes=2), Settings()
     processes = bench._Processes(settings, plan, tmp_path)
-    run = runs.Run(tmp_path, {})
+    run = check.Run(tmp_path, {})
     session = bench._Session(run, [spec], {job.case: None}, settings, plan, processes)
 
     def look(*_):
@@ -363,7 +366,7 @@ def test_presets_are_cases(preset):
 def slowed(run, factor, tmp_path, name):
     """Return a folder with a run's timings, numpy-loop's made slower."""
     folder = tmp_path / name
-    recorder = records.Recorder(folder, records.TIMINGS)
+    recorder = files.Recorder(folder, files.TIMINGS)
     rng = np.random.default_rng(0)
     for one in run.timings:
         by = factor if one.implementation == "numpy-loop" else 1.0
@@ -404,7 +407,7 @@ def test_compare_what_cannot_be_compared(run, tmp_path):
         comparison.compare(run.timings, [])
     with pytest.raises(UsageError, match="2 and 2 processes are too few"):
         comparison.compare(run.timings, run.timings)
-    timings = list(records.read_timings(slowed(run, 1.0, tmp_path, "a")))
+    timings = list(files.read_timings(slowed(run, 1.0, tmp_path, "a")))
     with pytest.raises(UsageError, match="threshold is nan, expected a share"):
         comparison.compare(timings, timings, float("nan"))
     other = [msgspec.structs.replace(one, baseline="jax-scan") for one in timings]
@@ -413,7 +416,7 @@ def test_compare_what_cannot_be_compared(run, tmp_path):
 
 
 def test_compare_tells_a_slower_machine_from_a_change(run, tmp_path):
-    before = list(records.read_timings(slowed(run, 1.0, tmp_path, "a")))
+    before = list(files.read_timings(slowed(run, 1.0, tmp_path, "a")))
     after = [
         msgspec.structs.replace(
             one,
@@ -428,8 +431,8 @@ def test_compare_tells_a_slower_machine_from_a_change(run, tmp_path):
 
 def test_compare_says_what_is_lost(run, tmp_path):
     before = slowed(run, 1.0, tmp_path, "a")
-    recorder = records.Recorder(tmp_path / "b", records.TIMINGS)
-    for one in records.read_timings(before):
+    recorder = files.Recorder(tmp_path / "b", files.TIMINGS)
+    for one in files.read_timings(before):
         broken = {"seconds": (), "median": None, "verdict": "fail", "reason": "is off"}
         mine = one.implementation == "numpy-loop"
         recorder.write(msgspec.structs.replace(one, **(broken if mine else {})))
@@ -483,7 +486,7 @@ def test_pyperf_reads_the_samples(run):
 def test_table_fits_a_terminal(run, capsys):
     from rich.console import Console
 
-    from rnnparity.timing.table import show_timings
+    from rnnparity.report.timing_table import show_timings
 
     show_timings(run, Console(width=80))
     lines = capsys.readouterr().out.splitlines()
@@ -504,11 +507,11 @@ def test_threads():
 
 
 def test_transfer_is_added_to_a_call():
-    from rnnparity import problems
+    from rnnparity.problems import arrays
     from rnnparity.timing.contestants import Contestant, Timed
 
     job = sizes.jobs("notebook")[0]
     spec = registry.resolve("numpy-loop")
-    one = Timed(Contestant("x", spec), Settings(), job, problems.build(job.case), "cpu")
+    one = Timed(Contestant("x", spec), Settings(), job, arrays.build(job.case), "cpu")
     assert one.with_transfer() > 0
     assert one.block()[0] > 0

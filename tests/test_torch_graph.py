@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from conftest import evaluate
 
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
+from rnnparity.cells.config import RNNConfig
+from rnnparity.problems.cases import Case
 
 torch = pytest.importorskip("torch")
 
-SOURCE = Path(__file__).parents[1] / "impls" / "elman" / "torch_graph.py"
+SOURCE = Path(__file__).parents[1] / "impls" / "recurrences" / "elman" / "torch_graph.py"
 
 # A replay reads the arguments and writes the results where they were at the capture, as on a card.
 STAND_IN = """
@@ -92,7 +92,7 @@ def test_a_mistake_is_failed(tmp_path, old, new):
 
 
 def test_a_graph_is_captured_once_per_shape_and_dropped_when_not_used():
-    from elman import torch_graph
+    from recurrences.elman import torch_graph
 
     made = []
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
+from rnnparity.cells.config import RNNConfig
+from rnnparity.problems.cases import Case
 
 pytestmark = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("torch", "triton")),
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 TESTS = Path(__file__).parent
-IMPLEMENTATION = TESTS.parent / "impls" / "elman" / "triton_fused.py"
+IMPLEMENTATION = TESTS.parent / "impls" / "recurrences" / "elman" / "triton_fused.py"
 KERNEL = IMPLEMENTATION.with_name("triton_kernel.py")
 
 # So few bytes on chip and processors that a small state is shared by blocks, and rows by groups.
@@ -58,7 +58,7 @@ def _copy(folder, name, *changes):
         f"{name}_kernel.py": KERNEL.read_text(encoding="utf-8"),
         f"{name}.py": IMPLEMENTATION.read_text(encoding="utf-8"),
     }
-    changes = ({"from elman.triton_kernel": f"from {name}_kernel"}, *changes)
+    changes = ({"from recurrences.elman.triton_kernel": f"from {name}_kernel"}, *changes)
     for old, new in (item for change in changes for item in change.items()):
         assert sum(text.count(old) for text in texts.values()) == 1, old
         texts = {file: text.replace(old, new) for file, text in texts.items()}
@@ -150,7 +150,7 @@ def test_without_interpretation_it_is_for_a_card():
 @pytest.mark.parametrize("processors", [1, 20, 132])
 def test_every_layout_covers_all_rows_and_runs_at_once(processors):
     torch = pytest.importorskip("torch")
-    from elman import triton_kernel
+    from recurrences.elman import triton_kernel
 
     for dtype in (torch.float64, torch.float32, torch.float16):
         for H in (1, 16, 17, 64, 128, 129, 200, 512, 1760):

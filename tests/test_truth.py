@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from conftest import reference_of
 
-from rnnparity import presets
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.problems import time_major
+from rnnparity.cells.config import RNNConfig
+from rnnparity.problems import presets
+from rnnparity.problems.cases import Case
+from rnnparity.problems.quantities import time_major
 
 pytestmark = pytest.mark.machine
 

@@ -4,16 +4,20 @@ import numpy as np
 import pytest
 from conftest import evaluate, loaded, reference_of
 
-from rnnparity import composition, invariants, presets, selftest
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.diagnosis import OBSERVABLE, diagnose, effect, nameable
-from rnnparity.execution import Outcome
-from rnnparity.mistakes import every_mistake
-from rnnparity.mistakes.forward import rounded_to
-from rnnparity.reference import _spread_chaos, reference
-from rnnparity.settings import Settings
-from rnnparity.verdict import LIMIT, judge
+from rnnparity import selftest
+from rnnparity.cells import network
+from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations import invariants
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.settings import Settings
+from rnnparity.judging.chaos import spread_chaos
+from rnnparity.judging.diagnosis import OBSERVABLE, diagnose, effect, nameable
+from rnnparity.judging.mistakes import every_mistake
+from rnnparity.judging.mistakes.forward import rounded_to
+from rnnparity.judging.reference import reference
+from rnnparity.judging.verdict import LIMIT, judge
+from rnnparity.problems import presets
+from rnnparity.problems.cases import Case
 
 pytestmark = pytest.mark.machine
 
@@ -114,7 +118,7 @@ def test_chaos_spreads_as_data_does():
     own = [np.zeros((6, 1, 1)) for _ in range(4)]
     own[1][2] = 1
     nothing = np.zeros((6, 1, 1))
-    output, h_n = composition.run(_spread_chaos, nothing, None, own, config)
+    output, h_n = network.run(spread_chaos, nothing, None, own, config)
     assert h_n[:, 0, 0].tolist() == [0, 1, 1, 1]
     assert output[:, 0, 0].tolist() == [1] * 6  # reads the first step, the other's last
     assert output[:, 0, 1].tolist() == [1] * 4 + [0] * 2
@@ -153,7 +157,7 @@ def test_the_unit_covers_what_rounding_does_and_no_more():
     case = Case(config=RNNConfig(input_size=32, hidden_size=64), T=50, B=4)
     against = reference_of(case)
     implementation, border = loaded("numpy-loop")
-    from rnnparity.execution import execute
+    from rnnparity.implementations.outcome import execute
 
     outcome = execute(implementation, border, case, against.problem, "cpu")
     for name in ("output", "grad_x", "grad_weight_hh_l0"):
@@ -169,7 +173,7 @@ def test_coarser_products_are_within_the_unit_only_where_they_are_declared(bits,
     weights = {n: rounded_to(bits, v) for n, v in in_float32.problem.weights.items()}
     x = rounded_to(bits, in_float32.problem.x)
     problem = in_float32.problem._replace(weights=weights, x=x)
-    from rnnparity.truth import truth
+    from rnnparity.judging.truth import truth
 
     output = truth(case, problem).values["output"].astype(np.float32)
     assert judge(case, Outcome({"output": output}), in_float32).verdict == "fail"
@@ -177,7 +181,7 @@ def test_coarser_products_are_within_the_unit_only_where_they_are_declared(bits,
 
 
 def test_a_large_case_is_judged_on_a_sample_of_its_rows():
-    from rnnparity.truth import truth
+    from rnnparity.judging.truth import truth
 
     case = Case(config=RNNConfig(input_size=512, hidden_size=512), T=40, B=64)
     against = reference_of(case)
@@ -259,7 +263,7 @@ def test_a_broken_invariant_fails_also_beside_a_nan_that_is_not_judged(invariant
 
 @pytest.mark.parametrize("change", [{"weight_ih_l0": 0}, {"bias_ih_l0": 30}])
 def test_a_network_that_ignores_its_input_is_not_taken_for_a_cached_result(tmp_path, change):
-    from rnnparity import weights
+    from rnnparity.problems import weights
 
     problem = reference_of(PLAIN).problem
     parameters = problem.weights | {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from rnnparity import weights
-from rnnparity.config import RNNConfig, parameter_shapes
+from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
+from rnnparity.problems import weights
 
 CONFIG = RNNConfig(input_size=3, hidden_size=4, num_layers=2, bidirectional=True)
 

@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from rnnparity.api import check as check
     from rnnparity.api import run as run
     from rnnparity.assertion import assert_parity as assert_parity
-    from rnnparity.cases import Case as Case
-    from rnnparity.config import RNNConfig as RNNConfig
+    from rnnparity.cells.config import RNNConfig as RNNConfig
     from rnnparity.errors import UsageError as UsageError
-    from rnnparity.settings import Settings as Settings
+    from rnnparity.implementations.settings import Settings as Settings
+    from rnnparity.problems.cases import Case as Case
 
 _HOME = {
     "assert_parity": "rnnparity.assertion",
     "bench": "rnnparity.api",
     "check": "rnnparity.api",
     "run": "rnnparity.api",
-    "Case": "rnnparity.cases",
-    "RNNConfig": "rnnparity.config",
-    "Settings": "rnnparity.settings",
+    "Case": "rnnparity.problems.cases",
+    "RNNConfig": "rnnparity.cells.config",
+    "Settings": "rnnparity.implementations.settings",
     "UsageError": "rnnparity.errors",
 }
 

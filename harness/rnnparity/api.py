@@ -8,17 +8,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from rnnparity import inputs, onnx_format, presets, registry, stopwatch, weights, workers
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
+from rnnparity.cells.config import RNNConfig
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
-from rnnparity.dtypes import NAMES
 from rnnparity.errors import UsageError
-from rnnparity.reference import Reference
-from rnnparity.runs import Event, Progress, Run, new_directory
-from rnnparity.runs import check as run_check
-from rnnparity.settings import Settings
-from rnnparity.timing import sizes
+from rnnparity.implementations import registry, stopwatch
+from rnnparity.implementations.settings import Settings
+from rnnparity.judging.reference import Reference
+from rnnparity.problems import given, onnx_format, presets, sizes, weights
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import NAMES
+from rnnparity.records.run import Run
+from rnnparity.runs import processes
+from rnnparity.runs.check import Event, Progress, new_directory
+from rnnparity.runs.check import check as run_check
 from rnnparity.timing.bench import Plan, Step
 from rnnparity.timing.bench import bench as run_bench
 from rnnparity.timing.machine import Watch
@@ -343,8 +345,8 @@ def case_of(kept: Kept, dtype: str, directory: Path, x: Any, h0: Any, lengths: A
         h0 = kept.h0 if h0 is None else h0
         lengths = kept.lengths if lengths is None else lengths
         if kept.reverse:
-            x = inputs.reversed_in_time(x, kept.config, lengths)
-    return inputs.case(kept.path, kept.config, dtype, directory, x, h0, lengths)
+            x = given.reversed_in_time(x, kept.config, lengths)
+    return given.case(kept.path, kept.config, dtype, directory, x, h0, lengths)
 
 
 def keep(source: Any, told: dict[str, Any], directory: Path, prefix: str | None = None) -> Kept:
@@ -390,10 +392,10 @@ def _keep_in_worker(
 ) -> Kept:
     """Only torch reads a .pt file, and torch is not imported into this process."""
     with tempfile.TemporaryDirectory() as folder:
-        worker = workers.Worker(settings, Path(folder) / "worker.log")
+        worker = processes.Worker(settings, Path(folder) / "worker.log")
         try:
             return worker.call(TIMEOUT, keep, path, told, directory, prefix)
-        except workers.WorkerLost as lost:
+        except processes.WorkerLost as lost:
             raise UsageError(f"{path} could not be read: the process that read it {lost}") from None
         finally:
             worker.stop()

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity import api, borders, contract
-from rnnparity.borders import FRAMEWORKS
-from rnnparity.cases import Case
-from rnnparity.diagnosis import explain_failure
+from rnnparity import api
 from rnnparity.errors import UsageError
-from rnnparity.execution import Outcome, execute, run_times
-from rnnparity.reference import reference
-from rnnparity.settings import Settings, threads_given
-from rnnparity.verdict import Judgement, judge
+from rnnparity.implementations import contract, frameworks
+from rnnparity.implementations.frameworks import FRAMEWORKS
+from rnnparity.implementations.outcome import Outcome, execute, run_times
+from rnnparity.implementations.settings import Settings, threads_given
+from rnnparity.judging.diagnosis import explain_failure
+from rnnparity.judging.reference import reference
+from rnnparity.judging.verdict import Judgement, judge
+from rnnparity.problems.cases import Case
 
 
 def assert_parity(
@@ -68,7 +69,7 @@ def assert_parity(
         told = {"nonlinearity": nonlinearity, "batch_first": batch_first}
         kept = api.keep(weights, told, Path(folder), prefix)
         case = api.case_of(kept, dtype or kept.dtype, Path(folder), x, h0, lengths)
-        border = borders.get(loaded.framework, settings)
+        border = frameworks.get(loaded.framework, settings)
         if device not in border.devices():
             there = ", ".join(border.devices())
             raise UsageError(f"no device {device!r} for {loaded.framework} here: there is {there}")

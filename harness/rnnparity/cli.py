@@ -16,7 +16,7 @@ from rnnparity.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rnnparity.runs import Run
+    from rnnparity.records.run import Run
 
 app = typer.Typer(
     name="rnnparity",
@@ -98,7 +98,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --
 @app.command("list")
 def list_command(json: Json = False) -> None:
     """List implementations, their devices, the presets, and why something is absent."""
-    from rnnparity import listing
+    from rnnparity.report import listing
 
     console = _console()
     with console.status("asking each implementation") if not json else _quiet():
@@ -133,7 +133,7 @@ def check(
 ) -> None:
     """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
     if input_ is not None or lengths is not None:
-        from rnnparity import inputs
+        from rnnparity.problems import given
     _go(
         "check",
         json,
@@ -145,8 +145,8 @@ def check(
         case=case,
         weights=weights,
         prefix=prefix,
-        x=None if input_ is None else inputs.load_array(input_),
-        lengths=None if lengths is None else inputs.parse_lengths(lengths),
+        x=None if input_ is None else given.load_array(input_),
+        lengths=None if lengths is None else given.parse_lengths(lengths),
         nonlinearity=str(nonlinearity),
         batch_first=batch_first,
         settings=_settings(threads, matmul_precision, tanh_absolute),
@@ -257,15 +257,16 @@ def compare(
     ] = THRESHOLD,
 ) -> None:
     """Compare the timings of two runs. Exit code 1 if something became slower, or fails now."""
-    from rnnparity import records
-    from rnnparity.timing import comparison, table
+    from rnnparity.records import files
+    from rnnparity.report import timing_table
+    from rnnparity.timing import comparison
 
     for folder in (before, after):
-        if not (folder / records.TIMINGS).exists():
-            raise UsageError(f"{folder} has no {records.TIMINGS}: give the folder of a timing run")
-    earlier, later = (list(records.read_timings(folder)) for folder in (before, after))
+        if not (folder / files.TIMINGS).exists():
+            raise UsageError(f"{folder} has no {files.TIMINGS}: give the folder of a timing run")
+    earlier, later = (list(files.read_timings(folder)) for folder in (before, after))
     changes = comparison.compare(earlier, later, threshold)
-    table.show_changes(changes, comparison.others(earlier, later), _console())
+    timing_table.show_changes(changes, comparison.others(earlier, later), _console())
     worse = (comparison.SLOWER, comparison.LOST)
     raise SystemExit(1 if any(change.verdict in worse for change in changes) else 0)
 
@@ -278,7 +279,7 @@ def new(
     """Write a starter implementation that passes `rnnparity check FILE` as it is."""
     from importlib.resources import files
 
-    from rnnparity.borders import FRAMEWORKS
+    from rnnparity.implementations.frameworks import FRAMEWORKS
 
     if framework not in FRAMEWORKS:
         raise UsageError(f"no framework {framework!r}: there are {', '.join(FRAMEWORKS)}")
@@ -307,8 +308,8 @@ def export(
     ] = False,
 ) -> None:
     """Write weights as an ONNX model of RNN nodes, which ONNX Runtime and others read."""
-    from rnnparity import onnx_format
-    from rnnparity import weights as reader
+    from rnnparity.problems import onnx_format
+    from rnnparity.problems import weights as reader
 
     if target.suffix != ".onnx":
         raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")
@@ -339,7 +340,7 @@ def selftest(
     ] = None,
 ) -> None:
     """Test the verdict itself: right implementations must pass, known mistakes must fail."""
-    from rnnparity.environment import write_environment
+    from rnnparity.records.environment import write_environment
 
     signal.signal(signal.SIGTERM, _terminated)
     passed, parts, file = _trials(full) if timing else _selftest(full, seed)
@@ -353,8 +354,9 @@ def selftest(
 
 def _selftest(full: bool, seed: int) -> tuple[bool, list[str], str]:
     """Return whether the verdict is right, what is to be told of it, and the report's name."""
-    from rnnparity import presets, terminal
     from rnnparity import selftest as tester
+    from rnnparity.problems import presets
+    from rnnparity.report import terminal
 
     shapes, cases = 120 if full else 8, presets.mistake_cases(full)
     totals = {"soundness": shapes * tester.DRAWS, "sensitivity": len(cases)}
@@ -367,8 +369,8 @@ def _selftest(full: bool, seed: int) -> tuple[bool, list[str], str]:
 
 def _trials(full: bool) -> tuple[bool, list[str], str]:
     """Likewise of the intervals of timings."""
-    from rnnparity import terminal
-    from rnnparity.timing import trials as tester
+    from rnnparity.report import terminal
+    from rnnparity.selftest import trials as tester
 
     count = 200 if full else 5
     with terminal.stages({"trials": count}, _console(stderr=True)) as advance:
@@ -390,9 +392,10 @@ def main() -> None:
 
 def _go(job: str, json: bool, implementations: list[str], **arguments: Any) -> None:
     """Run `api.check`, `api.bench` or `api.run`, show it, and exit."""
-    from rnnparity import api, terminal
-    from rnnparity.records import document
-    from rnnparity.registry import BASELINE, registered, resolve_all
+    from rnnparity import api
+    from rnnparity.implementations.registry import BASELINE, registered, resolve_all
+    from rnnparity.records.files import document
+    from rnnparity.report import terminal
 
     names = [spec.name for spec in resolve_all(implementations, arguments["peers"])]
     if arguments["resume"] and arguments["out"] is None:
@@ -436,8 +439,8 @@ def _exit_code(result: "Run", asked_for: list[str]) -> int:
 
 
 def _settings(threads: str, matmul_precision: str, tanh_absolute: float = 0.0) -> Any:
-    from rnnparity.environment import usable_cores
-    from rnnparity.settings import Settings
+    from rnnparity.implementations.settings import Settings
+    from rnnparity.records.environment import usable_cores
 
     if threads != "all" and not threads.isdecimal():
         raise UsageError(f"threads is {threads!r}, expected a number of 1 or more, or all")

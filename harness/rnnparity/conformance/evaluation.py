@@ -4,16 +4,16 @@ from functools import cache, lru_cache
 
 import pytest
 
-from rnnparity import borders, contract
-from rnnparity.borders import Border
-from rnnparity.cases import Case
-from rnnparity.contract import Implementation
-from rnnparity.diagnosis import explain_failure
-from rnnparity.execution import Outcome, execute, run_times
-from rnnparity.reference import Reference, reference
-from rnnparity.registry import resolve
-from rnnparity.settings import Settings, threads_given
-from rnnparity.verdict import Judgement, judge
+from rnnparity.implementations import contract, frameworks
+from rnnparity.implementations.contract import Implementation
+from rnnparity.implementations.frameworks import Border
+from rnnparity.implementations.outcome import Outcome, execute, run_times
+from rnnparity.implementations.registry import resolve
+from rnnparity.implementations.settings import Settings, threads_given
+from rnnparity.judging.diagnosis import explain_failure
+from rnnparity.judging.reference import Reference, reference
+from rnnparity.judging.verdict import Judgement, judge
+from rnnparity.problems.cases import Case
 
 # pytest has no --threads: what the user has set decides.
 SETTINGS = Settings(threads=threads_given())
@@ -23,9 +23,9 @@ SETTINGS = Settings(threads=threads_given())
 def border(framework: str) -> Border:
     """Return the border of a framework, or skip, naming what is missing."""
     try:
-        return borders.get(framework, SETTINGS)
+        return frameworks.get(framework, SETTINGS)
     except ModuleNotFoundError:
-        hint = borders.install_hint(framework)
+        hint = frameworks.install_hint(framework)
         pytest.skip(f"{framework} is not installed: {hint}")
 
 
@@ -52,7 +52,7 @@ def find_device(name: str, kind: str) -> str:
 def devices_of(framework: str) -> tuple[str, ...]:
     """Return the devices of a framework; the CPU where it is missing, which a test is to say."""
     try:
-        return tuple(borders.get(framework, SETTINGS).devices())
+        return tuple(frameworks.get(framework, SETTINGS).devices())
     except ModuleNotFoundError:
         return ("cpu",)
 

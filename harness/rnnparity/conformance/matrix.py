@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
-from rnnparity import edges, presets
-from rnnparity.borders import FRAMEWORKS
-from rnnparity.cases import Case
-from rnnparity.dtypes import NAMES
-from rnnparity.regimes import REGIMES
-from rnnparity.registry import Spec, framework_hint
+from rnnparity.implementations.frameworks import FRAMEWORKS
+from rnnparity.implementations.registry import Spec, framework_hint
+from rnnparity.problems import edges, presets
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import NAMES
+from rnnparity.problems.regimes import REGIMES
 
 
 def cases() -> list[Case]:

@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from rnnparity.cases import Case, full_id
 from rnnparity.conformance import matrix
 from rnnparity.conformance.evaluation import SETTINGS, devices_of, evaluate, find_device
 from rnnparity.errors import UsageError
-from rnnparity.registry import Spec, resolve_all
+from rnnparity.implementations.registry import Spec, resolve_all
+from rnnparity.problems.cases import Case, full_id
 
 os.environ.update(SETTINGS.environment_variables())  # before any framework is imported
 

@@ -1,6 +1,5 @@
 """A run as something to read: one HTML page, Markdown with pictures, JUnit XML. From records alone.
 
-source      a run's folder, read as far as it can be
 summary     what is said of it: the sentence, the matrix, failures, timings
 crossover   from which size on a card is faster
 charts      the pictures, as Vega-Lite

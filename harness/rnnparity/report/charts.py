@@ -8,20 +8,12 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from rnnparity.records import Record, Timing
+from rnnparity.judging.verdict import BIN, LIMIT
+from rnnparity.records.check import Record
+from rnnparity.records.run import Run
+from rnnparity.records.timing import BOUND, IMPLEMENTATION, Timing, size
 from rnnparity.report import crossover
-from rnnparity.report.source import Source
-from rnnparity.report.summary import (
-    Roof,
-    largest_by_implementation,
-    roof,
-    speed,
-    timed,
-    under_roof,
-)
-from rnnparity.timing.contestants import BOUND, IMPLEMENTATION
-from rnnparity.timing.table import size
-from rnnparity.verdict import BIN, LIMIT
+from rnnparity.report.summary import Roof, largest_by_implementation, roof, speed, timed, under_roof
 
 Encoding = dict[str, Any]
 Where = Callable[[Timing], str]
@@ -65,22 +57,22 @@ LOG_AXIS = alt.Axis(tickCount=6)
 SECONDS = alt.Axis(format="~s", tickCount=6)
 
 
-def charts(source: Source) -> dict[str, dict[str, Any]]:
+def charts(run: Run) -> dict[str, dict[str, Any]]:
     """Return the specifications by name; only those that have something to show."""
-    times = timed(source)
-    names = [r.implementation for r in source.records]
+    times = timed(run)
+    names = [r.implementation for r in run.records]
     names += [t.implementation for t in times if t.role == IMPLEMENTATION]
     where = _where(times)
     who = _who(names)
     bounds = _who([*names, *(t.implementation for t in times if t.role == BOUND)])
     made = {
-        "drift": _drift(source.records, who),
-        "distribution": _distribution(source.records, who),
+        "drift": _drift(run.records, who),
+        "distribution": _distribution(run.records, who),
         "ratios": _ratios(times, where, who),
         "steps": _steps(times, where, who),
         "widths": _widths(times, where, who),
         "crossover": _crossover(times, who),
-        "roofline": _roofline(times, roof(source), bounds),
+        "roofline": _roofline(times, roof(run), bounds),
         "first_call": _first_call(times, where, who),
     }
     return {name: chart.to_dict() for name, chart in made.items() if chart is not None}
@@ -96,21 +88,21 @@ def svg(spec: dict[str, Any], width: int) -> str:
     return drawn
 
 
-def charts_of_runs(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
+def charts_of_runs(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Return what became of every implementation over several runs, the earliest first."""
-    names = [r.implementation for source in sources for r in source.records]
-    who, order = _who(names), [source.name for source in sources]
+    names = [r.implementation for run in runs for r in run.records]
+    who, order = _who(names), [run.name for run in runs]
     x = alt.X("run:N", sort=order, title=None, axis=alt.Axis(labelAngle=0, labelLimit=160))
     units = [
-        {"run": source.name, "implementation": name, "units": z}
-        for source in sources
-        for name, z in largest_by_implementation(source).items()
+        {"run": run.name, "implementation": name, "units": z}
+        for run in runs
+        for name, z in largest_by_implementation(run).items()
     ]
     means: dict[str, list[dict[str, Any]]] = {}
-    for source in sources:
-        for row in speed(source):
+    for run in runs:
+        for row in speed(run):
             where = f"{row['device']}, {row['dtype']}, {row['mode']}, threads: {row['threads']}"
-            means.setdefault(where, []).append({"run": source.name, **row})
+            means.setdefault(where, []).append({"run": run.name, **row})
     made = {}
     if units:
         y = alt.Y("units:Q", title="largest error, units", scale=LOG, axis=LOG_AXIS)

@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from rnnparity.records import Timing
-from rnnparity.timing.contestants import IMPLEMENTATION
-from rnnparity.timing.table import size
+from rnnparity.records.timing import IMPLEMENTATION, Timing, size
 
 
 def rows(timings: Iterable[Timing]) -> list[dict[str, Any]]:

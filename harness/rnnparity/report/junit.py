@@ -3,25 +3,25 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from rnnparity.records import Record
+from rnnparity.records.check import Record
+from rnnparity.records.run import Run
 from rnnparity.report import summary
-from rnnparity.report.source import Source
 
 JUNIT = "junit.xml"
 
 
-def write(source: Source, directory: Path) -> Path:
+def write(run: Run, directory: Path) -> Path:
     """Write `junit.xml` into a folder."""
     path = directory / JUNIT
-    path.write_bytes(render(source))
+    path.write_bytes(render(run))
     return path
 
 
-def render(source: Source) -> bytes:
+def render(run: Run) -> bytes:
     """Return the document: fail is a failure, error an error, unsupported and absent are skips."""
     root = ElementTree.Element("testsuites", name="rnnparity")
     groups: dict[tuple[str, str], list[Record]] = {}
-    for record in source.records:
+    for record in run.records:
         groups.setdefault((record.implementation, record.device), []).append(record)
     for (implementation, device), records in groups.items():
         name = _clean(f"{implementation} {device}".strip())
@@ -41,20 +41,20 @@ def render(source: Source) -> bytes:
             kind = {"fail": "failure", "error": "error"}.get(record.verdict)
             if kind is not None:
                 told = ElementTree.SubElement(test, kind, message=_clean(record.reason))
-                told.text = _clean(summary.command(record, source))
+                told.text = _clean(summary.command(record, run))
             elif record.verdict in ("unsupported", "absent"):
                 ElementTree.SubElement(test, "skipped", message=_clean(record.reason))
             elif record.reason:
                 ElementTree.SubElement(test, "system-out").text = _clean(record.reason)
-    _add_timings(root, source)
+    _add_timings(root, run)
     ElementTree.indent(root)
     found: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return found
 
 
-def _add_timings(root: ElementTree.Element, source: Source) -> None:
+def _add_timings(root: ElementTree.Element, run: Run) -> None:
     """Add a suite of what failed while it was timed, if anything did."""
-    failed = summary.failed_timings(source)
+    failed = summary.failed_timings(run)
     if not failed:
         return
     errors = sum(t.verdict == "error" for t in failed)
@@ -74,7 +74,7 @@ def _add_timings(root: ElementTree.Element, source: Source) -> None:
         )
         kind = "failure" if t.verdict == "fail" else "error"
         told = ElementTree.SubElement(test, kind, message=_clean(t.reason))
-        told.text = _clean(summary.bench_command(t.implementation, t.device, source))
+        told.text = _clean(summary.bench_command(t.implementation, t.device, run))
 
 
 def _clean(text: str) -> str:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from rnnparity.records import Timing
+from rnnparity.records.run import Run
+from rnnparity.records.timing import BOUND, IMPLEMENTATION, Timing, size
 from rnnparity.report import summary
 from rnnparity.report.charts import charts, svg
 from rnnparity.report.page import machine
-from rnnparity.report.source import Source
+from rnnparity.report.timing_table import seconds
 from rnnparity.timing import noise
-from rnnparity.timing.contestants import BOUND, IMPLEMENTATION
-from rnnparity.timing.table import seconds, size
 
 MARKDOWN = "report.md"
 
@@ -20,21 +19,21 @@ SHOWN_FAILURES = 20
 SHOWN = ("drift", "ratios", "crossover", "roofline")
 
 
-def write(source: Source, directory: Path) -> Path:
+def write(run: Run, directory: Path) -> Path:
     """Write `report.md`, and `report-<chart>.svg`, into a folder."""
-    pictures = {name: spec for name, spec in charts(source).items() if name in SHOWN}
+    pictures = {name: spec for name, spec in charts(run).items() if name in SHOWN}
     for name, spec in pictures.items():
         (directory / f"report-{name}.svg").write_text(svg(spec, 640), encoding="utf-8")
     path = directory / MARKDOWN
-    path.write_text(render(source, tuple(pictures)), encoding="utf-8")
+    path.write_text(render(run, tuple(pictures)), encoding="utf-8")
     return path
 
 
-def render(source: Source, pictures: tuple[str, ...] = ()) -> str:
+def render(run: Run, pictures: tuple[str, ...] = ()) -> str:
     """Return the report; `pictures` are the charts that lie beside it."""
-    parts = [f"# {_safe(summary.sentence(source))}", _safe(machine(source.environment))]
-    parts += [f"> {_safe(note)}" for note in source.notes]
-    columns, matrix = summary.matrix(source)
+    parts = [f"# {_safe(summary.sentence(run))}", _safe(machine(run.environment))]
+    parts += [f"> {_safe(note)}" for note in run.notes]
+    columns, matrix = summary.matrix(run)
     parts.append(
         table(
             ["implementation", *columns],
@@ -44,7 +43,7 @@ def render(source: Source, pictures: tuple[str, ...] = ()) -> str:
             ],
         )
     )
-    failures = summary.failures(source)
+    failures = summary.failures(run)
     if failures:
         parts.append("## What failed")
         parts += [
@@ -55,13 +54,13 @@ def render(source: Source, pictures: tuple[str, ...] = ()) -> str:
         ]
         if len(failures) > SHOWN_FAILURES:
             parts.append(f"And {len(failures) - SHOWN_FAILURES} more: see report.html.")
-    parts += _speed(source)
+    parts += _speed(run)
     parts += [f"![{name}](report-{name}.svg)" for name in pictures]
     return "\n\n".join(parts) + "\n"
 
 
-def _speed(source: Source) -> list[str]:
-    found = summary.timed(source)
+def _speed(run: Run) -> list[str]:
+    found = summary.timed(run)
     parts = []
     for key in dict.fromkeys((t.device, t.dtype, t.mode, t.threads) for t in found):
         group = [
@@ -95,13 +94,13 @@ def _speed(source: Source) -> list[str]:
             again = noise.floor(next(iter(here.values())), found)
             rows.append([size(next(iter(here.values()))), time, f"{again:.1%}", *cells])
         parts.append(table(["T,B,I,H", baseline, "noise", *names], rows))
-    return parts + _shares(source)
+    return parts + _shares(run)
 
 
-def _shares(source: Source) -> list[str]:
+def _shares(run: Run) -> list[str]:
     """Return what is reached of this machine's own best: which of the two bounds is near."""
-    best = summary.roof(source)
-    found = [t for t in summary.timed(source) if summary.under_roof(t)]
+    best = summary.roof(run)
+    found = [t for t in summary.timed(run) if summary.under_roof(t)]
     found = [t for t in found if t.role in (IMPLEMENTATION, BOUND)]
     if best is None or not found:
         return []

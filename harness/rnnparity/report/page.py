@@ -11,69 +11,69 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rnnparity.judging.verdict import LIMIT
+from rnnparity.records.run import Run
 from rnnparity.report import summary, trend
 from rnnparity.report.charts import PALETTES, charts, charts_of_runs
-from rnnparity.report.source import Source
-from rnnparity.verdict import LIMIT
 
 PAGE, TREND = "report.html", "trend.html"
 
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
-def write(source: Source, directory: Path) -> Path:
+def write(run: Run, directory: Path) -> Path:
     """Write `report.html` into a folder."""
     path = directory / PAGE
-    path.write_text(render(source), encoding="utf-8")
+    path.write_text(render(run), encoding="utf-8")
     return path
 
 
-def write_trend(sources: Sequence[Source], directory: Path) -> Path:
+def write_trend(runs: Sequence[Run], directory: Path) -> Path:
     """Write `trend.html`, several runs side by side, into a folder."""
     path = directory / TREND
-    path.write_text(render_trend(sources), encoding="utf-8")
+    path.write_text(render_trend(runs), encoding="utf-8")
     return path
 
 
-def render(source: Source) -> str:
+def render(run: Run) -> str:
     """Return the page of a run."""
-    columns, matrix = summary.matrix(source)
-    pictures = charts(source)
+    columns, matrix = summary.matrix(run)
+    pictures = charts(run)
     return _filled(
         "page.html.j2",
         pictures,
-        {"checks": summary.checks(source), "timings": summary.timings(source)},
-        title=source.name,
-        sentence=summary.sentence(source),
+        {"checks": summary.checks(run), "timings": summary.timings(run)},
+        title=run.name,
+        sentence=summary.sentence(run),
         limit=LIMIT,
         columns=columns,
         matrix=matrix,
         letters=summary.LETTERS,
-        environment=source.environment,
-        machine=machine(source.environment),
-        warnings=_texts(source.environment.get("timing", {}).get("warnings")),
-        notes=source.notes,
-        failures=summary.failures(source),
-        closest=summary.closest(source),
-        speed=summary.speed(source),
-        timed=bool(source.timings),
-        flat=_flat(source.environment),
+        environment=run.environment,
+        machine=machine(run.environment),
+        warnings=_texts(run.environment.get("timing", {}).get("warnings")),
+        notes=run.notes,
+        failures=summary.failures(run),
+        closest=summary.closest(run),
+        speed=summary.speed(run),
+        timed=bool(run.timings),
+        flat=_flat(run.environment),
     )
 
 
-def render_trend(sources: Sequence[Source]) -> str:
+def render_trend(runs: Sequence[Run]) -> str:
     """Return the page of several runs."""
-    head, rows = trend.table(sources)
+    head, rows = trend.table(runs)
     return _filled(
         "trend.html.j2",
-        charts_of_runs(sources),
+        charts_of_runs(runs),
         {},
-        title=f"What changed from {sources[0].name} to {sources[-1].name}",
+        title=f"What changed from {runs[0].name} to {runs[-1].name}",
         limit=LIMIT,
         head=head,
         rows=rows,
-        changes=trend.changes(sources),
-        notes=[f"{source.name}: {note}" for source in sources for note in source.notes],
+        changes=trend.changes(runs),
+        notes=[f"{run.name}: {note}" for run in runs for note in run.notes],
     )
 
 

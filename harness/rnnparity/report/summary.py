@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rnnparity import presets
-from rnnparity.records import Record, Timing
-from rnnparity.report.source import Source
+from rnnparity.judging.verdict import LIMIT
+from rnnparity.problems import presets
+from rnnparity.records.check import Record
+from rnnparity.records.run import Run
+from rnnparity.records.timing import IMPLEMENTATION, Timing, size
 from rnnparity.timing import noise
-from rnnparity.timing.contestants import IMPLEMENTATION
 from rnnparity.timing.statistics import geometric_mean
-from rnnparity.timing.table import size
-from rnnparity.verdict import LIMIT
 
 # In place of an error that is no number.
 NOT_FINITE = "not finite"
@@ -47,9 +46,9 @@ class Cell:
     reason: str
 
 
-def sentence(source: Source) -> str:
+def sentence(run: Run) -> str:
     """Return the verdict on the whole run in a sentence."""
-    checks = [r for r in source.records if r.verdict in JUDGED]
+    checks = [r for r in run.records if r.verdict in JUDGED]
     names = list(dict.fromkeys(r.implementation for r in checks))
     if not names:
         return "Nothing was checked."
@@ -58,7 +57,7 @@ def sentence(source: Source) -> str:
         for n in names
         if any(r.implementation == n and r.verdict in ("fail", "error") for r in checks)
     ]
-    timed = [t.implementation for t in failed_timings(source)]
+    timed = [t.implementation for t in failed_timings(run)]
     doubtful = [n for n in dict.fromkeys(timed) if n not in wrong]
     count = sum(r.definition is not None for r in checks)
     others = ""
@@ -79,14 +78,12 @@ def sentence(source: Source) -> str:
     )
 
 
-def failed_timings(source: Source) -> list[Timing]:
+def failed_timings(run: Run) -> list[Timing]:
     """Return timings that failed or broke while timed; not those of what had failed before."""
-    known = {
-        (r.implementation, r.device, r.definition, r.verdict, r.reason) for r in source.records
-    }
+    known = {(r.implementation, r.device, r.definition, r.verdict, r.reason) for r in run.records}
     return [
         t
-        for t in source.timings
+        for t in run.timings
         if t.verdict in ("fail", "error")
         and (t.implementation, t.device, t.definition, t.verdict, t.reason) not in known
     ]
@@ -98,24 +95,24 @@ def largest_z(record: Record) -> float | None:
     return max(found, default=None)
 
 
-def largest_by_implementation(source: Source) -> dict[str, float]:
+def largest_by_implementation(run: Run) -> dict[str, float]:
     """Return the largest finite z of every implementation."""
     found: dict[str, float] = {}
-    for r in source.records:
+    for r in run.records:
         z = largest_z(r)
         if z is not None and math.isfinite(z) and z > 0:
             found[r.implementation] = max(z, found.get(r.implementation, 0.0))
     return found
 
 
-def matrix(source: Source) -> tuple[list[str], dict[str, list[Cell | None]]]:
+def matrix(run: Run) -> tuple[list[str], dict[str, list[Cell | None]]]:
     """Return the columns ("cpu float32", ...) and a row of cells for each implementation."""
-    checks = [r for r in source.records if r.definition is not None]
+    checks = [r for r in run.records if r.definition is not None]
     columns = list(dict.fromkeys((r.device, r.dtype) for r in checks))
     columns.sort(key=lambda c: (c[0] != "cpu", c[0]))
     rows: dict[str, list[Cell | None]] = {}
-    for name in dict.fromkeys(r.implementation for r in source.records):
-        own = [r for r in source.records if r.implementation == name]
+    for name in dict.fromkeys(r.implementation for r in run.records):
+        own = [r for r in run.records if r.implementation == name]
         rows[name] = [
             _cell(
                 [r for r in own if (r.device, r.dtype) == column and r.definition]
@@ -136,7 +133,7 @@ def _cell(records: list[Record]) -> Cell | None:
     return Cell(verdict, letter, counts["pass"] + counts["chaotic"], len(records), first.reason)
 
 
-def failures(source: Source) -> list[dict[str, str]]:
+def failures(run: Run) -> list[dict[str, str]]:
     """Return what failed or broke: where, why, and the command that repeats it."""
     found = [
         {
@@ -145,9 +142,9 @@ def failures(source: Source) -> list[dict[str, str]]:
             "case": r.case or "(import)",
             "verdict": r.verdict,
             "reason": r.reason,
-            "command": command(r, source),
+            "command": command(r, run),
         }
-        for r in source.records
+        for r in run.records
         if r.verdict in ("fail", "error")
     ]
     found += [
@@ -157,9 +154,9 @@ def failures(source: Source) -> list[dict[str, str]]:
             "case": f"{t.case} ({t.mode})",
             "verdict": t.verdict,
             "reason": t.reason,
-            "command": bench_command(t.implementation, t.device, source),
+            "command": bench_command(t.implementation, t.device, run),
         }
-        for t in failed_timings(source)
+        for t in failed_timings(run)
     ]
     return found
 
@@ -169,10 +166,10 @@ def _ids(preset: str) -> frozenset[str]:
     return frozenset(case.id for case in presets.preset(preset))
 
 
-def command(record: Record, source: Source) -> str:
+def command(record: Record, run: Run) -> str:
     """Return the one line that checks this again; "" where the command line cannot."""
     case = record.definition
-    words = ["rnnparity", "check", _target(record.implementation, source)]
+    words = ["rnnparity", "check", _target(record.implementation, run)]
     if case is None:
         return shlex.join(words)
     if case.weights not in (None, "digits"):
@@ -181,38 +178,38 @@ def command(record: Record, source: Source) -> str:
         words += ["--preset", "full"]
     elif record.case not in _ids("quick"):
         # A size, which is checked before it is timed; or a case of the caller's own.
-        timed = any(t.definition == case for t in source.timings)
-        return bench_command(record.implementation, record.device, source) if timed else ""
+        timed = any(t.definition == case for t in run.timings)
+        return bench_command(record.implementation, record.device, run) if timed else ""
     words += ["--device", record.device, "--case", record.case]
-    return shlex.join(words + _settings(source))
+    return shlex.join(words + _settings(run))
 
 
-def bench_command(implementation: str, device: str, source: Source) -> str:
+def bench_command(implementation: str, device: str, run: Run) -> str:
     """Return the one line that times an implementation again."""
-    preset = source.environment.get("preset")
-    words = ["rnnparity", "bench", _target(implementation, source)]
+    preset = run.environment.get("preset")
+    words = ["rnnparity", "bench", _target(implementation, run)]
     words += ["--preset", preset] if preset else []
-    return shlex.join([*words, "--device", device, *_settings(source)])
+    return shlex.join([*words, "--device", device, *_settings(run)])
 
 
-def _target(implementation: str, source: Source) -> str:
+def _target(implementation: str, run: Run) -> str:
     """Return what an implementation is called by: its name, or its file's."""
-    identity = str(source.environment.get("implementations", {}).get(implementation, ""))
+    identity = str(run.environment.get("implementations", {}).get(implementation, ""))
     file = identity.partition(" ")[0]
     return file if file.endswith(".py") else implementation
 
 
-def _settings(source: Source) -> list[str]:
-    settings = source.environment.get("settings", {})
+def _settings(run: Run) -> list[str]:
+    settings = run.environment.get("settings", {})
     threads, precision = settings.get("threads", 1), settings.get("matmul_precision", "float32")
     words = ["--threads", str(threads)] if threads != 1 else []
     return words + (["--matmul-precision", str(precision)] if precision != "float32" else [])
 
 
-def checks(source: Source) -> list[dict[str, Any]]:
+def checks(run: Run) -> list[dict[str, Any]]:
     """Return a row for every record, for the table."""
     rows = []
-    for r in source.records:
+    for r in run.records:
         z = largest_z(r)
         output = r.quantities.get("output")
         rows.append(
@@ -230,13 +227,13 @@ def checks(source: Source) -> list[dict[str, Any]]:
     return rows
 
 
-def closest(source: Source) -> list[dict[str, Any]]:
+def closest(run: Run) -> list[dict[str, Any]]:
     """Return how close each implementation is to the truth, by dtype and device.
 
     The root mean square of z over all quantities of those cases that all of them passed.
     """
     groups: dict[tuple[str, str], dict[str, dict[Any, Record]]] = {}
-    for r in source.records:
+    for r in run.records:
         if r.verdict in JUDGED and r.definition is not None:
             own = groups.setdefault((r.dtype, r.device), {}).setdefault(r.implementation, {})
             if r.verdict in ("pass", "chaotic"):
@@ -264,15 +261,15 @@ def closest(source: Source) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["dtype"], row["device"], row["rms"]))
 
 
-def timed(source: Source) -> list[Timing]:
+def timed(run: Run) -> list[Timing]:
     """Return the timings that have times."""
-    return [t for t in source.timings if t.median and t.definition is not None]
+    return [t for t in run.timings if t.median and t.definition is not None]
 
 
-def timings(source: Source) -> list[dict[str, Any]]:
+def timings(run: Run) -> list[dict[str, Any]]:
     """Return a row for every timing, for the table."""
     rows = []
-    found, best = timed(source), roof(source)
+    found, best = timed(run), roof(run)
     for t in found:
         rows.append(
             {
@@ -309,9 +306,9 @@ class Roof:
     copy_bytes_per_second: float
 
 
-def roof(source: Source) -> Roof | None:
+def roof(run: Run) -> Roof | None:
     """Return the best that was measured, or None if it was not."""
-    best = source.environment.get("best") or {}
+    best = run.environment.get("best") or {}
     products, copied = best.get("product_flop_per_second"), best.get("copy_bytes_per_second")
     return Roof(max(products.values()), copied) if products and copied else None
 
@@ -346,9 +343,9 @@ def paid_after(t: Timing, found: Iterable[Timing]) -> int | None:
     return max(1, math.ceil(cost / gain))
 
 
-def speed(source: Source) -> list[dict[str, Any]]:
+def speed(run: Run) -> list[dict[str, Any]]:
     """Return the geometric means of the ratios, and the noise floor, by device, dtype and mode."""
-    found = timed(source)
+    found = timed(run)
     rows = []
     for key in dict.fromkeys((t.device, t.dtype, t.mode, t.threads, t.baseline) for t in found):
         group = [t for t in found if (t.device, t.dtype, t.mode, t.threads, t.baseline) == key]

@@ -5,46 +5,44 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from rnnparity.records import Record, Timing
+from rnnparity.records.check import Record
+from rnnparity.records.run import Run
+from rnnparity.records.timing import Timing
 from rnnparity.report import summary
-from rnnparity.report.source import Source
 
 # A geometric mean that moved by more than this is told; what two runs differ by for certain is for
 # `rnnparity compare`, which has the samples.
 MOVED = 0.1
 
 
-def comparable(sources: Sequence[Source]) -> list[Source]:
+def comparable(runs: Sequence[Run]) -> list[Run]:
     """Return the runs with those timings only whose size, mode, device and threads all have.
 
     A mean over other sizes is another mean.
     """
-    keys = [{_key(t) for t in summary.timed(source)} for source in sources]
+    keys = [{_key(t) for t in summary.timed(run)} for run in runs]
     common = set.intersection(*[found for found in keys if found] or [set()])
-    return [
-        replace(source, timings=[t for t in source.timings if _key(t) in common])
-        for source in sources
-    ]
+    return [replace(run, timings=[t for t in run.timings if _key(t) in common]) for run in runs]
 
 
 def _key(t: Timing) -> tuple[Any, ...]:
     return t.implementation, t.role, t.job
 
 
-def table(sources: Sequence[Source]) -> tuple[list[str], list[list[str]]]:
+def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows: an implementation, and what each run found of it."""
-    head = ["implementation", *(source.name for source in sources)]
-    names = dict.fromkeys(r.implementation for source in sources for r in source.records)
-    rows = [["versions", *(versions(source) for source in sources)]]
-    rows += [[name, *(_cell(source, name) for source in sources)] for name in names]
+    head = ["implementation", *(run.name for run in runs)]
+    names = dict.fromkeys(r.implementation for run in runs for r in run.records)
+    rows = [["versions", *(versions(run) for run in runs)]]
+    rows += [[name, *(_cell(run, name) for run in runs)] for name in names]
     return head, rows
 
 
-def changes(sources: Sequence[Source]) -> list[str]:
+def changes(runs: Sequence[Run]) -> list[str]:
     """Return what changed from each run to the next, a line for each."""
     return [
         f"{before.name} to {after.name}: {line}"
-        for before, after in pairwise(sources)
+        for before, after in pairwise(runs)
         for line in [
             *_changed_surroundings(before, after),
             *_changed_verdicts(before, after),
@@ -53,7 +51,7 @@ def changes(sources: Sequence[Source]) -> list[str]:
     ]
 
 
-def _changed_surroundings(before: Source, after: Source) -> list[str]:
+def _changed_surroundings(before: Run, after: Run) -> list[str]:
     then, now = _surroundings(before), _surroundings(after)
     return [
         f"{name} {then[name]} became {now[name]}"
@@ -62,7 +60,7 @@ def _changed_surroundings(before: Source, after: Source) -> list[str]:
     ]
 
 
-def _changed_verdicts(before: Source, after: Source) -> list[str]:
+def _changed_verdicts(before: Run, after: Run) -> list[str]:
     then, now = _checks(before), _checks(after)
     found = []
     if not then.keys() & now.keys():
@@ -84,7 +82,7 @@ def _changed_verdicts(before: Source, after: Source) -> list[str]:
     return found
 
 
-def _changed_speed(before: Source, after: Source) -> list[str]:
+def _changed_speed(before: Run, after: Run) -> list[str]:
     then, now = _means(before), _means(after)
     return [
         f"{name}: {then[key]:.2f} times as fast as the baseline became {now[key]:.2f} ({where})"
@@ -94,43 +92,43 @@ def _changed_speed(before: Source, after: Source) -> list[str]:
     ]
 
 
-def _checks(source: Source) -> dict[tuple[Any, ...], Record]:
+def _checks(run: Run) -> dict[tuple[Any, ...], Record]:
     return {
         (r.implementation, r.device, r.definition): r
-        for r in source.records
+        for r in run.records
         if r.definition is not None
     }
 
 
-def versions(source: Source) -> str:
+def versions(run: Run) -> str:
     """Return the versions of a run's frameworks in a line."""
     shown = ("numpy", "torch", "jax")
-    found = _frameworks(source).items()
+    found = _frameworks(run).items()
     return ", ".join(f"{name} {version}" for name, version in found if name in shown)
 
 
-def _frameworks(source: Source) -> dict[str, Any]:
+def _frameworks(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for reported in source.environment.get("frameworks", {}).values():
+    for reported in run.environment.get("frameworks", {}).values():
         found |= reported
     return found
 
 
-def _surroundings(source: Source) -> dict[str, Any]:
-    named = {n: source.environment[n] for n in ("python", "cpu_model") if n in source.environment}
-    settings: dict[str, Any] = source.environment.get("settings", {})
-    return _frameworks(source) | named | settings
+def _surroundings(run: Run) -> dict[str, Any]:
+    named = {n: run.environment[n] for n in ("python", "cpu_model") if n in run.environment}
+    settings: dict[str, Any] = run.environment.get("settings", {})
+    return _frameworks(run) | named | settings
 
 
-def _means(source: Source) -> dict[tuple[str, str], float]:
+def _means(run: Run) -> dict[tuple[str, str], float]:
     return {
         (row["implementation"], f"{row['device']}, {row['dtype']}, {row['mode']}"): row["mean"]
-        for row in summary.speed(source)
+        for row in summary.speed(run)
     }
 
 
-def _cell(source: Source, name: str) -> str:
-    own = [r for r in source.records if r.implementation == name]
+def _cell(run: Run, name: str) -> str:
+    own = [r for r in run.records if r.implementation == name]
     checks = [r for r in own if r.definition is not None]
     if not checks:
         return own[0].verdict if own else ""
@@ -138,6 +136,6 @@ def _cell(source: Source, name: str) -> str:
     largest = max((z for r in checks for z in [summary.largest_z(r)] if z is not None), default=0)
     words = [f"{right}/{len(checks)} right", f"{largest:.3g} units"]
     means = [
-        f"{m:.3g}x {where.split(', ')[-1]}" for (n, where), m in _means(source).items() if n == name
+        f"{m:.3g}x {where.split(', ')[-1]}" for (n, where), m in _means(run).items() if n == name
     ]
     return ", ".join([*words, *means])

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnparity.errors import UsageError
-from rnnparity.report import junit, markdown, page, source, trend
+from rnnparity.records import run
+from rnnparity.report import junit, markdown, page, trend
 
 
 def write(directory: Path, out: Path | None = None) -> Path:
@@ -18,13 +19,13 @@ def write(directory: Path, out: Path | None = None) -> Path:
     Raises:
         UsageError: there is no run, or nothing can be written.
     """
-    read = source.read(directory)
+    found = run.read(directory)
     target = directory if out is None else out
     try:
         target.mkdir(parents=True, exist_ok=True)
-        markdown.write(read, target)
-        junit.write(read, target)
-        return page.write(read, target)
+        markdown.write(found, target)
+        junit.write(found, target)
+        return page.write(found, target)
     except OSError as error:
         raise UsageError(f"{target} cannot be written to: {error.strerror}") from None
 
@@ -39,22 +40,22 @@ def compared(directories: Sequence[Path], out: Path | None = None) -> str:
     Raises:
         UsageError: there is no run in one, or nothing can be written.
     """
-    sources = [source.read(directory) for directory in directories]
-    names = Counter(one.name for one in sources)
-    for i, one in enumerate(sources):
+    runs = [run.read(directory) for directory in directories]
+    names = Counter(one.name for one in runs)
+    for i, one in enumerate(runs):
         if names[one.name] > 1:  # of other folders, or the same one twice
-            one.name = f"{one.name} ({i + 1})"
-    sources = trend.comparable(sources)
-    head, rows = trend.table(sources)
-    found = trend.changes(sources)
+            one.title = f"{one.name} ({i + 1})"
+    runs = trend.comparable(runs)
+    head, rows = trend.table(runs)
+    found = trend.changes(runs)
     lines = [f"- {line}" for line in found] or ["- nothing changed"]
-    notes = [f"> {one.name}: {note}" for one in sources for note in one.notes]
+    notes = [f"> {one.name}: {note}" for one in runs for note in one.notes]
     text = "\n".join([*notes, markdown.table(head, rows), "", *lines]) + "\n"
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
             (out / "trend.md").write_text(text, encoding="utf-8")
-            page.write_trend(sources, out)
+            page.write_trend(runs, out)
         except OSError as error:
             raise UsageError(f"{out} cannot be written to: {error.strerror}") from None
     return text

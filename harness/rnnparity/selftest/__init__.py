@@ -11,16 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from rnnparity import registry, workers
-from rnnparity.cases import Case
-from rnnparity.examination import Examination
+from rnnparity.implementations import registry
+from rnnparity.implementations.settings import Settings
+from rnnparity.problems.cases import Case
+from rnnparity.runs import processes
+from rnnparity.runs.examiner import Examination
+from rnnparity.runs.processes import Worker
 from rnnparity.selftest.drawing import DRAWS, draw_shapes
 from rnnparity.selftest.findings import Failure, Found, Run, rms
 from rnnparity.selftest.sensitivity import check_mistakes, wrong_outcome
 from rnnparity.selftest.soundness import check_group
 from rnnparity.selftest.tables import kill_matrix, rules_table, summary, ways_table, z_table
-from rnnparity.settings import Settings
-from rnnparity.workers import Worker
 
 __all__ = [
     "DRAWS",
@@ -68,7 +69,7 @@ def selftest(
         with ThreadPoolExecutor(len(examinations) + DRAWS) as pool:
             try:
                 described = {n: pool.submit(e.describe) for n, e in examinations.items()}
-                workers.finish(described.values())
+                processes.finish(described.values())
                 here = {n: examinations[n] for n, d in described.items() if not d.result().verdict}
                 for group in draw_shapes(seed, shapes):
                     advance = partial(progress, "soundness")

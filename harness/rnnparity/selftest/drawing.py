@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rnnparity.cases import Case
-from rnnparity.config import RNNConfig
-from rnnparity.dtypes import NAMES
-from rnnparity.regimes import REGIMES, STRUCTURED
+from rnnparity.cells.config import RNNConfig
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import NAMES
+from rnnparity.problems.regimes import REGIMES, STRUCTURED
 
 # A case's cost, in multiply-adds of one forward pass: what is dearer is drawn again. One group in
 # ten may cost ten times as much.

@@ -5,10 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from rnnparity.cases import Case
-from rnnparity.regimes import STRUCTURED
-from rnnparity.right_ways import WAYS
-from rnnparity.verdict import LIMIT, Judgement
+from rnnparity.judging.verdict import LIMIT, Judgement
+from rnnparity.problems.cases import Case
+from rnnparity.problems.regimes import STRUCTURED
+from rnnparity.selftest.right_ways import WAYS
 
 # The root mean square of z of right outputs below which the unit is too wide. Where a unit is what
 # one right implementation does, it is near 1; it has to cover the worst order of summation, tanh

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity.cases import Case
-from rnnparity.execution import Outcome
-from rnnparity.reference import Reference
-from rnnparity.verdict import LIMIT, judged_part
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.judging.reference import Reference
+from rnnparity.judging.verdict import LIMIT, judged_part
+from rnnparity.problems.cases import Case
 
 Array = NDArray[np.float64]
 

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from rnnparity.cases import Case
-from rnnparity.diagnosis import OBSERVABLE, diagnose, effect, nameable
-from rnnparity.dtypes import numpy_dtype
-from rnnparity.execution import Outcome
-from rnnparity.mistakes import Mistake, every_mistake
-from rnnparity.problems import of_weights, time_major
-from rnnparity.reference import Reference, reference
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.judging.diagnosis import OBSERVABLE, diagnose, effect, nameable
+from rnnparity.judging.mistakes import Mistake, every_mistake
+from rnnparity.judging.reference import Reference, reference
+from rnnparity.judging.verdict import LIMIT, judged_part, z_scores
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import numpy_dtype
+from rnnparity.problems.quantities import of_weights, time_major
 from rnnparity.selftest.findings import Failure, Found
 from rnnparity.selftest.rules import apply_rules
-from rnnparity.verdict import LIMIT, judged_part, z_scores
 
 
 def check_mistakes(case: Case, baseline: Outcome | None, found: Found) -> None:

@@ -7,15 +7,16 @@ it again, since they take as long as all workers together.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rnnparity import registry, workers
-from rnnparity.cases import Case
-from rnnparity.examination import Examination
-from rnnparity.reference import reference
-from rnnparity.right_ways import WAYS, outcome
+from rnnparity.implementations import registry
+from rnnparity.judging.reference import reference
+from rnnparity.judging.verdict import judge
+from rnnparity.problems.cases import Case
+from rnnparity.runs import processes
+from rnnparity.runs.examiner import Examination
+from rnnparity.runs.processes import Worker, WorkerLost
 from rnnparity.selftest.findings import Failure, Found, Run, runs_of
+from rnnparity.selftest.right_ways import WAYS, outcome
 from rnnparity.selftest.rules import apply_rules
-from rnnparity.verdict import judge
-from rnnparity.workers import Worker, WorkerLost
 
 Judged = tuple[list[Run], list[Failure]]
 
@@ -45,7 +46,7 @@ def check_group(
     for case, of_ways in zip(group, judged, strict=True):
         _check_implementations(case, here, pool, found)
         try:
-            workers.finish([of_ways])
+            processes.finish([of_ways])
             runs, rejected = of_ways.result()
         except WorkerLost as lost:
             runs, rejected = [], [Failure("the right ways", case.id, str(lost))]
@@ -74,7 +75,7 @@ def _check_implementations(
 ) -> None:
     futures = {name: pool.submit(e.outcome, case, "cpu") for name, e in here.items()}
     against = reference(case)
-    workers.finish(futures.values())
+    processes.finish(futures.values())
     outcomes = {name: future.result() for name, future in futures.items()}
     baseline = outcomes.get(registry.BASELINE)
     for name, result in outcomes.items():

@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
-from rnnparity.dtypes import NAMES
-from rnnparity.mistakes import every_mistake
-from rnnparity.right_ways import WAYS
+from rnnparity.judging.mistakes import every_mistake
+from rnnparity.judging.verdict import LIMIT
+from rnnparity.problems.dtypes import NAMES
 from rnnparity.selftest.findings import TOO_WIDE, Found, Run, ordinary, rms
-from rnnparity.verdict import LIMIT
+from rnnparity.selftest.right_ways import WAYS
 
 # How many of the right runs that came nearest to the limit are named, and how many failures.
 NEAREST, NAMED = 10, 20

@@ -10,26 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity import records
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
-from rnnparity.environment import usable_cores
-from rnnparity.execution import Outcome
-from rnnparity.records import Timing
-from rnnparity.reference import Reference, reference
-from rnnparity.registry import BASELINE, Spec, registered
-from rnnparity.runs import Run
-from rnnparity.settings import Settings
-from rnnparity.timing import machine, pyperf_format, statistics, turns
-from rnnparity.timing.contestants import AGAIN, BOUND, IMPLEMENTATION, Contestant
-from rnnparity.timing.sizes import (
-    FORWARD,
-    Job,
-    compulsory_bytes,
-    floating_point_operations,
-)
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.registry import BASELINE, Spec, registered
+from rnnparity.implementations.settings import Settings
+from rnnparity.judging.reference import Reference, reference
+from rnnparity.judging.verdict import judge
+from rnnparity.problems.sizes import FORWARD, Job, compulsory_bytes, floating_point_operations
+from rnnparity.records import files, pyperf_format
+from rnnparity.records.environment import usable_cores
+from rnnparity.records.run import Run
+from rnnparity.records.timing import AGAIN, BOUND, IMPLEMENTATION, Timing
+from rnnparity.runs.processes import Worker, WorkerLost, finish
+from rnnparity.timing import machine, statistics, turns
+from rnnparity.timing.contestants import Contestant
 from rnnparity.timing.turns import Measured
-from rnnparity.verdict import judge
-from rnnparity.workers import Worker, WorkerLost, finish
 
 # The share of a job's budget for each shorter sequence, and the lengths, as shares of T.
 STEPS_BUDGET, STEPS, STEPS_FROM = 0.3, (0.25, 0.5), 8
@@ -94,11 +89,11 @@ def bench(
     wanted = {
         (r.definition, r.device, r.implementation) for r in run.records if r.implementation in names
     }
-    run.timings += records.keep_timed(run.directory, wanted)
+    run.timings += files.keep_timed(run.directory, wanted)
     done = {(one.definition, one.mode, one.device) for one in run.timings}
     devices = dict.fromkeys(r.device for r in run.records if r.definition is not None)
     todo = [(d, job) for d in devices for job in jobs if (job.case, job.mode, d) not in done]
-    recorder = records.Recorder(run.directory, records.TIMINGS)
+    recorder = files.Recorder(run.directory, files.TIMINGS)
     processes = _Processes(settings, plan, run.directory)
     try:
         with processes:

@@ -9,9 +9,8 @@ import numpy as np
 
 from rnnparity.defaults import THRESHOLD
 from rnnparity.errors import UsageError
-from rnnparity.records import Timing
+from rnnparity.records.timing import IMPLEMENTATION, Timing
 from rnnparity.timing import noise
-from rnnparity.timing.contestants import IMPLEMENTATION
 
 Array = np.ndarray[Any, Any]
 

@@ -12,18 +12,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity import calls, other_rows, stopwatch, workers
-from rnnparity.execution import Outcome
-from rnnparity.problems import Problem
-from rnnparity.registry import Spec
-from rnnparity.settings import Settings
-from rnnparity.timing.sizes import FORWARD, Job
+from rnnparity.implementations import compiled, stopwatch
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.registry import Spec
+from rnnparity.implementations.settings import Settings
+from rnnparity.problems.arrays import Problem, rows_are_left, weighing_all_rows
+from rnnparity.problems.sizes import FORWARD, Job
+from rnnparity.records.timing import IMPLEMENTATION
+from rnnparity.runs import work
 
 Array = NDArray[Any]
-
-# What a contestant is: judged and compared; the baseline once more, for the noise; or matrix
-# products alone, a bound that no implementation of the same framework should be far from.
-IMPLEMENTATION, AGAIN, BOUND = "implementation", "again", "bound"
 
 # Seconds that a block of calls should take. Long enough for the clock and for caches to be warm,
 # short enough that neighbours in a round meet the same machine.
@@ -65,7 +63,7 @@ class Timed:
     ) -> None:
         """Hold the arrays, prepare, call for the first time and choose the size of a block."""
         self.contestant, self._delay, self.device = contestant, contestant.delay, device
-        implementation, border = workers.loaded(contestant.spec, settings)
+        implementation, border = work.loaded(contestant.spec, settings)
         self._border, self._forward = border, job.mode == FORWARD
         self._context = border.unrecorded if self._forward else nullcontext
         config = job.case.config
@@ -75,7 +73,7 @@ class Timed:
         wait_for_all([*weights.values(), h0], border)
 
         begun = time.perf_counter()
-        make = calls.forward if self._forward else calls.gradients
+        make = compiled.forward if self._forward else compiled.gradients
         with stopwatch.running(), self._context():
             self._call: Callable[..., Any] = make(implementation, border, config, weights)
         self.prepare = time.perf_counter() - begun
@@ -186,11 +184,11 @@ class Timed:
     def _every_row(self) -> dict[str, Array]:
         """Call once more, to the gradients of a functional that weighs all rows."""
         case, problem, border = self._case, self._problem, self._border
-        if self._forward or not other_rows.are_left(case, problem):
+        if self._forward or not rows_are_left(case, problem):
             return {}
         states, lengths, _ = self._make_arguments(problem.x)
         upstream = tuple(
-            border.from_numpy(a, self.device) for a in other_rows.weighed(case, problem)
+            border.from_numpy(a, self.device) for a in weighing_all_rows(case, problem)
         )
         with stopwatch.running():
             _, gradients = self._call(states, lengths, upstream)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from rnnparity.environment import usable_cores
-from rnnparity.records import Timing
-from rnnparity.settings import Settings
+from rnnparity.implementations.settings import Settings
+from rnnparity.records.environment import usable_cores
+from rnnparity.records.timing import Timing
 
 # A square product that no overhead shows in (2.1 GFLOP), a copy that no cache holds (bytes), and
 # how often each is tried for the best.

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from rnnparity.records import Timing
-from rnnparity.timing.contestants import AGAIN
+from rnnparity.records.timing import AGAIN, Timing
 
 
 def floor(one: Timing, run: Sequence[Timing]) -> float:

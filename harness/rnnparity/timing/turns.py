@@ -9,13 +9,15 @@ from typing import Any
 
 import msgspec
 
-from rnnparity import problems, workers
 from rnnparity.errors import explain
-from rnnparity.execution import Outcome
-from rnnparity.settings import Settings
-from rnnparity.timing import card, machine
+from rnnparity.implementations import card
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.settings import Settings
+from rnnparity.problems import arrays
+from rnnparity.problems.sizes import Job
+from rnnparity.runs import work
+from rnnparity.timing import machine
 from rnnparity.timing.contestants import Contestant, Timed
-from rnnparity.timing.sizes import Job
 
 # Rounds of one process: so many at least, for a median; at most, since more tell nothing new.
 FEWEST, MOST = 4, 60
@@ -95,7 +97,7 @@ def measure(
         By name: the times, and what one call out of the timed ones returned.
     """
     rng = random.Random(seed)
-    problem = problems.build(job.case)
+    problem = arrays.build(job.case)
     timed: dict[str, Timed] = {}
     found: dict[str, Measured] = {}
     for contestant in rng.sample(contestants, len(contestants)):
@@ -255,5 +257,5 @@ def _state(thread: Path) -> str:
 def warm(contestants: tuple[Contestant, ...], settings: Settings) -> dict[str, int]:
     """Import all that the contestants need; return the threads that libraries are set to then."""
     for contestant in contestants:
-        workers.loaded(contestant.spec, settings)
+        work.loaded(contestant.spec, settings)
     return machine.threads()

@@ -1,0 +1,111 @@
+"""The border: one small class per framework, the only place where arrays cross.
+
+Every class has the names of `Border`. A framework is imported when its border is asked for.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from rnnparity.implementations.settings import Settings
+
+Arrays = dict[str, Any]
+# Given weights, returns what is given x and h0, lengths (or None) and the gradients of output and
+# h_n, and returns (output, h_n) and a gradient for every weight and for x and h0, by their names.
+Gradients = Callable[[Arrays], Callable[[Arrays, Any, tuple[Any, Any]], tuple[Any, Arrays]]]
+Prepare = Callable[[Arrays], Any]
+Run = Callable[[Any, Any, Any, Any], tuple[Any, Any]]  # what was prepared, x, h0, lengths
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FRAMEWORKS = ("numpy", "jax", "torch")
+
+_INSTALL = {name: f"pip install 'rnnparity[{name}]'" for name in ("torch", "jax")}
+
+
+class Border(Protocol):
+    """What the harness needs of a framework."""
+
+    framework: str
+
+    def __init__(self, settings: Settings) -> None:
+        """Import the framework and apply what can only be set after its import."""
+
+    def __hash__(self) -> int:
+        """Borders are kept with what was compiled for them."""
+
+    def devices(self) -> list[str]:
+        """Return the devices found, "cpu" first, then "cuda:0", ... or "mps"."""
+
+    def dtypes(self, device: str) -> tuple[str, ...]:
+        """Return the dtypes that the framework has on a device."""
+
+    def from_numpy(self, array: NDArray[Any], device: str) -> Any:
+        """Copy an array to a device, bit by bit; the copy shares no memory with `array`."""
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        """Copy an array back, bit by bit, in its own dtype.
+
+        Raises:
+            ContractViolation: it is no array of the framework.
+        """
+
+    def device_of(self, array: Any) -> str:
+        """Return the name of the device that holds an array."""
+
+    def synchronize(self, value: Any) -> None:
+        """Wait until every array in `value` has been computed."""
+
+    def mark(self, device: str) -> Any:
+        """Put a mark behind the work that was handed to a device, to be timed when it is reached.
+
+        Returns:
+            What has `elapsed_time(later)`, in ms, once both were reached; None if there is none.
+        """
+
+    def memory(self, device: str, forget: bool = False) -> tuple[int, int] | None:
+        """Return the bytes that arrays take on a device, and the most that they took.
+
+        Args:
+            device: a name from `devices`.
+            forget: whether the most is to begin anew, where the framework can.
+
+        Returns:
+            None where the framework does not tell.
+        """
+
+    def compiled(self, function: Function) -> Function:
+        """Return a function compiled as a whole, where the framework has a compiler."""
+
+    def can_take(self, prepared: Any) -> bool:
+        """Whether a compiled function can take this as an argument."""
+
+    def unrecorded(self) -> AbstractContextManager[Any]:
+        """Return a context in which nothing is recorded for gradients."""
+
+    def leaf(self, array: Any) -> Any:
+        """Return an array with respect to which gradients can be taken; it shares no memory."""
+
+    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
+        """Differentiate what `run` does on what `prepare` makes, by the framework's autodiff.
+
+        Weights, x and h0 are leaves; they are left as they are.
+        """
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the framework and of what it computes with."""
+
+
+def get(framework: str, settings: Settings) -> Border:
+    """Import a framework and return its border."""
+    border: Border = import_module(
+        f"rnnparity.implementations.frameworks.{framework}_framework"
+    ).border(settings)
+    return border
+
+
+def install_hint(package: str) -> str:
+    """Return the command that installs what is missing."""
+    return _INSTALL.get(package, f"pip install {package}")

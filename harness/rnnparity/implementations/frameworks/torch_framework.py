@@ -1,0 +1,183 @@
+"""The border to PyTorch."""
+
+import re
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnparity.errors import ContractViolation
+from rnnparity.implementations.frameworks import Arrays, Function, Gradients, Prepare, Run
+from rnnparity.implementations.settings import Settings
+from rnnparity.problems import dtypes
+
+# What `torch.set_float32_matmul_precision` calls the precisions.
+OF_PRODUCTS = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
+
+
+class TorchBorder:
+    """PyTorch on the CPU, on CUDA devices, and on Apple's MPS."""
+
+    framework = "torch"
+
+    def __init__(self, settings: Settings) -> None:
+        """Set threads, and the precision of matrix products."""
+        torch.set_num_threads(settings.threads)
+        # cuDNN's RNNs have a setting of their own, which is TF32 if nobody says otherwise.
+        # "bfloat16" is nothing that CUDA has for float32 products: there it allows TF32.
+        tf32 = settings.matmul_precision != "float32"
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(OF_PRODUCTS[settings.matmul_precision])
+        rnn: Any = getattr(torch.backends.cudnn, "rnn", None)  # since 2.9
+        if hasattr(rnn, "fp32_precision"):
+            rnn.fp32_precision = "tf32" if tf32 else "ieee"
+
+    def devices(self) -> list[str]:
+        """Return the CPU, then every CUDA device, then MPS."""
+        found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        return [*found, "mps"] if torch.backends.mps.is_available() else found
+
+    def dtypes(self, device: str) -> tuple[str, ...]:
+        """Return all dtypes, less float64 on MPS, which has none."""
+        return tuple(name for name in dtypes.NAMES if device != "mps" or name != "float64")
+
+    def from_numpy(self, array: NDArray[Any], device: str) -> torch.Tensor:
+        """Copy; bfloat16 crosses as its bits, since PyTorch takes none from NumPy."""
+        if array.dtype.name == "bfloat16":
+            bits = torch.from_numpy(array.view(np.int16).copy())
+            return bits.view(torch.bfloat16).to(device)
+        return torch.from_numpy(array.copy()).to(device)
+
+    def to_numpy(self, array: Any) -> NDArray[Any]:
+        """Copy; bfloat16 crosses as its bits."""
+        if not isinstance(array, torch.Tensor):
+            raise ContractViolation(f"expected a torch.Tensor, got a {type(array).__name__}")
+        array = array.detach().cpu().clone()
+        if array.dtype == torch.bfloat16:
+            bits: NDArray[Any] = array.view(torch.int16).numpy()
+            return bits.view(dtypes.numpy_dtype("bfloat16"))
+        values: NDArray[Any] = array.numpy()
+        return values
+
+    def device_of(self, array: torch.Tensor) -> str:
+        """Return PyTorch's own name of the device."""
+        return str(array.device)
+
+    def synchronize(self, value: Any) -> None:
+        """Wait for the device of the first array."""
+        array = value[0] if isinstance(value, tuple) else value
+        if array.device.type == "cuda":
+            torch.cuda.synchronize(array.device)
+        elif array.device.type == "mps":
+            torch.mps.synchronize()
+
+    def mark(self, device: str) -> Any:
+        """Record an event of CUDA's; other devices have none."""
+        if not device.startswith("cuda"):
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(device))
+        return event
+
+    def memory(self, device: str, forget: bool = False) -> tuple[int, int] | None:
+        """Return what PyTorch's allocator tells of a CUDA device."""
+        if not device.startswith("cuda"):
+            return None
+        if forget:
+            torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+
+    def compiled(self, function: Function) -> Function:
+        """PyTorch runs a function as it is."""
+        return function
+
+    def can_take(self, prepared: Any) -> bool:
+        """A Python function takes anything."""
+        return True
+
+    def unrecorded(self) -> AbstractContextManager[Any]:
+        """Switch autograd off."""
+        return torch.no_grad()
+
+    def leaf(self, array: torch.Tensor) -> torch.Tensor:
+        """Return a parameter, as a module holds it."""
+        return torch.nn.Parameter(array.clone())
+
+    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
+        """Differentiate by autograd."""
+
+        def begin(weights: Arrays) -> Callable[..., Any]:
+            kept: list[torch.Tensor] = []  # by the graph of what is prepared, which calls share
+
+            def keep(tensor: torch.Tensor) -> torch.Tensor:
+                kept.append(tensor)
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                prepared = prepare(weights)
+
+            def differentiate(
+                states: Arrays, lengths: Any, upstream: tuple[Any, Any]
+            ) -> tuple[Any, Arrays]:
+                leaves = weights | states
+
+                def outputs_and_gradients() -> tuple[Any, Any]:
+                    outputs = run(prepared, states["x"], states.get("h0"), lengths)
+                    return outputs, torch.autograd.grad(
+                        outputs,
+                        list(leaves.values()),
+                        upstream,
+                        retain_graph=bool(kept),
+                        allow_unused=True,
+                    )
+
+                try:
+                    outputs, found = outputs_and_gradients()
+                except RuntimeError as error:
+                    if "modified by an inplace operation" in str(error):
+                        _note_where(error, outputs_and_gradients)
+                    raise
+                return outputs, {
+                    name: torch.zeros_like(leaf) if gradient is None else gradient
+                    for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
+                }
+
+            return differentiate
+
+        return begin
+
+    def versions(self) -> dict[str, str]:
+        """Return PyTorch's version, and those of CUDA and cuDNN where it has them."""
+        found = {
+            "torch": str(torch.__version__),
+            "torch_threads": str(torch.get_num_threads()),
+            "torch_mkldnn": str(torch.backends.mkldnn.is_available()),
+            "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        }
+        if torch.cuda.is_available():
+            found["cuda"] = str(torch.version.cuda)
+            found["cudnn"] = str(torch.backends.cudnn.version())
+            names = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
+            found["gpu"] = ", ".join(names)
+        return found
+
+
+def _note_where(error: RuntimeError, again: Callable[[], Any]) -> None:
+    """Add to an error the line whose value was overwritten, which PyTorch's anomaly mode knows."""
+    with warnings.catch_warnings(record=True) as told, suppress(RuntimeError):
+        warnings.simplefilter("always")
+        with torch.autograd.detect_anomaly(check_nan=False):
+            again()
+    places = re.findall(r'File "(.+?)", line (\d+)', " ".join(str(one.message) for one in told))
+    if places:
+        file, line = places[-1]
+        error.add_note(f"{Path(file).name}:{line}")
+
+
+border = TorchBorder

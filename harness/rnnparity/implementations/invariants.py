@@ -1,0 +1,121 @@
+"""What must hold of any right implementation, whatever the truth is.
+
+The cheap ones are looked at in every case: the same call again, after all others, must be right
+again; another input must give another result; what was given and what was returned stays as it is.
+The others are calls of other shapes, which some frameworks compile: `Case.invariants` asks for
+them. Each runs the implementation once more, in another way that must give the same result, and
+returns that result in the shape of the first one, so that both can be compared element by element.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity.problems.arrays import Problem
+from rnnparity.problems.cases import Case
+from rnnparity.problems.quantities import time_major
+
+Array = NDArray[Any]
+Result = dict[str, Array]  # "output" and "h_n", laid out as the case says
+Run = Callable[[Array, Array | None, Array | None], Result]
+
+CHUNKS = "chunks with the state fed back"
+ROW = "a batch row alone"
+PERMUTED = "a permuted batch"
+PADDING = "another padding"
+REPEATED = "the same input twice"
+RESPONDS = "another input gives another result"
+THREADS = "another thread count"
+NO_STATE = "no h0"
+ZERO_STATE = "zeros as h0"
+AUTODIFF = "the forward pass while gradients are recorded"
+
+# Not compared with the first result: the same call again is judged by the truth, and whether it
+# gives the same bits is reported (threads may add in another order); another input and another h0
+# have another truth.
+NOT_COMPARED = (REPEATED, RESPONDS, NO_STATE, ZERO_STATE)
+
+
+def observe(case: Case, problem: Problem, first: Result, run: Run) -> dict[str, Result]:
+    """Run an implementation in the ways that must not matter.
+
+    Args:
+        case: what was run; decides which invariants there are.
+        problem: its arrays.
+        first: what the implementation returned for them.
+        run: runs it on x, h0 and lengths, laid out as the case says, as NumPy arrays.
+
+    Returns:
+        Invariant to result, each to be compared with `first`; `NO_STATE` with `ZERO_STATE`.
+    """
+    found: dict[str, Result] = {}
+    B = case.B or 1
+    if not case.config.bidirectional and case.T > 1 and not case.ragged:
+        found[CHUNKS] = _chunks(case, problem, run)
+    if B > 1:
+        found[ROW] = _row_alone(case, problem, first, run)
+        order = np.roll(np.arange(B)[::-1], 1)
+        found[PERMUTED] = _permuted(case, problem, run, order)
+    if problem.lengths is not None:
+        found[PADDING] = run(_other_padding(case, problem), problem.h0, problem.lengths)
+    if problem.h0 is not None:
+        found[NO_STATE] = run(problem.x, None, problem.lengths)
+        found[ZERO_STATE] = run(problem.x, np.zeros_like(problem.h0), problem.lengths)
+    return found
+
+
+def other_input(problem: Problem) -> Array:
+    """Return an input of the same shape that must change the result."""
+    return np.ascontiguousarray(-problem.x[::-1])
+
+
+def _chunks(case: Case, problem: Problem, run: Run) -> Result:
+    x, half = time_major(case, "x", problem.x), case.T // 2
+    first = run(_back(case, x[:half]), problem.h0, None)
+    second = run(_back(case, x[half:]), first["h_n"], None)
+    axis = 1 if case.config.batch_first and case.B is not None else 0
+    return {
+        "output": np.concatenate((first["output"], second["output"]), axis=axis),
+        "h_n": second["h_n"],
+    }
+
+
+def _row_alone(case: Case, problem: Problem, first: Result, run: Run) -> Result:
+    row = [int(problem.rows[-1])]
+    alone = _permuted_run(case, problem, run, np.array(row))
+    found = {name: value.copy() for name, value in first.items()}
+    for name, value in alone.items():
+        time_major(case, name, found[name])[:, row] = time_major(case, name, value)
+    return found
+
+
+def _permuted(case: Case, problem: Problem, run: Run, order: Array) -> Result:
+    result = _permuted_run(case, problem, run, order)
+    inverse = np.argsort(order)
+    return {
+        name: _back(case, time_major(case, name, value)[:, inverse], name)
+        for name, value in result.items()
+    }
+
+
+def _permuted_run(case: Case, problem: Problem, run: Run, order: Array) -> Result:
+    x = _back(case, time_major(case, "x", problem.x)[:, order])
+    h0 = None if problem.h0 is None else np.ascontiguousarray(problem.h0[:, order])
+    return run(x, h0, None if problem.lengths is None else problem.lengths[order])
+
+
+def _other_padding(case: Case, problem: Problem) -> Array:
+    x = time_major(case, "x", problem.x).copy()
+    assert problem.lengths is not None
+    outside = np.arange(case.T)[:, None] >= problem.lengths[None, :]
+    x[outside] = np.asarray(97, x.dtype)
+    return _back(case, x)
+
+
+def _back(case: Case, array: Array, name: str = "x") -> Array:
+    """Lay a time-major array out as the case says: batches only, or as it was for one sequence."""
+    if case.B is None:
+        return np.ascontiguousarray(array[:, 0])
+    return np.ascontiguousarray(time_major(case, name, array))

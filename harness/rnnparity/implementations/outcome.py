@@ -1,0 +1,301 @@
+"""One implementation on one case on one device: from arrays to an outcome. Judges nothing."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity.cells.config import RNNConfig
+from rnnparity.errors import ContractViolation, explain
+from rnnparity.implementations import compiled, invariants, stopwatch
+from rnnparity.implementations.contract import Implementation
+from rnnparity.implementations.frameworks import Border
+from rnnparity.implementations.gradient_calls import explain_gradients, untouched
+from rnnparity.problems.arrays import Problem, build, rows_are_left, weighing_all_rows
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import numpy_dtype
+
+Array = NDArray[Any]
+Result = dict[str, Array]
+Upstream = tuple[Array, Array]  # gradients of output and h_n
+
+# What lies between the features of an input that is a view: to be read by no one.
+GAP = 97
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong while gradients were taken: "fail" or "error", and why, in one line."""
+
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: arrays in their own dtype, or why there are none.
+
+    Attributes:
+        arrays: quantity ("output", "h_n", ...) to array, as the implementation returned it.
+        verdict: "" where the arrays decide, else "fail", "error", "unsupported" or "absent".
+        reason: one line, where there is a verdict.
+        invariants: what it returned in ways that must not matter, to compare with `arrays`.
+        trouble: why there are no gradients among the arrays, though there should be.
+        every_row: its gradients where the functional weighs all rows of the batch, if only a sample
+            of them is judged (and weighed) otherwise.
+    """
+
+    arrays: dict[str, Array] = field(default_factory=dict)
+    verdict: str = ""
+    reason: str = ""
+    invariants: dict[str, dict[str, Array]] = field(default_factory=dict)
+    trouble: Trouble | None = None
+    every_row: dict[str, Array] = field(default_factory=dict)
+
+
+def execute(
+    implementation: Implementation, border: Border, case: Case, problem: Problem, device: str
+) -> Outcome:
+    """Run a case; everything that the implementation does wrong becomes an outcome.
+
+    Args:
+        implementation: what to run.
+        border: of its framework.
+        case: what the problem was built from.
+        problem: the arrays; they are copied, never handed out.
+        device: a name from `border.devices()`.
+    """
+    lacking = implementation.lacks(case, device)
+    if lacking is None and case.dtype not in border.dtypes(device):
+        lacking = f"{border.framework} has no {case.dtype} on {device}"
+    if lacking is not None:
+        return Outcome(verdict="unsupported", reason=lacking)
+    try:
+        with warnings.catch_warnings():
+            leave_arithmetic_alone()
+            return _run(implementation, border, case, problem, device)
+    except ContractViolation as violation:
+        return Outcome(verdict="fail", reason=str(violation))
+    except BaseException as error:  # whatever it raises is its own; Ctrl-C does not come here
+        return Outcome(verdict="error", reason=explain(error))
+
+
+def run_times(
+    implementation: Implementation,
+    border: Border,
+    case: Case,
+    device: str,
+    times: int,
+    gradients: bool,
+) -> list[Outcome]:
+    """Run a case so many times in a row, with gradients or without."""
+    implementation = replace(implementation, gradients=implementation.gradients and gradients)
+    problem = build(case)
+    return [execute(implementation, border, case, problem, device) for _ in range(times)]
+
+
+def leave_arithmetic_alone() -> None:
+    """Ignore warnings of an overflow and the like, also where all warnings are made errors.
+
+    Whether NumPy gives one depends on the loop that it chose for the processor; the verdict knows
+    where an overflow may be.
+    """
+    warnings.filterwarnings("ignore", ".* encountered in", RuntimeWarning)
+
+
+def _run(
+    implementation: Implementation, border: Border, case: Case, problem: Problem, device: str
+) -> Outcome:
+    given = {f"weight {name}": value for name, value in problem.weights.items()}
+    given |= {
+        name: value
+        for name, value in (("x", problem.x), ("h0", problem.h0), ("lengths", problem.lengths))
+        if value is not None
+    }
+    held = {name: border.from_numpy(value, device) for name, value in given.items()}
+    if case.strided:
+        held |= {n: _view(border, given[n], device) for n in ("x", "h0") if n in given}
+    weights = {name: held[f"weight {name}"] for name in problem.weights}
+    with border.unrecorded():
+        prepared = own(compiled.forward, implementation, border, case.config, weights)
+
+    def called(arguments: dict[str, Any]) -> tuple[dict[str, Any], Result]:
+        """Call it; return the result in the framework's arrays and in NumPy's."""
+        order = (arguments.get(name) for name in ("x", "h0", "lengths"))
+        with border.unrecorded():
+            found = named(own(prepared, *order))
+        own(border.synchronize, tuple(found.values()))
+        shape = tuple(arguments["x"].shape)
+        return found, crossed(border, found, shape, case)
+
+    def again(x: Array, h0: Array | None, lengths: Array | None) -> Result:
+        """Call it on arrays of NumPy's, which must stay as they are."""
+        named_given = {"x": x, "h0": h0, "lengths": lengths}
+        taken = {n: value for n, value in named_given.items() if value is not None}
+        arguments = {n: border.from_numpy(value, device) for n, value in taken.items()}
+        _, found = called(arguments)
+        _check_unchanged(border, taken, arguments)
+        return found
+
+    results, arrays = called(held)
+    if problem.x_next is not None:
+        ones = None if problem.lengths is None else np.ones_like(problem.lengths)
+        following, crossed_next = called(
+            {
+                "x": border.from_numpy(problem.x_next, device),
+                "h0": results["h_n"],
+                "lengths": None if ones is None else border.from_numpy(ones, device),
+            }
+        )
+        results |= {f"next_{name}": value for name, value in following.items()}
+        arrays |= {f"next_{name}": value for name, value in crossed_next.items()}
+    kept, forward_arrays = dict(results), dict(arrays)
+    observed: dict[str, Result] = {}
+    every_row: Result = {}
+    trouble: Trouble | None = None
+    differentiated: Callable[[Upstream], tuple[Result, Result]] | None = None
+    weighed = (problem.grad_output, problem.grad_h_n)
+    if implementation.gradients:
+        try:
+            differentiated = _differentiation(implementation, border, case, problem, device, held)
+            observed[invariants.AUTODIFF], gradients = differentiated(weighed)
+            arrays |= gradients
+            if rows_are_left(case, problem):
+                _, every_row = differentiated(weighing_all_rows(case, problem))
+        except ContractViolation as violation:
+            trouble = Trouble("fail", str(violation))
+        except BaseException as error:  # as in `execute`; the forward pass is judged all the same
+            trouble = Trouble("error", explain_gradients(error))
+    if case.invariants:
+        observed |= invariants.observe(case, problem, arrays, again)
+    # Last: what is kept of all the calls before, other inputs and shapes among them, shows here.
+    other = again(invariants.other_input(problem), problem.h0, problem.lengths)
+    if other["output"].tobytes() == arrays["output"].tobytes():
+        observed[invariants.RESPONDS] = other
+    _check_kept(border, kept, forward_arrays)
+    _, repeated = called(held)  # after which a reused buffer holds the first result again
+    if differentiated is not None and trouble is None:
+        repeated |= differentiated(weighed)[1]
+    same = all(arrays[name].tobytes() == value.tobytes() for name, value in repeated.items())
+    # The very same arrays, where they are the same: an outcome is sent to another process.
+    observed[invariants.REPEATED] = {n: arrays[n] for n in repeated} if same else repeated
+
+    for name, value in kept.items():
+        if border.device_of(value) != device:
+            raise ContractViolation(
+                f"returned {name} on {border.device_of(value)}, expected {device}, where x is"
+            )
+    _check_unchanged(border, given, held)
+    _check_kept(border, kept, forward_arrays)
+    return Outcome(arrays, invariants=observed, every_row=every_row, trouble=trouble)
+
+
+def _differentiation(
+    implementation: Implementation,
+    border: Border,
+    case: Case,
+    problem: Problem,
+    device: str,
+    held: dict[str, Any],
+) -> Callable[[Upstream], tuple[Result, Result]]:
+    """Return what differentiates: gives (output, h_n) as they were recorded, and the gradients."""
+    weights = {name: held[f"weight {name}"] for name in problem.weights}
+    if implementation.layer_backward is not None:
+        watched = untouched(implementation.layer_backward, border)
+        implementation = replace(implementation, layer_backward=watched)
+    given = {"x": problem.x} if problem.h0 is None else {"x": problem.x, "h0": problem.h0}
+
+    def differentiated(weighed: Upstream) -> tuple[Result, Result]:
+        # Anew every time: what is made of the weights may be differentiated only once.
+        differentiate = own(compiled.gradients, implementation, border, case.config, weights)
+        states = {name: border.leaf(held[name]) for name in given}
+        incoming = dict(zip(("grad_output", "grad_h_n"), weighed, strict=True))
+        upstream = {n: border.from_numpy(value, device) for n, value in incoming.items()}
+        recorded, found = own(differentiate, states, held.get("lengths"), tuple(upstream.values()))
+        own(border.synchronize, tuple(found.values()))
+        _check_unchanged(border, given | incoming, states | upstream)
+        for name, value in found.items():
+            if border.device_of(value) != device:
+                raise ContractViolation(
+                    f"returned grad_{name} on {border.device_of(value)}, expected {device}"
+                )
+        output = crossed(border, named(recorded), problem.x.shape, case)
+        return output, {f"grad_{name}": border.to_numpy(value) for name, value in found.items()}
+
+    return differentiated
+
+
+def own(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call what is the implementation's own, and note that it is at work."""
+    with stopwatch.running():
+        return function(*arguments)
+
+
+def named(result: Any) -> dict[str, Any]:
+    """Return the parts of a result under their names.
+
+    Raises:
+        ContractViolation: it is no pair.
+    """
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        size = f" of {len(result)}" if isinstance(result, tuple | list) else ""
+        raise ContractViolation(
+            f"returned a {type(result).__name__}{size}, expected the pair (output, h_n)"
+        )
+    return {"output": result[0], "h_n": result[1]}
+
+
+def crossed(border: Border, found: dict[str, Any], x: tuple[int, ...], case: Case) -> Result:
+    """Return a result as NumPy's arrays, of the shapes and the dtype that are expected.
+
+    Args:
+        border: of the framework.
+        found: "output" and "h_n".
+        x: the shape of the input.
+        case: says the rest.
+
+    Raises:
+        ContractViolation: another type, shape or dtype. Nothing behind this asks again.
+    """
+    arrays = {}
+    expected = result_shapes(case.config, x)
+    for name, value in found.items():
+        try:
+            array = border.to_numpy(value)
+        except ContractViolation as violation:
+            raise ContractViolation(f"{name}: {violation}") from None
+        if array.shape != expected[name]:
+            raise ContractViolation(f"{name} has shape {array.shape}, expected {expected[name]}")
+        if array.dtype != numpy_dtype(case.dtype):
+            raise ContractViolation(f"{name} is {array.dtype}, expected {case.dtype}")
+        arrays[name] = array
+    return arrays
+
+
+def result_shapes(config: RNNConfig, x: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of output and h_n for an input's, `[T, B, I]`, `[B, T, I]` or `[T, I]`."""
+    H, features = config.hidden_size, config.num_directions * config.hidden_size
+    batch = x[:-1][0 if config.batch_first else 1 :][:1] if len(x) == 3 else ()
+    return {"output": (*x[:-1], features), "h_n": (config.num_cells, *batch, H)}
+
+
+def _check_unchanged(border: Border, given: dict[str, Any], held: dict[str, Any]) -> None:
+    for name, value in given.items():
+        if border.to_numpy(held[name]).tobytes() != value.tobytes():
+            raise ContractViolation(f"changed its argument {name} in place: copy before writing")
+
+
+def _check_kept(border: Border, kept: dict[str, Any], arrays: Result) -> None:
+    for name, value in kept.items():
+        if border.to_numpy(value).tobytes() != arrays[name].tobytes():
+            raise ContractViolation(f"a later call changed the {name} that an earlier one returned")
+
+
+def _view(border: Border, array: Array, device: str) -> Any:
+    """Copy an array to a device as every other feature of a larger one."""
+    wide = np.full((*array.shape[:-1], 2 * array.shape[-1]), GAP, array.dtype)
+    wide[..., ::2] = array
+    return border.from_numpy(wide, device)[..., ::2]

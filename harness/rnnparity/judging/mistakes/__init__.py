@@ -1,0 +1,34 @@
+"""Known mistakes: each a wrong implementation in miniature, under the name of what is wrong.
+
+One definition serves twice. In the dtype under test it is a wrong implementation, on which the
+verdict is tested (`rnnparity selftest`). In higher precision it is a hypothesis: what a failing
+implementation would return if this were its mistake (`diagnosis`).
+"""
+
+from rnnparity.judging.mistakes import (
+    backward,
+    backward_edges,
+    edges,
+    forward,
+    order,
+    precision,
+    stacks,
+    upstream,
+)
+from rnnparity.judging.mistakes.mistake import Mistake, make_setup
+
+__all__ = ["Mistake", "every_mistake", "make_setup"]
+
+
+def every_mistake() -> tuple[Mistake, ...]:
+    """Return all known mistakes, forward before backward, the commonest first."""
+    return (
+        *forward.MISTAKES,
+        *order.MISTAKES,
+        *stacks.MISTAKES,
+        *edges.MISTAKES,
+        *precision.MISTAKES,
+        *backward.MISTAKES,
+        *upstream.MISTAKES,
+        *backward_edges.MISTAKES,
+    )

@@ -1,0 +1,421 @@
+"""Mistakes of the forward pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity.cells import network
+from rnnparity.cells.config import Cell
+from rnnparity.judging.mistakes.mistake import Forward, Mistake, Setup, product
+from rnnparity.problems.cases import Case
+
+Array = NDArray[Any]
+Activation = Callable[[Array], Array]
+Step = Callable[[Array, Array, Cell, Activation], Array]
+
+
+def activation(nonlinearity: str) -> Activation:
+    """Return the right nonlinearity."""
+    return np.tanh if nonlinearity == "tanh" else lambda a: np.maximum(a, a.dtype.type(0))
+
+
+def right_step(x_t: Array, h: Array, cell: Cell, activate: Activation) -> Array:
+    """One right step."""
+    from_x = product(x_t, cell.weight_ih.T) + cell.bias_ih
+    return activate(from_x + product(h, cell.weight_hh.T) + cell.bias_hh)
+
+
+def layer_of(step: Step = right_step) -> network.Layer:
+    """Return a layer that loops over a step."""
+
+    def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+        h, output = h0, np.empty((*x.shape[:2], h0.shape[1]), x.dtype)
+        for t, x_t in enumerate(x):
+            output[t] = step(x_t, h, cell, activation(nonlinearity))
+            h = output[t]
+        return output, h
+
+    return layer
+
+
+right_layer = layer_of()
+
+
+def with_cells(change: Callable[[Cell], Cell]) -> Forward:
+    """A mistake in the parameters."""
+    return lambda s: s.replace(cells=[change(cell) for cell in s.cells]).run(right_layer)
+
+
+def with_step(step: Step) -> Forward:
+    """A mistake inside one step."""
+    return lambda s: s.run(layer_of(step))
+
+
+def with_layer(layer: network.Layer) -> Forward:
+    """A mistake in the loop over time."""
+    return lambda s: s.run(layer)
+
+
+def with_activation(wrong: Callable[[Array, Activation], Array]) -> Forward:
+    """A mistake in the nonlinearity."""
+
+    def step(x_t: Array, h: Array, cell: Cell, activate: Activation) -> Array:
+        return right_step(x_t, h, cell, lambda a: wrong(a, activate))
+
+    return with_step(step)
+
+
+def rounded_to(bits: int, array: Array) -> Array:
+    """Round to a number of significant bits, to nearest."""
+    mantissa, exponent = np.frexp(array.astype(np.longdouble))
+    rounded = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+    return np.asarray(rounded, array.dtype)
+
+
+def _round_cell(bits: int) -> Forward:
+    return with_cells(
+        lambda c: c._replace(
+            weight_ih=rounded_to(bits, c.weight_ih), weight_hh=rounded_to(bits, c.weight_hh)
+        )
+    )
+
+
+def _round_state(bits: int) -> Forward:
+    return with_step(lambda x, h, cell, f: right_step(x, rounded_to(bits, h), cell, f))
+
+
+def _reset_halfway(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+    half = max(1, len(x) // 2)
+    first, last = right_layer(x[:half], h0, cell, nonlinearity)
+    if half == len(x):
+        return first, last
+    second, last = right_layer(x[half:], np.zeros_like(h0), cell, nonlinearity)
+    return np.concatenate((first, second)), last
+
+
+def _always_from_h0(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+    output = np.stack([right_step(x_t, h0, cell, activation(nonlinearity)) for x_t in x])
+    return output, output[-1]
+
+
+def _late_input(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+    return right_layer(np.concatenate((np.zeros_like(x[:1]), x[:-1])), h0, cell, nonlinearity)
+
+
+def _output_before_update(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+    output, last = right_layer(x, h0, cell, nonlinearity)
+    return np.concatenate((h0[None], output[:-1])), last
+
+
+def _last_step_skipped(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+    output, _ = right_layer(x, h0, cell, nonlinearity)
+    before = output[-2] if len(x) > 1 else h0
+    return np.concatenate((output[:-1], before[None])), before
+
+
+def _bias_at_first_step(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+    zeros = np.zeros_like(cell.bias_ih)
+    first, last = right_layer(x[:1], h0, cell, nonlinearity)
+    without = cell._replace(bias_ih=zeros, bias_hh=zeros)
+    if len(x) == 1:
+        return first, last
+    rest, last = right_layer(x[1:], last, without, nonlinearity)
+    return np.concatenate((first, rest)), last
+
+
+def _pre_activation(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+    _, last = right_layer(x, h0, cell, nonlinearity)
+    h, output = h0, []
+    for x_t in x:
+        a = right_step(x_t, h, cell, lambda a: a)
+        h = activation(nonlinearity)(a)
+        output.append(a)
+    return np.stack(output), last
+
+
+def _bias_outside(x_t: Array, h: Array, cell: Cell, activate: Activation) -> Array:
+    inside = product(x_t, cell.weight_ih.T) + product(h, cell.weight_hh.T) + cell.bias_hh
+    return np.asarray(activate(inside) + cell.bias_ih)
+
+
+def _rows_share_state(x_t: Array, h: Array, cell: Cell, activate: Activation) -> Array:
+    return right_step(x_t, np.roll(h, 1, axis=0), cell, activate)
+
+
+def _rational_tanh(a: Array, activate: Activation) -> Array:
+    if activate is not np.tanh:
+        return activate(a)
+    clipped = np.clip(a, -3, 3)
+    squared = clipped * clipped
+    return np.asarray(clipped * (27 + squared) / (27 + 9 * squared), a.dtype)
+
+
+def _swap_directions(rows: list[Any]) -> list[Any]:
+    return [rows[i ^ 1] for i in range(len(rows))]
+
+
+def _h0_rows_swapped(s: Setup) -> tuple[Array, Array]:
+    return s.replace(h0=s.h0[::-1]).run(right_layer)
+
+
+def _h0_of_first_layer(s: Setup) -> tuple[Array, Array]:
+    return s.replace(h0=np.broadcast_to(s.h0[:1], s.h0.shape)).run(right_layer)
+
+
+def _directions_weights_swapped(s: Setup) -> tuple[Array, Array]:
+    return s.replace(cells=_swap_directions(s.cells) if s.config.bidirectional else s.cells).run(
+        right_layer
+    )
+
+
+def _output_directions_swapped(s: Setup) -> tuple[Array, Array]:
+    output, h_n = s.run(right_layer)
+    if not s.config.bidirectional:
+        return output, h_n
+    return np.concatenate(np.split(output, 2, axis=2)[::-1], axis=2), h_n
+
+
+def _h_n_directions_swapped(s: Setup) -> tuple[Array, Array]:
+    output, h_n = s.run(right_layer)
+    return output, np.stack(_swap_directions(list(h_n))) if s.config.bidirectional else h_n
+
+
+def _h_n_layers_reversed(s: Setup) -> tuple[Array, Array]:
+    output, h_n = s.run(right_layer)
+    return output, h_n[::-1]
+
+
+def _by_direction(wrong: Callable[[Setup, Array, Array], Array]) -> Forward:
+    """A mistake in the reversed direction of the last layer's output."""
+
+    def forward(s: Setup) -> tuple[Array, Array]:
+        output, h_n = s.run(right_layer)
+        if s.config.bidirectional:
+            ahead, back = np.split(output, 2, axis=2)
+            output = np.concatenate((ahead, wrong(s, back, h_n)), axis=2)
+        return output, h_n
+
+    return forward
+
+
+def _reverse_h_n_from_the_end(s: Setup) -> tuple[Array, Array]:
+    output, h_n = s.run(right_layer)
+    if s.config.bidirectional:
+        last = s.lengths - 1 if s.lengths is not None else np.full(output.shape[1], len(output) - 1)
+        back = output[last, np.arange(output.shape[1]), s.config.hidden_size :]
+        h_n = np.concatenate((h_n[:-1], back[None]))
+    return output, h_n
+
+
+def _reverse_runs_ahead(s: Setup) -> tuple[Array, Array]:
+    """Both directions read the sequence forwards."""
+    calls = iter(range(s.config.num_cells))
+
+    def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+        reverse = s.config.bidirectional and next(calls) % 2 == 1
+        if not reverse or s.lengths is not None:
+            return right_layer(x, h0, cell, nonlinearity)
+        output, last = right_layer(x[::-1], h0, cell, nonlinearity)
+        return output[::-1], last
+
+    return s.run(layer)
+
+
+def _padding_is_read(s: Setup) -> tuple[Array, Array]:
+    """Lengths are ignored: padding is input, the reverse direction starts in it."""
+    return s.replace(lengths=None).run(right_layer)
+
+
+def _padding_not_zeroed(s: Setup) -> tuple[Array, Array]:
+    output, h_n = s.run(right_layer)
+    if s.lengths is None:
+        return output, h_n
+    without, _ = s.replace(lengths=None).run(right_layer)
+    inside = np.arange(len(output))[:, None] < s.lengths[None, :]
+    return np.where(inside[:, :, None], output, without), h_n
+
+
+def _h_n_from_padding(s: Setup) -> tuple[Array, Array]:
+    output, h_n = s.run(right_layer)
+    return output, h_n if s.lengths is None else s.replace(lengths=None).run(right_layer)[1]
+
+
+def _layers_swapped(s: Setup) -> tuple[Array, Array]:
+    D, swapped = s.config.num_directions, list(s.cells)
+    first, second = (-2 * D, -D) if s.config.num_layers > 2 else (0, D)
+    for i in range(D):
+        swapped[first + i], swapped[second + i] = swapped[second + i], swapped[first + i]
+    return s.replace(cells=swapped).run(right_layer)
+
+
+def _one_layers_weights_twice(s: Setup) -> tuple[Array, Array]:
+    D, changed = s.config.num_directions, list(s.cells)
+    for i in range(D):
+        changed[-D + i] = changed[-2 * D + i]
+    return s.replace(cells=changed).run(right_layer)
+
+
+def _dropout(s: Setup) -> tuple[Array, Array]:
+    """Dropout between layers, as in training: a fixed mask, so that it can be recognised."""
+    calls = iter(range(s.config.num_cells))
+
+    def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+        if next(calls) >= s.config.num_directions and s.config.dropout:
+            kept = (np.arange(x.shape[2]) % 2).astype(x.dtype)
+            x = x * kept * x.dtype.type(2)
+        return right_layer(x, h0, cell, nonlinearity)
+
+    return s.run(layer)
+
+
+def _drop(*names: str) -> Forward:
+    return with_cells(lambda c: c._replace(**{n: np.zeros_like(getattr(c, n)) for n in names}))
+
+
+def _double(name: str) -> Forward:
+    return with_cells(lambda c: c._replace(**{name: getattr(c, name) + getattr(c, name)}))
+
+
+def _transpose(name: str) -> Forward:
+    return with_cells(
+        lambda c: (
+            c._replace(**{name: getattr(c, name).T})
+            if getattr(c, name).shape[0] == getattr(c, name).shape[1]
+            else c
+        )
+    )
+
+
+def _other_nonlinearity(a: Array, activate: Activation) -> Array:
+    return np.maximum(a, a.dtype.type(0)) if activate is np.tanh else np.tanh(a)
+
+
+def _square(case: Case) -> bool:
+    return case.config.input_size == case.config.hidden_size
+
+
+def _same_shapes(case: Case) -> bool:
+    """Whether two layers have parameters of the same shape."""
+    config = case.config
+    inner = config.num_directions * config.hidden_size
+    return config.num_layers > 2 or (config.num_layers == 2 and config.input_size == inner)
+
+
+MISTAKES = (
+    Mistake(
+        "weight_hh transposed",
+        "Keras and Flax keep kernels as (in, out), torch as (out, in); no shape complains",
+        _transpose("weight_hh"),
+    ),
+    Mistake(
+        "weight_ih transposed",
+        "the same with as many inputs as hidden units",
+        _transpose("weight_ih"),
+        when=_square,
+    ),
+    Mistake(
+        "bias_hh dropped", "a port to a framework with one bias takes bias_ih", _drop("bias_hh")
+    ),
+    Mistake("bias_ih dropped", "the same, taking bias_hh", _drop("bias_ih")),
+    Mistake("both biases dropped", "a port written for bias=False", _drop("bias_ih", "bias_hh")),
+    Mistake("bias_ih doubled", "added to the hoisted input and in the step", _double("bias_ih")),
+    Mistake("bias_hh doubled", "the same with bias_hh", _double("bias_hh")),
+    Mistake(
+        "the biases added at the first step only",
+        "biases folded into the initial state of an accumulator that is not kept",
+        with_layer(_bias_at_first_step),
+    ),
+    Mistake("bias_ih outside the nonlinearity", "a misread formula", with_step(_bias_outside)),
+    Mistake(
+        "h0 ignored",
+        "a stateful API starts from zeros",
+        lambda s: s.replace(h0=np.zeros_like(s.h0)).run(right_layer),
+    ),
+    Mistake("h0's rows in reversed order", "another order of layers", _h0_rows_swapped),
+    Mistake("the first row of h0 used for all layers", "an index left out", _h0_of_first_layer),
+    Mistake(
+        "the recurrence dropped",
+        "a dense layer over time; ONNX's node cases to 1.22 accept it",
+        with_step(lambda x, h, cell, f: right_step(x, np.zeros_like(h), cell, f)),
+    ),
+    Mistake("every step started from h0", "the carry is not carried", with_layer(_always_from_h0)),
+    Mistake("the state reset halfway", "chunks that forget the state", with_layer(_reset_halfway)),
+    Mistake("the input one step late", "an off-by-one in a pipeline", with_layer(_late_input)),
+    Mistake(
+        "the output one step late",
+        "the carry is emitted before its update",
+        with_layer(_output_before_update),
+    ),
+    Mistake("the last step skipped", "range(T - 1)", with_layer(_last_step_skipped)),
+    Mistake(
+        "the output taken before the nonlinearity", "wrong value kept", with_layer(_pre_activation)
+    ),
+    Mistake(
+        "relu and tanh exchanged",
+        "a default of another library (Haiku's VanillaRNN is relu)",
+        with_activation(_other_nonlinearity),
+    ),
+    Mistake("the nonlinearity left out", "a linear layer", with_activation(lambda a, f: a)),
+    Mistake(
+        "the nonlinearity applied twice",
+        "a fused activation and a separate one",
+        with_activation(lambda a, f: f(f(a)) if f is np.tanh else f(a)),
+    ),
+    Mistake(
+        "hard tanh instead of tanh",
+        "a quantised or mobile backend",
+        with_activation(
+            lambda a, f: np.clip(a, a.dtype.type(-1), a.dtype.type(1)) if f is np.tanh else f(a)
+        ),
+    ),
+    Mistake(
+        "a rational tanh good to two digits",
+        "a shader's approximation",
+        with_activation(_rational_tanh),
+    ),
+    Mistake(
+        "tanh off by 5e-4",
+        "a table of tanh; ONNX's node cases to 1.22 accept it",
+        with_activation(lambda a, f: f(a) * a.dtype.type(1 - 5e-4) if f is np.tanh else f(a)),
+    ),
+    Mistake("the state shared between batch rows", "a wrong stride", with_step(_rows_share_state)),
+    Mistake(
+        "two layers swapped",
+        "weights loaded in another order",
+        _layers_swapped,
+        when=_same_shapes,
+    ),
+    Mistake(
+        "one layer's weights used in the next",
+        "a variable captured late",
+        _one_layers_weights_twice,
+        when=_same_shapes,
+    ),
+    Mistake("h_n's layers in reversed order", "states stacked from the top", _h_n_layers_reversed),
+    Mistake("the directions' weights swapped", "swapped names", _directions_weights_swapped),
+    Mistake(
+        "the output's directions swapped", "joined in the other order", _output_directions_swapped
+    ),
+    Mistake("h_n's directions swapped", "the same for h_n", _h_n_directions_swapped),
+    Mistake(
+        "the reverse output left reversed",
+        "not turned back into the order of the input",
+        _by_direction(lambda s, back, h_n: back[::-1]),
+    ),
+    Mistake("the reverse direction run forwards", "a flip forgotten", _reverse_runs_ahead),
+    Mistake(
+        "h_n of the reverse direction taken at the sequence's end",
+        "output[-1] is not its final state",
+        _reverse_h_n_from_the_end,
+    ),
+    Mistake("padding read as input", "lengths ignored", _padding_is_read),
+    Mistake("padding not zeroed", "a missing mask", _padding_not_zeroed),
+    Mistake("h_n taken from the padding", "output[-1] of a padded batch", _h_n_from_padding),
+    Mistake("dropout left on", "training mode", _dropout),
+    Mistake("weights rounded to TF32", "a GPU's default matmul precision", _round_cell(11)),
+    Mistake("weights rounded to bfloat16", "a checkpoint saved in half", _round_cell(8)),
+    Mistake("the state rounded to float16 at every step", "mixed precision", _round_state(11)),
+    Mistake("the state rounded to bfloat16 at every step", "mixed precision", _round_state(8)),
+)

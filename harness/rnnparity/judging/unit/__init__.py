@@ -1,0 +1,109 @@
+"""The unit: how far rounding alone carries a right implementation, per element of a quantity.
+
+Monte Carlo arithmetic (Parker, 1997) in difference form. The truth's trajectory is known; what is
+simulated is only the difference from it, in many replicas at once, with a random error added at
+every operation, of the size that rounding in the dtype under test has there. Differences obey
+
+    tanh(a + d) - tanh(a) = tanh(d) sech^2(a) / (1 + tanh(a) tanh(d))
+    relu(a + d) - relu(a) = max(d, -a) for a > 0, max(a + d, 0) for a <= 0
+    (h + d) W - h W       = d W
+
+exactly, so that nothing cancels, whatever the dtype's precision is, and large differences saturate
+as the network does. Layers, directions and unequal lengths come from the same composition that the
+implementations run in: all that it does to rows (reversing, masking, gathering, joining) it does to
+a row of differences alike. `docs/verdict.md` derives the sizes and says what was measured.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnparity.cells import network
+from rnnparity.cells.config import Cell, named_gradients
+from rnnparity.cells.elman import Trace
+from rnnparity.judging.truth import Truth
+from rnnparity.judging.unit.arithmetic import Arithmetic
+from rnnparity.judging.unit.backward import layer_backward
+from rnnparity.judging.unit.forward import KINK, layer, one_step
+from rnnparity.judging.unit.replicas import Replicas, Signs
+from rnnparity.problems.arrays import REPLICAS
+
+__all__ = ["KINK", "Deviations", "as_float64", "deviations", "one_step"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """The predicted standard deviations of rounding.
+
+    Attributes:
+        units: of every element of every quantity, shaped as `Truth.values`, float64, never below
+            the dtype's underflow.
+        widest: `[T, B]` for each of `Truth.traces`: the largest of the units of h_t.
+        next_widest: likewise for `Truth.next_traces`.
+    """
+
+    units: dict[str, Array]
+    widest: list[Array]
+    next_widest: list[Array]
+
+
+def deviations(true: Truth, arithmetic: Arithmetic, seed: int) -> Deviations:
+    """Predict how far rounding alone carries every quantity, and every layer's states.
+
+    Args:
+        true: of the case; its arrays are time-major and hold the judged rows only.
+        arithmetic: the sizes of single rounding errors.
+        seed: of the replicas.
+    """
+    work = np.float64 if arithmetic.dtype == "float64" else np.float32
+    signs = Signs(seed, work)
+    config = true.config
+    repeated = None if true.lengths is None else np.tile(true.lengths, REPLICAS)
+
+    def replicas(traces: list[Trace]) -> list[Replicas]:
+        return [
+            Replicas(as_float64(trace), arithmetic, signs, work, np.empty(trace.output.shape[:2]))
+            for trace in traces
+        ]
+
+    def none(like: Array) -> Array:
+        return np.zeros((like.shape[0], REPLICAS * like.shape[1], like.shape[2]), work)
+
+    tape: list[network.Call] = []
+    x, layers, next_layers = true.traces[0].x, replicas(true.traces), replicas(true.next_traces)
+    output, h_n = network.run(
+        layer, none(x), none(true.values["h_n"]), layers, config, repeated, tape
+    )
+    differences = {"output": output, "h_n": h_n}
+    if true.next_traces:
+        ones = None if repeated is None else np.ones_like(repeated)
+        following = network.run(layer, none(true.next_traces[0].x), h_n, next_layers, config, ones)
+        differences |= {"next_output": following[0], "next_h_n": following[1]}
+    upstream = none(true.values["output"]), none(true.values["h_n"])
+    grad_x, grad_h0, of_cells = network.backward(layer_backward, tape, *upstream, config, repeated)
+    differences |= {"grad_x": grad_x, "grad_h0": grad_h0}
+
+    found = {name: _spread(value) for name, value in differences.items() if name in true.values}
+    found |= named_gradients(of_cells, config)
+    floor = arithmetic.underflow
+    units = {name: np.maximum(value.astype(np.float64), floor) for name, value in found.items()}
+    return Deviations(units, [r.widest for r in layers], [r.widest for r in next_layers])
+
+
+def _spread(differences: Array) -> Array:
+    """Root mean square over the replicas: `[T, K * B, F] -> [T, B, F]`."""
+    T, rows, F = differences.shape
+    split = differences.reshape(T, REPLICAS, rows // REPLICAS, F)
+    spread: Array = np.sqrt(np.mean(np.square(split, dtype=np.float64), axis=1))
+    return spread
+
+
+def as_float64(trace: Trace) -> Trace:
+    """Return a trace in float64, which is precise enough for deviations."""
+    arrays = (trace.x, trace.h0, trace.output, trace.grad_h, trace.grad_a)
+    cell = Cell(*(value.astype(np.float64) for value in trace.cell))
+    return Trace(cell, *(array.astype(np.float64) for array in arrays))

@@ -1,0 +1,123 @@
+"""What is timed under a preset's name: sizes that others published, as cases."""
+
+from typing import NamedTuple
+
+from rnnparity.cells.config import RNNConfig
+from rnnparity.errors import UsageError
+from rnnparity.problems.cases import Case
+
+FORWARD, GRADIENTS = "forward", "gradients"
+
+
+class Size(NamedTuple):
+    """T time steps, B sequences, I inputs, H hidden units."""
+
+    T: int
+    B: int
+    I: int
+    H: int
+
+
+class Job(NamedTuple):
+    """What one timing is of: a case, forward only or with gradients."""
+
+    case: Case
+    mode: str
+
+
+STREAMING = (Size(1, 1, 64, 64), Size(64, 1, 32, 32), Size(200, 1, 256, 256))
+MEDIUM = (Size(100, 32, 64, 128), Size(100, 64, 512, 512))
+
+PRESETS: dict[str, tuple[str, tuple[Size, ...]]] = {
+    "notebook": ("the sizes of a first lesson", (Size(5, 4, 5, 3),)),
+    "streaming": ("one sequence at a time, as in inference", STREAMING),
+    "medium": ("a middling network, and PyTorch's own benchmark (fastrnns)", MEDIUM),
+    "long": (
+        "many steps: small and wide (FlashRNN)",
+        (Size(10000, 1, 16, 16), Size(1024, 16, 768, 768)),
+    ),
+    "glample": (
+        "rnn-benchmarks, G. Lample",
+        tuple(Size(30, B, H, H) for B in (32, 128) for H in (128, 512, 1024)),
+    ),
+    "stefbraun": (
+        "LSTM benchmarks, S. Braun (2018)",
+        (Size(100, 64, 123, 320), Size(1000, 32, 123, 320)),
+    ),
+    "deepbench": (
+        "DeepBench's vanilla RNN, as a tanh variant with input product (theirs: ReLU, none)",
+        tuple(Size(50, B, H, H) for H in (1760, 2048, 2560) for B in (16, 32, 64, 128)),
+    ),
+    "cpu": (
+        "some of each, for about four minutes",
+        (
+            Size(5, 4, 5, 3),
+            *STREAMING,
+            *MEDIUM,
+            Size(10000, 1, 16, 16),
+            Size(30, 32, 128, 128),
+            Size(30, 32, 1024, 1024),
+            Size(100, 64, 123, 320),
+            Size(50, 16, 1760, 1760),
+        ),
+    ),
+    "gpu": (
+        "what GPU kernels are made for, small and wide (FlashRNN), and many steps",
+        (
+            Size(256, 1, 64, 64),
+            Size(256, 32, 128, 128),
+            Size(256, 32, 512, 512),
+            MEDIUM[1],
+            Size(1024, 16, 768, 768),
+            Size(10000, 16, 16, 16),
+        ),
+    ),
+    "quick": ("three sizes, for a first look", (*STREAMING[:2], MEDIUM[0])),
+}
+
+# Sizes that are also timed with gradients, under presets of which not all are.
+WITH_GRADIENTS = {
+    "quick": (MEDIUM[0],),
+    "gpu": (Size(256, 32, 128, 128), Size(256, 32, 512, 512), Size(1024, 16, 768, 768)),
+    "cpu": (STREAMING[1], MEDIUM[0], Size(30, 32, 128, 128), Size(100, 64, 123, 320)),
+}
+
+# Rows of the batch that are judged: a sample of what is timed.
+JUDGED = 2
+
+
+def jobs(preset: str, dtypes: tuple[str, ...] = ("float32",)) -> list[Job]:
+    """Return what a preset times.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"no preset {preset!r} of sizes: there are {', '.join(PRESETS)}")
+    made = []
+    for dtype in dtypes:
+        for size in PRESETS[preset][1]:
+            config = RNNConfig(input_size=size.I, hidden_size=size.H)
+            case = Case(config=config, T=size.T, B=size.B, dtype=dtype, judged=JUDGED)
+            made.append(Job(case, FORWARD))
+            if size in WITH_GRADIENTS.get(preset, (size,)):
+                made.append(Job(case, GRADIENTS))
+    return made
+
+
+def floating_point_operations(case: Case) -> float:
+    """Return those of the matrix products of one forward pass; the rest is not counted."""
+    config, D = case.config, case.config.num_directions
+    I, H, steps = config.input_size, config.hidden_size, case.T * (case.B or 1)
+    per_step = sum(D * H * ((I if k == 0 else D * H) + H) for k in range(config.num_layers))
+    return 2.0 * steps * per_step
+
+
+def compulsory_bytes(case: Case) -> float:
+    """Return what one forward pass must read and write at least: x, h0, weights, output, h_n."""
+    config, B = case.config, case.B or 1
+    D, H, I = config.num_directions, config.hidden_size, config.input_size
+    size = {"float64": 8, "float32": 4}.get(case.dtype, 2)
+    weights = sum(D * H * ((I if k == 0 else D * H) + H + 2) for k in range(config.num_layers))
+    states = 2 * config.num_cells * B * H
+    return float(size * (case.T * B * (I + D * H) + weights + states))

@@ -1,0 +1,43 @@
+"""The record of a check: one implementation, one case, one device."""
+
+import msgspec
+
+from rnnparity.judging.verdict import Quantity
+from rnnparity.problems.cases import Case, full_id
+
+VERDICTS = ("pass", "fail", "chaotic", "unsupported", "absent", "error")
+SCHEMA = 1  # of the records: goes up when an older reader would misread them
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one implementation on one case on one device.
+
+    `absent`, and an `error` on import, concern no case: `case` is then empty. `horizon` is the
+    time step from which on a chaotic case is not judged. `judged_rows` says how many rows of the
+    batch were judged, where a sample was. `matmul_precision` is the one that matrix products really
+    ran in (float32 cases). `same_bits_twice` says, for cases with invariants, whether the same
+    input gave the same bits again. `diagnosis` names the known mistakes that reproduce a failing
+    result.
+    """
+
+    implementation: str
+    framework: str
+    device: str
+    dtype: str
+    case: str
+    verdict: str
+    reason: str
+    quantities: dict[str, Quantity] = {}
+    horizon: int | None = None
+    judged_rows: int | None = None
+    matmul_precision: str | None = None
+    same_bits_twice: bool | None = None
+    diagnosis: tuple[str, ...] = ()
+    definition: Case | None = None
+
+    @property
+    def id(self) -> str:
+        """The check's full id."""
+        if self.definition is None:
+            return self.implementation
+        return full_id(self.implementation, self.device, self.definition)

@@ -1,0 +1,108 @@
+"""What machine and which versions a run was made on, read off, never typed in."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rnnparity.errors import UsageError
+from rnnparity.implementations.settings import Settings, numeric_variables
+from rnnparity.records.check import SCHEMA
+
+
+def environment(settings: Settings) -> dict[str, Any]:
+    """Describe this machine and this process; workers add what their frameworks say."""
+    import cpuinfo
+    import psutil
+
+    from rnnparity.implementations import card
+
+    return {
+        "schema": SCHEMA,
+        "rnnparity": version("rnnparity"),
+        "commit": _commit(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join([_program(), *map(_without_folders, sys.argv[1:])]),
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_model": cpuinfo.get_cpu_info().get("brand_raw", "unknown"),
+        "cpu_cores_physical": psutil.cpu_count(logical=False),
+        "cpu_cores_logical": psutil.cpu_count(),
+        "cpu_cores_usable": usable_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "cards": card.found(),
+        "settings": msgspec.to_builtins(settings),
+        # What a worker gets, and what of it the user has set, as it was.
+        "variables": _told(numeric_variables() | settings.environment_variables()),
+        "user_variables": _told(numeric_variables()),
+        "packages": {name: version(name) for name in ("numpy", "ml-dtypes", "array-api-compat")},
+        "frameworks": {},
+    }
+
+
+def write_environment(directory: Path, settings: Settings) -> None:
+    """Write `environment.json` into a folder, made if missing.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    text = msgspec.json.format(msgspec.json.encode(environment(settings)), indent=2)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "environment.json").write_bytes(text + b"\n")
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _program() -> str:
+    program = Path(sys.argv[0])
+    as_module = program == Path(__file__).with_name("__main__.py")
+    return "rnnparity" if as_module else program.name
+
+
+def _without_folders(argument: str) -> str:
+    """Return a command's argument; of an absolute path the last part, which is all that matters."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
+
+
+def _told(variables: dict[str, str]) -> dict[str, str]:
+    """Return variables as they are recorded: sorted, and of absolute paths the last part."""
+    return {
+        name: re.sub(r"(^|[=:,\s])/[^\s:,]*/", r"\1", value)
+        for name, value in sorted(variables.items())
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of the source tree this was imported from, with "+" if it was changed."""
+    folder = Path(__file__).parent
+    try:
+        _git(
+            folder, "ls-files", "--error-unmatch", Path(__file__).name
+        )  # else: someone else's tree
+        commit = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--", ".", "../../impls")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit[:12] + ("+" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

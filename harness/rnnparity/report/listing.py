@@ -1,0 +1,80 @@
+"""`rnnparity list`: what is here, found out without importing a framework into this process."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rnnparity.defaults import TIMEOUT
+from rnnparity.implementations import registry
+from rnnparity.implementations.settings import Settings
+from rnnparity.problems import sizes
+from rnnparity.problems.presets import PRESETS, preset
+from rnnparity.problems.regimes import REGIMES
+from rnnparity.runs import work
+from rnnparity.runs.processes import Worker, WorkerLost
+from rnnparity.runs.work import Description
+
+
+def collect() -> dict[str, Description]:
+    """Ask every registered implementation, in a worker, what it is and where it runs."""
+    settings, found = Settings(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        worker = Worker(settings, Path(folder) / "worker.log")
+        try:
+            for name, spec in registry.registered().items():
+                try:
+                    found[name] = worker.call(TIMEOUT, work.describe, spec, settings)
+                except WorkerLost as lost:
+                    found[name] = Description(verdict="error", reason=f"on import: {lost}")
+        finally:
+            worker.stop()
+    return found
+
+
+def document(found: dict[str, Description]) -> str:
+    """Return the list as one JSON document."""
+    listed: dict[str, Any] = {
+        "implementations": found,
+        "presets": {name: len(preset(name)) for name in PRESETS},
+        "sizes": {name: meaning for name, (meaning, _) in sizes.PRESETS.items()},
+        "regimes": {name: regime.meaning for name, regime in REGIMES.items()},
+    }
+    return msgspec.json.format(msgspec.json.encode(listed), indent=2).decode() + "\n"
+
+
+def show(found: dict[str, Description], console: Console) -> None:
+    """Print the list."""
+    table = Table(pad_edge=False)
+    for column in ("implementation", "framework", "devices", "dtypes"):
+        table.add_column(column)
+    for name, description in found.items():
+        if description.verdict:
+            colour = "yellow" if description.verdict == "absent" else "red"
+            why = Text(f"{description.verdict}: {description.reason}", style=colour)
+            table.add_row(name, description.framework or "-", "-", why)
+        else:
+            version = description.versions.get(description.framework, "")
+            table.add_row(
+                name,
+                f"{description.framework} {version}",
+                " ".join(description.devices) or f"{' '.join(description.runs_on)}: none here",
+                " ".join(description.dtypes),
+            )
+    console.print(table)
+    cases = {name: f"{len(preset(name))} cases: {meaning}" for name, meaning in PRESETS.items()}
+    _explain("presets", cases, console)
+    of_sizes = {name: meaning for name, (meaning, _) in sizes.PRESETS.items()}
+    _explain("presets of sizes, which bench times", of_sizes, console)
+    meanings = {name: regime.meaning for name, regime in REGIMES.items()}
+    _explain("regimes of weights and inputs", meanings, console)
+
+
+def _explain(what: str, meanings: dict[str, str], console: Console) -> None:
+    console.print(f"{what}:")
+    for name, meaning in meanings.items():
+        console.print(f"  {name:12} {meaning}", highlight=False)

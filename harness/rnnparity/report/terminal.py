@@ -1,0 +1,256 @@
+"""What a run looks like in a terminal: progress while it goes, tables when it is done."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf
+from types import TracebackType
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from rnnparity.judging.verdict import LIMIT
+from rnnparity.problems.quantities import of_weights
+from rnnparity.records.check import VERDICTS, Record
+from rnnparity.records.run import Run
+from rnnparity.records.timing import Timing
+from rnnparity.report.timing_table import show_timings
+from rnnparity.runs.check import Event
+from rnnparity.timing.bench import Step
+
+COLOURS = {
+    "pass": "green",
+    "fail": "bold red",
+    "error": "bold red",
+    "chaotic": "cyan",
+    "unsupported": "yellow",
+    "absent": "yellow",
+}
+
+
+TIMING = "timing"
+
+COLUMNS = ("output", "h_n", "grad x", "grad h0", "grad W")
+
+
+class Display:
+    """Shows events on standard error: bars on a terminal, else a line per implementation."""
+
+    def __init__(self, console: Console) -> None:
+        """Show nothing yet."""
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", style="red"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._counts: dict[str, Counter[str]] = {}
+        self._planned: dict[str, int] = {}
+        self._started = time.monotonic()
+
+    def __enter__(self) -> "Display":
+        """Begin to draw."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave what was drawn."""
+        self._progress.stop()
+
+    def announce(self, names: list[str]) -> None:
+        """Show a bar for every implementation, before anything is known of it."""
+        width = max(map(len, names), default=0)
+        for name in names:
+            self._tasks[name] = self._progress.add_task(
+                name.ljust(width), total=None, note="", start=False
+            )
+            self._counts[name] = Counter()
+
+    def __call__(self, event: Event | Step) -> None:
+        """Show one event of a check, or one step of a timing."""
+        if isinstance(event, Step):
+            self._show_step(event)
+            return
+        name = event.implementation
+        task, counts = self._tasks[name], self._counts[name]
+        if event.planned is not None:
+            self._planned[name] = event.planned
+            self._progress.start_task(task)
+            self._progress.update(task, total=event.planned)
+            return
+        if event.record is None:
+            return
+        if event.record.definition is not None:
+            self._progress.advance(task)
+        else:
+            self._progress.update(task, total=0, note=event.record.verdict)
+        counts[event.record.verdict] += 1
+        bad = counts["fail"] + counts["error"]
+        if bad:
+            self._progress.update(task, note=f"{bad} not right")
+        if not self._console.is_terminal and sum(counts.values()) >= self._planned.get(name, 1):
+            elapsed = time.monotonic() - self._started
+            self._console.print(f"[{elapsed:6.1f} s] {name}: {_tally(counts)}", highlight=False)
+
+    def _show_step(self, step: Step) -> None:
+        if TIMING not in self._tasks:
+            self._tasks[TIMING] = self._progress.add_task(TIMING, total=step.total, note="")
+        done = step.done + step.share
+        self._progress.update(self._tasks[TIMING], completed=done, note=f"[dim]{step.what}")
+        new = step.done != self._planned.get(TIMING)
+        self._planned[TIMING] = step.done
+        if new and not self._console.is_terminal:
+            elapsed = time.monotonic() - self._started
+            self._console.print(f"[{elapsed:6.1f} s] timed {step.done} of {step.total}")
+
+
+@contextmanager
+def stages(totals: dict[str, int], console: Console) -> Iterator[Callable[[str], None]]:
+    """Show how far the stages of a self-test are: a bar for each, or a line for every tenth.
+
+    Yields:
+        What is to be called with a stage's name after every item of it.
+    """
+    done: Counter[str] = Counter()
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        tasks = {name: progress.add_task(name, total=total) for name, total in totals.items()}
+
+        def advance(stage: str) -> None:
+            done[stage] += 1
+            progress.advance(tasks[stage])
+            if not console.is_terminal and done[stage] % max(1, totals[stage] // 10) == 0:
+                console.print(f"{stage}: {done[stage]} of {totals[stage]}")
+
+        yield advance
+
+
+def show(run: Run, console: Console) -> None:
+    """Print a table per device, then what did not pass, then where the records are."""
+    checked = [record for record in run.records if record.definition is not None]
+    for device in dict.fromkeys(record.device for record in checked):
+        console.print(_table(device, [r for r in checked if r.device == device]))
+    made: list[Record | Timing] = [*run.records, *run.timings]
+    bad = [one for one in made if one.verdict in ("fail", "error")]
+    _show_failures(bad, console)
+    for record in run.records:
+        if record.definition is None and record.verdict == "absent":
+            where = f" on {record.device}" if record.device else ""
+            name = (record.implementation, "yellow")
+            console.print(Text.assemble(name, f"{where} absent: {record.reason}"), soft_wrap=True)
+    show_timings(run, console)
+    if run.interrupted:
+        console.print(
+            f"interrupted after {len(run.records)} records; "
+            f"go on with: --resume --out {run.directory}",
+            style="bold yellow",
+        )
+    console.print(f"records in {run.directory}", style="dim", highlight=False, soft_wrap=True)
+
+
+def _table(device: str, records: list[Record]) -> Table:
+    names = {_column(name) for record in records for name in record.quantities}
+    columns = [column for column in COLUMNS if column in names]
+    table = Table(
+        title=f"{device}: largest error, in units of predicted rounding ({LIMIT:g} pass)",
+        title_justify="left",
+        pad_edge=False,
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("implementation", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("nn.RNN", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for implementation in dict.fromkeys(record.implementation for record in records):
+        rows = [record for record in records if record.implementation == implementation]
+        counts = Counter(row.verdict for row in rows)
+        worst = next(v for v in ("error", "fail", "pass", *VERDICTS) if counts[v])
+        table.add_row(
+            Text(implementation),
+            *(_worst(rows, column) for column in columns),
+            _worst_difference(rows),
+            Text(_tally(counts).replace(", ", ",\n"), style=COLOURS[worst]),
+        )
+    return table
+
+
+def _column(quantity: str) -> str:
+    if of_weights(quantity):
+        return "grad W"
+    return quantity.removeprefix("next_").replace("grad_", "grad ")
+
+
+def _worst(rows: list[Record], column: str) -> str:
+    found = [
+        quantity
+        for row in rows
+        for name, quantity in row.quantities.items()
+        if _column(name) == column
+    ]
+    if not found:
+        return "-"
+    return _short(max(inf if q.z is None else q.z for q in found))
+
+
+def _worst_difference(rows: list[Record]) -> str:
+    found = [
+        quantity.max_abs_difference_to_torch_rnn
+        for row in rows
+        if row.dtype in ("float32", "float64")
+        for quantity in row.quantities.values()
+        if quantity.max_abs_difference_to_torch_rnn is not None
+    ]
+    return _short(max(found)) if found else "-"
+
+
+def _short(value: float) -> str:
+    """Return a number in at most five characters: 3.4, 120, 2e7, 3e-6."""
+    if value == 0 or 0.01 <= value < 1000 or value == inf:
+        return f"{value:.2g}" if value < 10 else f"{value:.0f}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _tally(counts: Counter[str]) -> str:
+    total, passed = sum(counts.values()), counts["pass"]
+    others = [f"{counts[v]} {v}" for v in VERDICTS if v != "pass" and counts[v]]
+    return ", ".join([f"{passed}/{total} pass", *others])
+
+
+def _show_failures(failures: list[Record | Timing], console: Console) -> None:
+    """Print one line for every different reason of every implementation."""
+    shown: dict[tuple[str, str, str], list[Record | Timing]] = {}
+    for record in failures:
+        kind = re.sub(r"[\d.]+(e[+-]?\d+)?|\[.*?\]|\(.*?\)", "#", record.reason)
+        shown.setdefault((record.implementation, record.verdict, kind), []).append(record)
+    for (implementation, verdict, _), same in shown.items():
+        line = Text.assemble(
+            (implementation, "bold"), " ", (verdict, COLOURS[verdict]), f": {same[0].reason}"
+        )
+        if same[0].case:
+            more = f" and {len(same) - 1} more cases" if len(same) > 1 else ""
+            line.append(f" (case {same[0].case}{more})", style="dim")
+        console.print(line, soft_wrap=True)

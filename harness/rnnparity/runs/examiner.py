@@ -1,0 +1,151 @@
+"""Examining one implementation: everything that is asked of its worker process."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rnnparity.implementations import invariants
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.registry import Spec
+from rnnparity.implementations.settings import Settings
+from rnnparity.judging import precision
+from rnnparity.problems import arrays
+from rnnparity.problems.cases import Case
+from rnnparity.runs import work
+from rnnparity.runs.processes import Worker, WorkerLost
+from rnnparity.runs.work import Description
+
+# An implementation that hangs or crashes this often in a row is asked no more: a hang costs the
+# whole time-out each time.
+LOST_IN_A_ROW = 2
+
+
+class Examination:
+    """One implementation and its process."""
+
+    def __init__(self, spec: Spec, settings: Settings, log: Path, timeout: float) -> None:
+        """Start nothing yet."""
+        self.spec, self.settings, self.timeout = spec, settings, timeout
+        threads = 2 if settings.threads == 1 else 1
+        self._other_settings = msgspec.structs.replace(settings, threads=threads)
+        self._worker, self._other = Worker(settings, log), Worker(self._other_settings, log)
+        self._spare = Worker(settings, log)
+        self._asked: dict[tuple[Case, str, int, bool], list[Outcome] | None] = {}
+        self._lost: list[str] = []
+        self._threads_seen = False
+
+    def stop(self) -> None:
+        """End the processes for good."""
+        self._worker.close()
+        self._other.close()
+        self._spare.close()
+
+    def describe(self) -> Description:
+        """Load the implementation and return what it is."""
+        try:
+            return self._worker.call(self.timeout, work.describe, self.spec, self.settings)
+        except WorkerLost as lost:
+            return Description(verdict="error", reason=f"on import: {lost}")
+
+    def outcome(self, case: Case, device: str) -> Outcome:
+        """Run a case."""
+        if len(self._lost) >= LOST_IN_A_ROW:
+            reason = f"not run: it {self._lost[-1]} {len(self._lost)} times in a row"
+            return Outcome(verdict="error", reason=reason)
+        try:
+            outcome: Outcome = self._worker.call(
+                self.timeout, work.run_case, self.spec, self.settings, case, device
+            )
+        except WorkerLost as lost:
+            self._lost.append(str(lost))
+            return Outcome(verdict="error", reason=str(lost))
+        self._lost = []
+        return self._with_other_threads(outcome, case, device)
+
+    def _with_other_threads(self, outcome: Outcome, case: Case, device: str) -> Outcome:
+        """Run the first case with invariants once more, in a process with another thread count."""
+        if not case.invariants or self._threads_seen or device != "cpu" or outcome.verdict:
+            return outcome
+        self._threads_seen = True
+        settings, plain = self._other_settings, case.replace(invariants=False)
+        threads = settings.threads
+        try:
+            other: Outcome = self._other.call(
+                self.timeout, work.run_case, self.spec, settings, plain, device
+            )
+        except WorkerLost as lost:
+            return Outcome(verdict="error", reason=f"with {threads} threads it {lost}")
+        finally:
+            self._other.stop()
+        if other.verdict:
+            return Outcome(verdict=other.verdict, reason=f"with {threads} threads: {other.reason}")
+        result = {name: other.arrays[name] for name in ("output", "h_n")}
+        seen = outcome.invariants | {invariants.THREADS: result}
+        return replace(outcome, invariants=seen)
+
+    def fresh(
+        self, case: Case, device: str, *, times: int = 1, gradients: bool = False
+    ) -> list[Outcome] | None:
+        """Run a case in another process, on an instance that nothing has called yet.
+
+        Args:
+            case: what to run.
+            device: where.
+            times: how often in a row.
+            gradients: whether to take them, too.
+
+        Returns:
+            The outcomes; None if there is no such instance, or if its process is lost.
+        """
+        question = (case, device, times, gradients)
+        if question not in self._asked:
+            self._asked[question] = None
+            try:
+                found = self._ask_spare(*question)
+                if found is None:  # cannot be loaded twice in one process
+                    self._spare.stop()
+                    found = self._ask_spare(*question)
+                self._asked[question] = found
+            except WorkerLost:
+                self._spare.close()  # a hang costs the whole time-out: once is enough
+        return self._asked[question]
+
+    def _ask_spare(
+        self, case: Case, device: str, times: int, gradients: bool
+    ) -> list[Outcome] | None:
+        found: list[Outcome] | None = self._spare.call(
+            self.timeout,
+            work.run_fresh,
+            self.spec,
+            self.settings,
+            case,
+            device,
+            times,
+            gradients,
+        )
+        return found
+
+    def matmul_precision(self, device: str) -> str | None:
+        """Return the precision in which float32 matrix products really ran.
+
+        None where what came of it is the signature of no precision (`canary`).
+        """
+        for nonlinearity in ("relu", "tanh"):  # tanh where there is no relu
+            case = precision.case(nonlinearity)
+            outcome = self.outcome(case, device)
+            if outcome.verdict != "unsupported":
+                break
+        if outcome.verdict:
+            return None
+        return precision.precision_of(outcome.arrays["output"], arrays.build(case), case.config)
+
+
+def as_record_fields(outcome: Outcome) -> dict[str, Any]:
+    """Return what a record says of an outcome's invariants beyond the verdict."""
+    if invariants.REPEATED not in outcome.invariants:
+        return {}
+    again = outcome.invariants[invariants.REPEATED]
+    same = all(again[name].tobytes() == outcome.arrays[name].tobytes() for name in again)
+    return {"same_bits_twice": same}

@@ -1,0 +1,181 @@
+"""Processes started fresh for one implementation, whose death is one record and no more.
+
+The pool is loky's: its workers are fresh interpreters that get their environment variables before
+anything is imported, and do not import the caller's script again. What a worker prints goes to a
+log file of its own.
+"""
+
+import faulthandler
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from loky import ProcessPoolExecutor
+from loky.process_executor import BrokenProcessPool, ShutdownExecutorError
+
+from rnnparity.implementations import stopwatch
+from rnnparity.implementations.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+# The current folder is no place to import libraries from; and a process that has grown by so many
+# bytes is not taken for a leak and started anew, since large cases are no leaks.
+ENVIRONMENT = {"PYTHONSAFEPATH": "1", "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
+
+# Seconds after which a wait looks up. The kernel may hand Ctrl-C to any thread, and then the main
+# thread learns of it when it next runs a line of Python, not while it waits.
+WAKE_EVERY = 0.5
+
+# When this worker began: until its first call it imports what that needs.
+_began: list[float] = []
+
+
+class WorkerLost(Exception):
+    """The worker died or did not answer; the message says which, in words."""
+
+
+class Worker:
+    """One process at a time, started when first called and anew after it was lost."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        """Start nothing yet."""
+        self._settings, self._log = settings, log
+        self._executor: Any = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def call(
+        self, timeout: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a function in the process.
+
+        Args:
+            timeout: seconds to wait for the answer.
+            function: importable by name in the worker.
+            *args: its arguments, picklable.
+            **kwargs: likewise.
+
+        Raises:
+            WorkerLost: the process died, or did not answer in time and was killed.
+        """
+        with self._lock:
+            if self._closed:
+                raise WorkerLost("was stopped")
+            if self._executor is None:
+                self._executor = ProcessPoolExecutor(
+                    max_workers=1,
+                    initializer=_begin,
+                    initargs=(str(self._log),),
+                    env=self._settings.environment_variables() | ENVIRONMENT,
+                )
+            with _shielded():
+                future = self._executor.submit(_noted, function, *args, **kwargs)
+        try:
+            result: R
+            result, spans = _awaited(future, timeout)
+            stopwatch.note(spans)
+        except FutureTimeout:
+            self.stop()
+            raise WorkerLost(f"gave no answer in {timeout:g} s and was stopped") from None
+        except (BrokenProcessPool, ShutdownExecutorError) as error:
+            self.stop()
+            raise WorkerLost(_cause(str(error))) from None
+        return result
+
+    def stop(self) -> None:
+        """Kill the process, if there is one."""
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True, kill_workers=True)
+
+    def close(self) -> None:
+        """Kill the process and start no other."""
+        with self._lock:
+            self._closed = True
+        self.stop()
+
+
+def _awaited(future: "Future[R]", timeout: float) -> R:
+    deadline = time.monotonic() + timeout
+    while not wait((future,), min(WAKE_EVERY, deadline - time.monotonic())).done:
+        if time.monotonic() >= deadline:
+            raise FutureTimeout
+    return future.result()
+
+
+def finish(futures: "Iterable[Future[Any]]") -> None:
+    """Wait for all of them, or for the first that raises, and raise what it does."""
+    running = set(futures)
+    while running:
+        done, running = wait(running, WAKE_EVERY, FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+
+
+def _cause(message: str) -> str:
+    signalled = re.search(r"(SIG[A-Z]+)\(-\d+\)", message)
+    if signalled:
+        meaning = {"SIGSEGV": "segmentation fault", "SIGKILL": "killed, perhaps out of memory"}
+        name = signalled[1]
+        return f"crashed with {name}" + (f" ({meaning[name]})" if name in meaning else "")
+    exited = re.search(r"EXIT\((\d+)\)", message)
+    return f"exited with code {exited[1]}" if exited else "ended without an answer"
+
+
+@contextmanager
+def _shielded() -> Iterator[None]:
+    """Keep Ctrl-C from processes that are started in here, from their first moment on."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _noted(
+    function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> tuple[R, list[stopwatch.Span]]:
+    """Run a function (in a worker); return also when its implementations were at work."""
+    if _began:
+        stopwatch.note([(_began.pop(), time.monotonic())])
+    result = function(*args, **kwargs)
+    return result, stopwatch.take()
+
+
+def _begin(log: str) -> None:
+    """Set up a worker: output to its log, crashes explained there, Ctrl-C left to the parent."""
+    _began.append(time.monotonic())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    faulthandler.enable()
+    from rnnparity.implementations.outcome import leave_arithmetic_alone
+
+    leave_arithmetic_alone()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, whatever it is doing."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

@@ -1,0 +1,108 @@
+"""What a worker is asked: pure functions of picklable values, importable by name in any process."""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from rnnparity.implementations import stopwatch
+from rnnparity.implementations.registry import Spec
+from rnnparity.implementations.settings import Settings
+from rnnparity.problems.cases import Case
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What an implementation turned out to be, once loaded in a worker.
+
+    `verdict` is "" for one that can be run, else "absent" or "error", with the reason. `devices`
+    are those that are here, of the kinds that it declares (`runs_on`; all kinds if none is named).
+    """
+
+    framework: str = ""
+    devices: tuple[str, ...] = ()
+    runs_on: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    nonlinearities: tuple[str, ...] = ()
+    whole: bool = False
+    versions: dict[str, str] = {}
+    verdict: str = ""
+    reason: str = ""
+
+
+def describe(spec: Spec, settings: Settings) -> Description:
+    """Load an implementation (in a worker) and say what it is and where it can run."""
+    from rnnparity.errors import explain
+    from rnnparity.implementations import contract, frameworks
+
+    try:
+        with stopwatch.running():
+            implementation = contract.load(spec)
+    except contract.Absent as error:
+        return Description(verdict="absent", reason=str(error))
+    except contract.BrokenImplementation as error:
+        return Description(verdict="error", reason=str(error))
+    try:
+        with stopwatch.running():
+            border = frameworks.get(implementation.framework, settings)
+            devices = border.devices()  # may take as long as the import
+    except ModuleNotFoundError:
+        hint = frameworks.install_hint(implementation.framework)
+        reason = f"{implementation.framework} is not installed: {hint}"
+        return Description(framework=implementation.framework, verdict="absent", reason=reason)
+    except Exception as error:
+        return Description(
+            framework=implementation.framework, verdict="error", reason=explain(error)
+        )
+    return Description(
+        framework=implementation.framework,
+        devices=tuple(
+            device
+            for device in devices
+            if implementation.devices is None or device.partition(":")[0] in implementation.devices
+        ),
+        runs_on=implementation.devices or (),
+        dtypes=implementation.dtypes,
+        nonlinearities=implementation.nonlinearities,
+        whole=implementation.rnn is not None,
+        versions=border.versions(),
+    )
+
+
+def run_case(spec: Spec, settings: Settings, case: Case, device: str) -> Any:
+    """Run one case (in a worker) and return its `Outcome`."""
+    from rnnparity.implementations import contract, outcome
+    from rnnparity.problems import arrays
+
+    try:
+        implementation, border = loaded(spec, settings)
+    except (contract.Absent, contract.BrokenImplementation) as error:
+        return outcome.Outcome(verdict="error", reason=str(error))
+    return outcome.execute(implementation, border, case, arrays.build(case), device)
+
+
+def run_fresh(
+    spec: Spec, settings: Settings, case: Case, device: str, times: int, gradients: bool
+) -> Any:
+    """Run a case so many times on an instance that nothing has called (in a worker).
+
+    Returns:
+        The outcomes, or None if the implementation cannot be loaded once more in this process.
+    """
+    from rnnparity.implementations import contract, frameworks, outcome
+
+    try:
+        with contract.loaded_anew(spec) as implementation:
+            border = frameworks.get(implementation.framework, settings)
+            return outcome.run_times(implementation, border, case, device, times, gradients)
+    except (contract.Absent, contract.BrokenImplementation):
+        return None
+
+
+@cache
+def loaded(spec: Spec, settings: Settings) -> Any:
+    """Load an implementation and its border, once per process."""
+    from rnnparity.implementations import contract, frameworks
+
+    with stopwatch.running():
+        implementation = contract.load(spec)
+        return implementation, frameworks.get(implementation.framework, settings)

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity import api
 from rnnparity.errors import UsageError
 from rnnparity.implementations import contract, frameworks
 from rnnparity.implementations.frameworks import FRAMEWORKS
 from rnnparity.implementations.outcome import Outcome, execute, run_times
 from rnnparity.implementations.settings import Settings, threads_given
-from rnnparity.judging.diagnosis import explain_failure
+from rnnparity.judging.assess import assess
 from rnnparity.judging.reference import reference
-from rnnparity.judging.verdict import Judgement, judge
+from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
+from rnnparity.problems.given import Sequences, Weights, keep
+from rnnparity.problems.given import case as case_of
 
 
 def assert_parity(
@@ -66,29 +67,24 @@ def assert_parity(
     settings = Settings(threads=threads_given())
     loaded = _loaded(implementation, framework, x)
     with tempfile.TemporaryDirectory() as folder:
-        told = {"nonlinearity": nonlinearity, "batch_first": batch_first}
-        kept = api.keep(weights, told, Path(folder), prefix)
-        case = api.case_of(kept, dtype or kept.dtype, Path(folder), x, h0, lengths)
+        kept = keep(Weights(weights, prefix, nonlinearity, batch_first), Path(folder))
+        case = case_of(kept, Sequences(x, h0, lengths), Path(folder), dtype)
         border = frameworks.get(loaded.framework, settings)
         if device not in border.devices():
             there = ", ".join(border.devices())
             raise UsageError(f"no device {device!r} for {loaded.framework} here: there is {there}")
+
+        def fresh(probe: Case, *, times: int = 1, gradients: bool = False) -> list[Outcome] | None:
+            with _once_more(implementation) as again:
+                if again is None:
+                    return None
+                anew = _loaded(again, framework, x)
+                return run_times(anew, border, probe, device, times, gradients)
+
         against = reference(case)
         outcome = execute(loaded, border, case, against.problem, device)
-        judgement = judge(case, outcome, against)
-        if judgement.verdict == "fail" and judgement.quantities:
-
-            def fresh(
-                probe: Case, *, times: int = 1, gradients: bool = False
-            ) -> list[Outcome] | None:
-                with _once_more(implementation) as again:
-                    if again is None:
-                        return None
-                    anew = _loaded(again, framework, x)
-                    return run_times(anew, border, probe, device, times, gradients)
-
-            judgement, _ = explain_failure(case, judgement, outcome, against, fresh)
-    if judgement.verdict not in ("pass", "chaotic"):
+        judgement = assess(case, outcome, against, fresh).judgement
+    if not judgement.verdict.is_right:
         raise AssertionError(_message(loaded, device, case.id, judgement))
 
 

@@ -12,6 +12,7 @@ import typer
 
 from rnnparity.defaults import BUDGET, PROCESSES, THRESHOLD, TIMEOUT
 from rnnparity.errors import UsageError
+from rnnparity.verdicts import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -393,18 +394,13 @@ def main() -> None:
 def _go(job: str, json: bool, implementations: list[str], **arguments: Any) -> None:
     """Run `api.check`, `api.bench` or `api.run`, show it, and exit."""
     from rnnparity import api
-    from rnnparity.implementations.registry import BASELINE, registered, resolve_all
     from rnnparity.records.files import document
     from rnnparity.report import terminal
 
-    names = [spec.name for spec in resolve_all(implementations, arguments["peers"])]
     if arguments["resume"] and arguments["out"] is None:
         raise UsageError("--resume needs --out DIR: the folder of the run to go on with")
-    if job != "check" and BASELINE in registered() and BASELINE not in names:
-        names.insert(0, BASELINE)
     signal.signal(signal.SIGTERM, _terminated)
     with terminal.Display(_console(stderr=True)) as display:
-        display.announce(names)
         result = getattr(api, job)(*implementations, progress=display, **arguments)
     if json:
         made = [*result.records, *result.timings]
@@ -426,9 +422,11 @@ def _terminated(*_: object) -> None:
 def _exit_code(result: "Run", asked_for: list[str]) -> int:
     if result.interrupted:
         return 130
-    if result.verdicts & {"fail", "error"}:
+    if any(verdict.is_wrong for verdict in result.verdicts):
         return 1
-    missing = [r for r in result.records if r.verdict == "absent" and r.implementation in asked_for]
+    missing = [
+        r for r in result.records if r.verdict == Verdict.ABSENT and r.implementation in asked_for
+    ]
     if missing:
         raise UsageError(
             f"{missing[0].implementation} was asked for and is absent: {missing[0].reason}"

@@ -10,9 +10,9 @@ from rnnparity.implementations.frameworks import Border
 from rnnparity.implementations.outcome import Outcome, execute, run_times
 from rnnparity.implementations.registry import resolve
 from rnnparity.implementations.settings import Settings, threads_given
-from rnnparity.judging.diagnosis import explain_failure
+from rnnparity.judging.assess import assess
 from rnnparity.judging.reference import Reference, reference
-from rnnparity.judging.verdict import Judgement, judge
+from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
 
 # pytest has no --threads: what the user has set decides.
@@ -76,9 +76,4 @@ def evaluate(name: str, device: str, case: Case) -> Judgement:
             return None
 
     outcome = execute(implementation, its_border, case, against.problem, device)
-    judgement = judge(case, outcome, against)
-    if judgement.verdict == "fail" and judgement.quantities:
-        judgement, _ = explain_failure(
-            case, judgement, outcome, against, fresh, lru_cache(reference)
-        )
-    return judgement
+    return assess(case, outcome, against, fresh, refer=lru_cache(reference)).judgement

@@ -9,6 +9,7 @@ from rnnparity.problems import edges, presets
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
 from rnnparity.problems.regimes import REGIMES
+from rnnparity.verdicts import Verdict
 
 
 def cases() -> list[Case]:
@@ -55,7 +56,7 @@ def kinds_here(spec: Spec, devices: Callable[[str], Iterable[str]]) -> tuple[str
     return tuple(kind for kind in kinds(spec) if kind in here)
 
 
-def expected_verdicts(case: Case) -> tuple[str, ...]:
+def expected_verdicts(case: Case) -> tuple[Verdict, ...]:
     """Return what a right implementation gets.
 
     With 8 or 11 bits, growth, relu's kink or one saturated unit can leave something that nobody can
@@ -65,4 +66,4 @@ def expected_verdicts(case: Case) -> tuple[str, ...]:
     config = case.config
     growing = case.regime in ("expansive", "canary")
     hard = growing or config.nonlinearity == "relu" or config.hidden_size == 1
-    return ("pass", "chaotic") if coarse and hard else ("pass",)
+    return (Verdict.PASS, Verdict.CHAOTIC) if coarse and hard else (Verdict.PASS,)

@@ -9,6 +9,7 @@ from rnnparity.conformance.evaluation import SETTINGS, devices_of, evaluate, fin
 from rnnparity.errors import UsageError
 from rnnparity.implementations.registry import Spec, resolve_all
 from rnnparity.problems.cases import Case, full_id
+from rnnparity.verdicts import Verdict
 
 os.environ.update(SETTINGS.environment_variables())  # before any framework is imported
 
@@ -66,7 +67,7 @@ def test_implementation_agrees_with_the_truth(
 ) -> None:
     """The verdict is pass; what is declared as unsupported skips."""
     judgement = evaluate(implementation, find_device(implementation, kind), case)
-    if judgement.verdict == "unsupported":
+    if judgement.verdict == Verdict.UNSUPPORTED:
         pytest.skip(judgement.reason)
     if judgement.verdict not in matrix.expected_verdicts(case):
         name = request.node.callspec.id

@@ -7,7 +7,7 @@ from typing import Any
 from rnnparity.cells import network
 from rnnparity.cells.config import RNNConfig, named_gradients
 from rnnparity.implementations.contract import Implementation
-from rnnparity.implementations.frameworks import Arrays, Border, Gradients, Run
+from rnnparity.implementations.frameworks import Arrays, Border, Differentiator, WholeRun
 
 Forward = Callable[[Any, Any, Any], tuple[Any, Any]]  # x, h0 or None, lengths or None
 Differentiated = Callable[[Arrays, Any, tuple[Any, Any]], tuple[Any, Arrays]]
@@ -47,19 +47,21 @@ def gradients(
 
 # Kept, so that cases that differ only in their numbers are compiled once.
 @lru_cache(maxsize=8)
-def _compiled(implementation: Implementation, border: Border, config: RNNConfig) -> Run:
+def _compiled(implementation: Implementation, border: Border, config: RNNConfig) -> WholeRun:
     return border.compiled(_run(implementation, config))
 
 
 @lru_cache(maxsize=8)
-def _differentiated(implementation: Implementation, border: Border, config: RNNConfig) -> Gradients:
+def _differentiated(
+    implementation: Implementation, border: Border, config: RNNConfig
+) -> Differentiator:
     def prepare(weights: Arrays) -> Any:
         return implementation.prepared(weights, config)
 
     return border.gradients(prepare, _run(implementation, config))
 
 
-def _run(implementation: Implementation, config: RNNConfig) -> Run:
+def _run(implementation: Implementation, config: RNNConfig) -> WholeRun:
     if implementation.layer is not None:
         return network.for_calls(implementation.layer, config)
     return lambda prepared, x, h0, lengths: implementation.run(prepared, x, h0, lengths, config)

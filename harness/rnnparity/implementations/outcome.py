@@ -17,6 +17,7 @@ from rnnparity.implementations.gradient_calls import explain_gradients, untouche
 from rnnparity.problems.arrays import Problem, build, rows_are_left, weighing_all_rows
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
+from rnnparity.verdicts import Verdict
 
 Array = NDArray[Any]
 Result = dict[str, Array]
@@ -28,9 +29,9 @@ GAP = 97
 
 @dataclass(frozen=True)
 class Trouble:
-    """What went wrong while gradients were taken: "fail" or "error", and why, in one line."""
+    """What went wrong while gradients were taken: FAIL or ERROR, and why, in one line."""
 
-    verdict: str
+    verdict: Verdict
     reason: str
 
 
@@ -40,7 +41,7 @@ class Outcome:
 
     Attributes:
         arrays: quantity ("output", "h_n", ...) to array, as the implementation returned it.
-        verdict: "" where the arrays decide, else "fail", "error", "unsupported" or "absent".
+        verdict: None where the arrays decide, else FAIL, ERROR, UNSUPPORTED or ABSENT.
         reason: one line, where there is a verdict.
         invariants: what it returned in ways that must not matter, to compare with `arrays`.
         trouble: why there are no gradients among the arrays, though there should be.
@@ -49,7 +50,7 @@ class Outcome:
     """
 
     arrays: dict[str, Array] = field(default_factory=dict)
-    verdict: str = ""
+    verdict: Verdict | None = None
     reason: str = ""
     invariants: dict[str, dict[str, Array]] = field(default_factory=dict)
     trouble: Trouble | None = None
@@ -72,15 +73,15 @@ def execute(
     if lacking is None and case.dtype not in border.dtypes(device):
         lacking = f"{border.framework} has no {case.dtype} on {device}"
     if lacking is not None:
-        return Outcome(verdict="unsupported", reason=lacking)
+        return Outcome(verdict=Verdict.UNSUPPORTED, reason=lacking)
     try:
         with warnings.catch_warnings():
             leave_arithmetic_alone()
             return _run(implementation, border, case, problem, device)
     except ContractViolation as violation:
-        return Outcome(verdict="fail", reason=str(violation))
+        return Outcome(verdict=Verdict.FAIL, reason=str(violation))
     except BaseException as error:  # whatever it raises is its own; Ctrl-C does not come here
-        return Outcome(verdict="error", reason=explain(error))
+        return Outcome(verdict=Verdict.ERROR, reason=explain(error))
 
 
 def run_times(
@@ -166,9 +167,9 @@ def _run(
             if rows_are_left(case, problem):
                 _, every_row = differentiated(weighing_all_rows(case, problem))
         except ContractViolation as violation:
-            trouble = Trouble("fail", str(violation))
+            trouble = Trouble(Verdict.FAIL, str(violation))
         except BaseException as error:  # as in `execute`; the forward pass is judged all the same
-            trouble = Trouble("error", explain_gradients(error))
+            trouble = Trouble(Verdict.ERROR, explain_gradients(error))
     if case.invariants:
         observed |= invariants.observe(case, problem, arrays, again)
     # Last: what is kept of all the calls before, other inputs and shapes among them, shows here.

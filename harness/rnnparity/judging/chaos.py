@@ -14,6 +14,7 @@ from rnnparity.judging.truth import Truth
 from rnnparity.judging.unit import KINK, Deviations
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import is_16_bit, numpy_dtype, underflow, unit_roundoff
+from rnnparity.problems.quantities import is_gradient
 
 Array = NDArray[Any]
 
@@ -84,7 +85,7 @@ def where_finite(
             fine = ~past[:, :, None]
         elif name in ("grad_x", "grad_h0"):
             fine = ~row_backward.reshape(1, -1, 1)
-        elif name.startswith("grad_"):
+        elif is_gradient(name):
             fine = np.asarray(not row_backward.any())
         else:
             fine = ~row.reshape(1, -1, 1)
@@ -109,7 +110,7 @@ def where_judged(
     """
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
-        if name.startswith("grad_"):
+        if is_gradient(name):
             # Rows of a batch do not depend on each other; weights depend on all of them.
             tame = calm["output"].all(axis=(0, 2)) & calm["h_n"].all(axis=(0, 2))
             tame &= finite["output"].all(axis=(0, 2)) & finite["h_n"].all(axis=(0, 2))

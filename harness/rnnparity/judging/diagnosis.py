@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity.implementations.outcome import Outcome
+from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.location import Fresh, Refer, locate
 from rnnparity.judging.mistakes import Mistake, every_mistake
 from rnnparity.judging.reference import Reference
 from rnnparity.judging.reference import reference as make_reference
 from rnnparity.judging.truth import higher_precision
-from rnnparity.judging.verdict import LIMIT, Judgement, first_step_off, judge, judged_part, z_scores
+from rnnparity.judging.verdict import Judgement, first_step_off, judge, judged_part, z_scores
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
+from rnnparity.problems.quantities import is_gradient
 
 Array = NDArray[Any]
 
@@ -43,7 +45,7 @@ def diagnose(case: Case, outcome: Outcome, reference: Reference) -> list[Match]:
     found = {
         name: judged_part(case, name, array, reference) for name, array in outcome.arrays.items()
     }
-    forward = {name: array for name, array in found.items() if not name.startswith("grad_")}
+    forward = {name: array for name, array in found.items() if not is_gradient(name)}
     forward_is_right = all(z_scores(a, n, reference).max() <= LIMIT for n, a in forward.items())
     matches = []
     with np.errstate(all="ignore"):
@@ -79,7 +81,7 @@ def explain_failure(
         The judgement with the explanation first in its reason, and the names of the mistakes.
     """
     right, off = _by_verdict(judgement, outcome)
-    gradients = bool(off) and all(name.startswith("grad_") for name in off)
+    gradients = bool(off) and all(is_gradient(name) for name in off)
     wrong = bool(off) and not gradients
     kept = _depends_on_calls(case, reference, fresh, gradients=False, wrong=wrong)
     if gradients and not kept:
@@ -119,7 +121,7 @@ def _by_verdict(judgement: Judgement, outcome: Outcome) -> tuple[list[str], list
 def _gradients_told(right: list[str], off: list[str]) -> str:
     """Say which gradients are off and which are right, where the forward pass is."""
     of_right, of_off = (
-        [name.removeprefix("grad_") for name in names if name.startswith("grad_")]
+        [name.removeprefix("grad_") for name in names if is_gradient(name)]
         for names in (right, off)
     )
     if not of_right:

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from rnnparity.cells.config import NONLINEARITIES, RNNConfig
 from rnnparity.implementations.outcome import Outcome
+from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.reference import Reference
-from rnnparity.judging.verdict import LIMIT, judge, judged_part, told_apart, z_scores
+from rnnparity.judging.verdict import judge, judged_part, told_apart, z_scores
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import unit_roundoff
+from rnnparity.problems.quantities import is_gradient
 from rnnparity.problems.regimes import ARGUMENTS, PRODUCTS
+from rnnparity.verdicts import Verdict
 
 Array = NDArray[Any]
 Refer = Callable[[Case], Reference]
@@ -106,9 +109,9 @@ def forward_is_right(case: Case, outcome: Outcome, reference: Reference) -> bool
     """Whether outputs and states are within what rounding allows; None if there are none."""
     if outcome.verdict:
         return None
-    arrays = {n: a for n, a in outcome.arrays.items() if not n.startswith("grad_")}
+    arrays = {n: a for n, a in outcome.arrays.items() if not is_gradient(n)}
     judgement = judge(case, Outcome(arrays), reference)
-    return judgement.verdict in ("pass", "chaotic")
+    return judgement.verdict.is_right
 
 
 def _confirmed(probe: Case, fresh: Fresh, refer: Refer) -> Seen:
@@ -130,7 +133,7 @@ def _confirmed(probe: Case, fresh: Fresh, refer: Refer) -> Seen:
 def _seen(probe: Case, fresh: Fresh, refer: Refer) -> Seen:
     outcomes = fresh(probe)
     if outcomes is None or outcomes[0].verdict:
-        why = outcomes[0].reason if outcomes and outcomes[0].verdict == "fail" else ""
+        why = outcomes[0].reason if outcomes and outcomes[0].verdict == Verdict.FAIL else ""
         return Seen(None, why and f"one step of one layer {why}")
     reference = refer(probe)
     if judge(probe, outcomes[0], reference).quantities == {}:

@@ -25,7 +25,7 @@ from rnnparity.judging.reference import Reference
 from rnnparity.problems.arrays import Problem, rows_are_left, weighing_all_rows
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype, unit_roundoff
-from rnnparity.problems.quantities import of_weights, time_major
+from rnnparity.problems.quantities import is_gradient, of_weights, time_major
 
 Array = NDArray[Any]
 
@@ -77,7 +77,7 @@ def reasons(
         for name in ("grad_x", "grad_h0")
         if name in arrays
     ]
-    forward = {name: a for name, a in arrays.items() if not name.startswith("grad_")}
+    forward = {name: a for name, a in arrays.items() if not is_gradient(name)}
     with threadpool_limits(1), np.errstate(all="ignore"):
         expected = _of(case, reference)
         for name, array in (forward | every_row).items():
@@ -139,7 +139,7 @@ def _computed(case: Case, reference: Reference) -> OtherRows:
     bounds: dict[str, Array] = {}
     scale = roundoff / unit_roundoff("float32")
     for name, value in values.items():
-        gradient = name.startswith("grad_")
+        gradient = is_gradient(name)
         # Relu's derivative jumps where rounding crosses its kink: whose does, only replicas tell.
         if not reference.judged[name].all() or (gradient and case.config.nonlinearity != "tanh"):
             continue

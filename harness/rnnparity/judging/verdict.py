@@ -11,21 +11,17 @@ from rnnparity.cells.network import in_cell_order
 from rnnparity.implementations import invariants
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.judging import other_rows
+from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.reference import Reference
 from rnnparity.judging.truth import truth
 from rnnparity.judging.unit import as_float64, one_step
 from rnnparity.problems import digits
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import is_16_bit, numpy_dtype, spacing, underflow, unit_roundoff
-from rnnparity.problems.quantities import of_weights, time_major
+from rnnparity.problems.quantities import is_gradient, of_weights, time_major
+from rnnparity.verdicts import Verdict
 
 Array = NDArray[Any]
-
-# The largest error that passes, in units. An error that many roundings add up to is close to normal
-# with a standard deviation of at most one unit, and the unit comes from 32 replicas, so that their
-# ratio has Student's t distribution with 32 degrees of freedom. Of 10^8 elements, as many as a
-# large run has, one is above 7.7, and one above 10 has a probability of 0.002.
-LIMIT = 10.0
 
 # Of a zero, and up to so many times what underflow makes, the unit is no rounding of anything: z,
 # which is then 1e37 or more, says nothing.
@@ -35,7 +31,7 @@ FLOORS = 1e3
 STRETCHES, SHOWN, BIN, BINS = 48, 1e9, 0.25, 40
 
 
-class Quantity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Difference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one quantity (`output`, `h_n`, ...) differs from the truth.
 
     Attributes:
@@ -69,9 +65,9 @@ class Judgement:
     `explained` says that the reason is all there is to say: no operation is to be looked for.
     """
 
-    verdict: str
+    verdict: Verdict
     reason: str
-    quantities: dict[str, Quantity]
+    quantities: dict[str, Difference]
     explained: bool = False
 
 
@@ -93,13 +89,13 @@ def judge(
     """
     if outcome.verdict:
         return Judgement(outcome.verdict, outcome.reason, {})
-    quantities: dict[str, Quantity] = {}
+    quantities: dict[str, Difference] = {}
     reasons: list[str] = []
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for name, array in outcome.arrays.items():
             form = _wrong_form(case, name, array, reference)
-            if form and not name.startswith("grad_"):
-                return Judgement("fail", form, {})
+            if form and not is_gradient(name):
+                return Judgement(Verdict.FAIL, form, {})
             if form:
                 reasons.append(form)
                 continue
@@ -123,14 +119,14 @@ def judge(
     if outcome.trouble is not None:
         said = f"while gradients were taken: {outcome.trouble.reason}"
         if reasons:
-            return Judgement("fail", f"{reasons[0]}; {said}", quantities)
+            return Judgement(Verdict.FAIL, f"{reasons[0]}; {said}", quantities)
         said = f"{_forward_is_right(case, quantities, reference)}; {said}"
         return Judgement(outcome.trouble.verdict, said, quantities)
     if reasons:
-        return Judgement("fail", reasons[0], quantities, bool(of_calls))
+        return Judgement(Verdict.FAIL, reasons[0], quantities, bool(of_calls))
     if any(quantity.judged < 1 for quantity in quantities.values()):
-        return Judgement("chaotic", _horizon(case, reference), quantities)
-    return Judgement("pass", "", quantities)
+        return Judgement(Verdict.CHAOTIC, _horizon(case, reference), quantities)
+    return Judgement(Verdict.PASS, "", quantities)
 
 
 def z_scores(found: Array, name: str, reference: Reference) -> Array:
@@ -280,7 +276,7 @@ def _outside_range(case: Case, outcome: Outcome, reference: Reference) -> list[s
     bound = 1 + 16 * unit_roundoff(case.dtype)
     reasons = []
     for name, array in outcome.arrays.items():
-        if name.startswith("grad_"):
+        if is_gradient(name):
             continue
         inside = np.abs(array.astype(np.float64)) <= bound
         finite = reference.finite[name]
@@ -349,7 +345,7 @@ def _shape(case: Case, name: str, reference: Reference) -> tuple[int, ...]:
 
 def _difference(
     case: Case, name: str, array: Array, reference: Reference, baseline: Array | None
-) -> Quantity:
+) -> Difference:
     found = judged_part(case, name, array, reference)
     expected, judged = reference.true.values[name], reference.judged[name]
     z = z_scores(found, name, reference)
@@ -361,7 +357,7 @@ def _difference(
     difference = None
     if baseline is not None and baseline.shape == array.shape:
         difference = np.abs(array.astype(np.float64) - baseline.astype(np.float64)).max()
-    return Quantity(
+    return Difference(
         max_abs_error=_finite(error.max()),
         max_ulp=_finite((error / spacing(expected, case.dtype)).max()),
         z=_finite(z.max()),
@@ -395,7 +391,7 @@ def _case_index(name: str, index: tuple[Any, ...], reference: Reference) -> tupl
 
 
 def _reasons(
-    case: Case, name: str, array: Array, quantity: Quantity, reference: Reference
+    case: Case, name: str, array: Array, quantity: Difference, reference: Reference
 ) -> list[str]:
     if quantity.z is not None and quantity.z <= LIMIT:
         return []
@@ -423,7 +419,7 @@ def told_apart(a: float, b: float) -> tuple[str, str]:
     return f"{a:.17g}", f"{b:.17g}"
 
 
-def _forward_is_right(case: Case, quantities: dict[str, Quantity], reference: Reference) -> str:
+def _forward_is_right(case: Case, quantities: dict[str, Difference], reference: Reference) -> str:
     largest = max((quantity.z or 0.0 for quantity in quantities.values()), default=0.0)
     until = "" if reference.horizon is None else f" up to step {reference.horizon}"
     return f"the forward pass is right{until} (z = {largest:.2g})"

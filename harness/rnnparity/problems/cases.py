@@ -18,7 +18,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         T: time steps.
         B: batch size; None for unbatched input `[T, I]`.
         dtype: "float32", "float64", "bfloat16" or "float16".
-        regime: how weights and inputs are drawn, a name from `rnnparity.problems.regimes.REGIMES`, or
+        regime: how weights and inputs are drawn, a name from `problems.regimes.REGIMES`, or
             "trained" with `weights`.
         seed: picks one draw.
         ragged: sequences of unequal length (the longest has T steps).

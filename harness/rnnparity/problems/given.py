@@ -2,16 +2,61 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity.cells.config import RNNConfig
 from rnnparity.errors import UsageError
+from rnnparity.problems import onnx_format, weights
 from rnnparity.problems.cases import Case
 
 Array = NDArray[Any]
+
+
+class Weights(NamedTuple):
+    """Weights as a user gives them, and what they do not tell.
+
+    `source` is a `torch.nn.RNN`, a state dict, or the path of a weights file; `prefix` is what the
+    names of one RNN begin with, where the source holds several.
+    """
+
+    source: Any
+    prefix: str | None = None
+    nonlinearity: str = "tanh"
+    batch_first: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the file's name; "" if it is no file."""
+        return Path(self.source).suffix if isinstance(self.source, str | Path) else ""
+
+
+class Sequences(NamedTuple):
+    """An input as a user gives it: x, laid out as `torch.nn.RNN` takes it, perhaps h0 and lengths.
+
+    All None for one that is to be drawn.
+    """
+
+    x: Any = None
+    h0: Any = None
+    lengths: Any = None
+
+
+class Kept(NamedTuple):
+    """Weights in a run's folder, and what their source says besides.
+
+    `reverse`, `h0` and `lengths` are an ONNX model's: it reads sequences backwards only; states and
+    lengths are stored in it, and go with an input.
+    """
+
+    path: str
+    config: RNNConfig
+    dtype: str
+    reverse: bool = False
+    h0: Any = None
+    lengths: Any = None
 
 
 def load_array(path: Path) -> Array:
@@ -58,35 +103,31 @@ def parse_lengths(text: str) -> Array:
         raise UsageError(f"lengths are {text!r}, expected 5,3,8 or a .npy file") from None
 
 
-def case(
-    weights: str,
-    config: RNNConfig,
-    dtype: str,
-    directory: Path,
-    x: Any = None,
-    h0: Any = None,
-    lengths: Any = None,
-) -> Case:
-    """Return a case on weights and, where they are given, inputs, which are kept in a folder.
+def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None) -> Case:
+    """Return a case on kept weights and, where there is one, an input, which is kept, too.
 
     Args:
-        weights: the path of a weights file.
-        config: its configuration.
-        dtype: to compute in.
+        kept: the weights.
+        given: an input; if there is none, it is drawn (T = 32, B = 4).
         directory: gets `input-<digest>.npz`.
-        x: laid out as the configuration says; None to draw one.
-        h0: `[L * D, B, H]` or `[L * D, H]`, or None.
-        lengths: `[B]`, or None.
+        dtype: to compute in; the weights' own if None.
 
     Raises:
         UsageError: a shape that does not fit, or values that are not finite.
     """
+    config, dtype = kept.config, dtype or kept.dtype
+    x, h0, lengths = given
+    if x is not None:
+        h0 = kept.h0 if h0 is None else h0
+        lengths = kept.lengths if lengths is None else lengths
+        if kept.reverse:
+            x = reversed_in_time(x, config, lengths)
     if x is None:
         if h0 is not None or lengths is not None:
             raise UsageError("h0 or lengths are given without x: give the input, too")
-        return Case(config=config, T=32, B=4, dtype=dtype, weights=weights)
-    given = {"x": _numbers("x", x)}
-    x = given["x"]
+        return Case(config=config, T=32, B=4, dtype=dtype, weights=kept.path)
+    arrays = {"x": _numbers("x", x)}
+    x = arrays["x"]
     if x.ndim not in (2, 3) or x.shape[-1] != config.input_size or 0 in x.shape:
         layout = "[B, T, I]" if config.batch_first else "[T, B, I]"
         raise UsageError(
@@ -95,18 +136,18 @@ def case(
     B = None if x.ndim == 2 else x.shape[0 if config.batch_first else 1]
     T = x.shape[1 if config.batch_first and x.ndim == 3 else 0]
     if h0 is not None:
-        given["h0"] = _numbers("h0", h0)
+        arrays["h0"] = _numbers("h0", h0)
         middle = () if B is None else (B,)
         expected = (config.num_cells, *middle, config.hidden_size)
-        if given["h0"].shape != expected:
-            raise UsageError(f"h0 has shape {given['h0'].shape}, expected {expected}")
+        if arrays["h0"].shape != expected:
+            raise UsageError(f"h0 has shape {arrays['h0'].shape}, expected {expected}")
     if lengths is not None:
-        given["lengths"] = _lengths(lengths, B, T)
-    digest = hashlib.sha256(b"".join(a.tobytes() for a in given.values())).hexdigest()[:8]
+        arrays["lengths"] = _lengths(lengths, B, T)
+    digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays.values())).hexdigest()[:8]
     path = directory / f"input-{digest}.npz"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **given)  # type: ignore[arg-type]  # its stub reads them as allow_pickle
+        np.savez(path, **arrays)  # type: ignore[arg-type]  # its stub reads them as allow_pickle
     except OSError as error:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     return Case(
@@ -114,11 +155,46 @@ def case(
         T=T,
         B=B,
         dtype=dtype,
-        weights=weights,
+        weights=kept.path,
         inputs=str(path.resolve()),
         ragged=lengths is not None,
         h0=h0 is not None,
     )
+
+
+def keep(given: Weights, directory: Path) -> Kept:
+    """Read weights and write them into a folder, so that a run can be repeated.
+
+    Args:
+        given: the weights.
+        directory: gets `weights-<digest>.safetensors`.
+
+    Returns:
+        Where they are, their configuration and dtype.
+
+    Raises:
+        UsageError: they cannot be used.
+    """
+    model = None
+    source, prefix, nonlinearity, batch_first = given
+    if given.suffix == ".onnx" and Path(source).is_file():
+        model = onnx_format.read(Path(source))
+        nonlinearity, batch_first = model.nonlinearity, model.batch_first
+    parameters = weights.read(source, prefix)
+    config = weights.config_of(
+        source, parameters, prefix, nonlinearity=nonlinearity, batch_first=batch_first
+    )
+    digest = hashlib.sha256(b"".join(value.tobytes() for value in parameters.values()))
+    path = directory / f"weights-{digest.hexdigest()[:8]}.safetensors"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        weights.write(path, parameters)
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
+    kept = Kept(str(path.resolve()), config, parameters["weight_hh_l0"].dtype.name)
+    if model is None:
+        return kept
+    return kept._replace(reverse=model.reverse, h0=model.h0, lengths=model.lengths)
 
 
 def _numbers(name: str, value: Any) -> Array:

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from rnnparity.judging.verdict import Quantity
+from rnnparity.judging.verdict import Difference
 from rnnparity.problems.cases import Case, full_id
+from rnnparity.verdicts import Verdict
 
-VERDICTS = ("pass", "fail", "chaotic", "unsupported", "absent", "error")
 SCHEMA = 1  # of the records: goes up when an older reader would misread them
 
 
@@ -25,9 +25,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     dtype: str
     case: str
-    verdict: str
+    verdict: Verdict
     reason: str
-    quantities: dict[str, Quantity] = {}
+    quantities: dict[str, Difference] = {}
     horizon: int | None = None
     judged_rows: int | None = None
     matmul_precision: str | None = None

@@ -16,6 +16,8 @@ from rnnparity.errors import UsageError
 from rnnparity.implementations.settings import Settings, numeric_variables
 from rnnparity.records.check import SCHEMA
 
+PACKAGE = Path(__file__).parents[1]
+
 
 def environment(settings: Settings) -> dict[str, Any]:
     """Describe this machine and this process; workers add what their frameworks say."""
@@ -71,7 +73,7 @@ def usable_cores() -> int:
 
 def _program() -> str:
     program = Path(sys.argv[0])
-    as_module = program == Path(__file__).with_name("__main__.py")
+    as_module = program == PACKAGE / "__main__.py"
     return "rnnparity" if as_module else program.name
 
 
@@ -90,11 +92,9 @@ def _told(variables: dict[str, str]) -> dict[str, str]:
 
 def _commit() -> str | None:
     """Return the commit of the source tree this was imported from, with "+" if it was changed."""
-    folder = Path(__file__).parent
+    folder = PACKAGE
     try:
-        _git(
-            folder, "ls-files", "--error-unmatch", Path(__file__).name
-        )  # else: someone else's tree
+        _git(folder, "ls-files", "--error-unmatch", "__main__.py")  # else: someone else's tree
         commit = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--", ".", "../../impls")
     except (OSError, subprocess.CalledProcessError):

@@ -11,6 +11,7 @@ from rnnparity.errors import UsageError
 from rnnparity.problems.cases import Case
 from rnnparity.records.check import Record
 from rnnparity.records.timing import Timing
+from rnnparity.verdicts import Verdict
 
 R = TypeVar("R")
 
@@ -90,7 +91,7 @@ def keep_decided(directory: Path) -> list[Record]:
 
     Errors go, since their cause may be mended, and so does what concerns no case.
     """
-    kept = [r for r in read(directory) if r.definition is not None and r.verdict != "error"]
+    kept = [r for r in read(directory) if r.definition is not None and r.verdict != Verdict.ERROR]
     _rewrite(directory / RECORDS, kept)
     return kept
 
@@ -112,7 +113,7 @@ def keep_timed(directory: Path, wanted: Collection[tuple[Case | None, str, str]]
     kept = []
     for (case, device, _), timings in jobs.items():
         missing = {name for c, d, name in wanted if (c, d) == (case, device)}
-        missing -= {one.implementation for one in timings if one.verdict != "error"}
+        missing -= {one.implementation for one in timings if one.verdict != Verdict.ERROR}
         if not missing:
             kept += timings
             continue

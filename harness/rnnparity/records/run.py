@@ -13,6 +13,7 @@ from rnnparity.errors import UsageError
 from rnnparity.records import files
 from rnnparity.records.check import SCHEMA, Record
 from rnnparity.records.timing import Timing
+from rnnparity.verdicts import Verdict
 
 
 @dataclass
@@ -45,11 +46,11 @@ class Run:
     @property
     def passed(self) -> bool:
         """Whether something was checked and nothing failed or broke."""
-        checked = self.verdicts & {"pass", "chaotic"}
-        return bool(checked) and not self.verdicts & {"fail", "error"} and not self.interrupted
+        checked = {v for v in self.verdicts if v.is_right}
+        return bool(checked) and not any(v.is_wrong for v in self.verdicts) and not self.interrupted
 
     @property
-    def verdicts(self) -> set[str]:
+    def verdicts(self) -> set[Verdict]:
         """Which verdicts there are, of checks and of timings."""
         return {one.verdict for one in self.records} | {one.verdict for one in self.timings}
 

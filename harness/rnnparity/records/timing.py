@@ -3,6 +3,7 @@
 import msgspec
 
 from rnnparity.problems.cases import Case, full_id
+from rnnparity.verdicts import Verdict
 
 # What was timed: an implementation, judged and compared; the baseline once more, for the noise; or
 # matrix products alone, a bound that no implementation of the same framework should be far from.
@@ -43,7 +44,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dtype: str
     case: str
     mode: str
-    verdict: str
+    verdict: Verdict
     reason: str = ""
     role: str = "implementation"
     threads: int = 1

@@ -8,12 +8,14 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from rnnparity.judging.verdict import BIN, LIMIT
+from rnnparity.judging.limit import LIMIT
+from rnnparity.judging.verdict import BIN
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import BOUND, IMPLEMENTATION, Timing, size
 from rnnparity.report import crossover
 from rnnparity.report.summary import Roof, largest_by_implementation, roof, speed, timed, under_roof
+from rnnparity.verdicts import Verdict
 
 Encoding = dict[str, Any]
 Where = Callable[[Timing], str]
@@ -156,9 +158,7 @@ def _points(rows: list[dict[str, Any]], who: Encoding, **encoding: Any) -> Any:
 
 
 def _judged(records: list[Record]) -> list[Record]:
-    return [
-        r for r in records if r.verdict in ("pass", "chaotic", "fail") and "output" in r.quantities
-    ]
+    return [r for r in records if r.verdict.was_judged and "output" in r.quantities]
 
 
 def _drift(records: list[Record], who: Encoding) -> Any:
@@ -201,7 +201,7 @@ def _distribution(records: list[Record], who: Encoding) -> Any:
     """How errors are distributed, against what rounding predicts at most."""
     counts: dict[str, list[float]] = {}
     for r in _judged(records):
-        if r.verdict == "fail":
+        if r.verdict == Verdict.FAIL:
             continue
         for i, count in enumerate(r.quantities["output"].histogram):
             own = counts.setdefault(r.implementation, [])

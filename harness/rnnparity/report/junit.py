@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.report import summary
+from rnnparity.verdicts import Verdict
 
 JUNIT = "junit.xml"
 
@@ -30,19 +31,19 @@ def render(run: Run) -> bytes:
             "testsuite",
             name=name,
             tests=str(len(records)),
-            failures=str(sum(r.verdict == "fail" for r in records)),
-            errors=str(sum(r.verdict == "error" for r in records)),
-            skipped=str(sum(r.verdict in ("unsupported", "absent") for r in records)),
+            failures=str(sum(r.verdict == Verdict.FAIL for r in records)),
+            errors=str(sum(r.verdict == Verdict.ERROR for r in records)),
+            skipped=str(sum(r.verdict in (Verdict.UNSUPPORTED, Verdict.ABSENT) for r in records)),
         )
         for record in records:
             test = ElementTree.SubElement(
                 suite, "testcase", classname=name, name=_clean(record.case or "import")
             )
-            kind = {"fail": "failure", "error": "error"}.get(record.verdict)
+            kind = {Verdict.FAIL: "failure", Verdict.ERROR: "error"}.get(record.verdict)
             if kind is not None:
                 told = ElementTree.SubElement(test, kind, message=_clean(record.reason))
                 told.text = _clean(summary.command(record, run))
-            elif record.verdict in ("unsupported", "absent"):
+            elif record.verdict in (Verdict.UNSUPPORTED, Verdict.ABSENT):
                 ElementTree.SubElement(test, "skipped", message=_clean(record.reason))
             elif record.reason:
                 ElementTree.SubElement(test, "system-out").text = _clean(record.reason)
@@ -57,7 +58,7 @@ def _add_timings(root: ElementTree.Element, run: Run) -> None:
     failed = summary.failed_timings(run)
     if not failed:
         return
-    errors = sum(t.verdict == "error" for t in failed)
+    errors = sum(t.verdict == Verdict.ERROR for t in failed)
     suite = ElementTree.SubElement(
         root,
         "testsuite",
@@ -72,7 +73,7 @@ def _add_timings(root: ElementTree.Element, run: Run) -> None:
         test = ElementTree.SubElement(
             suite, "testcase", classname=where, name=_clean(f"{t.case} ({t.mode})")
         )
-        kind = "failure" if t.verdict == "fail" else "error"
+        kind = "failure" if t.verdict == Verdict.FAIL else "error"
         told = ElementTree.SubElement(test, kind, message=_clean(t.reason))
         told.text = _clean(summary.bench_command(t.implementation, t.device, run))
 

@@ -18,6 +18,7 @@ from rnnparity.problems.regimes import REGIMES
 from rnnparity.runs import work
 from rnnparity.runs.processes import Worker, WorkerLost
 from rnnparity.runs.work import Description
+from rnnparity.verdicts import Verdict
 
 
 def collect() -> dict[str, Description]:
@@ -30,7 +31,7 @@ def collect() -> dict[str, Description]:
                 try:
                     found[name] = worker.call(TIMEOUT, work.describe, spec, settings)
                 except WorkerLost as lost:
-                    found[name] = Description(verdict="error", reason=f"on import: {lost}")
+                    found[name] = Description(verdict=Verdict.ERROR, reason=f"on import: {lost}")
         finally:
             worker.stop()
     return found
@@ -54,7 +55,7 @@ def show(found: dict[str, Description], console: Console) -> None:
         table.add_column(column)
     for name, description in found.items():
         if description.verdict:
-            colour = "yellow" if description.verdict == "absent" else "red"
+            colour = "yellow" if description.verdict == Verdict.ABSENT else "red"
             why = Text(f"{description.verdict}: {description.reason}", style=colour)
             table.add_row(name, description.framework or "-", "-", why)
         else:

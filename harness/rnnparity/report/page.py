@@ -11,10 +11,11 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rnnparity.judging.verdict import LIMIT
+from rnnparity.judging.limit import LIMIT
 from rnnparity.records.run import Run
 from rnnparity.report import summary, trend
 from rnnparity.report.charts import PALETTES, charts, charts_of_runs
+from rnnparity.verdicts import Verdict
 
 PAGE, TREND = "report.html", "trend.html"
 
@@ -48,7 +49,7 @@ def render(run: Run) -> str:
         limit=LIMIT,
         columns=columns,
         matrix=matrix,
-        letters=summary.LETTERS,
+        letters={verdict: verdict[0].upper() for verdict in Verdict},
         environment=run.environment,
         machine=machine(run.environment),
         warnings=_texts(run.environment.get("timing", {}).get("warnings")),

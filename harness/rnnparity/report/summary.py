@@ -9,54 +9,41 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rnnparity.judging.verdict import LIMIT
+from rnnparity.judging.limit import LIMIT
 from rnnparity.problems import presets
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import IMPLEMENTATION, Timing, size
 from rnnparity.timing import noise
 from rnnparity.timing.statistics import geometric_mean
+from rnnparity.verdicts import Verdict
 
 # In place of an error that is no number.
 NOT_FINITE = "not finite"
 
-# Verdicts on what was really run.
-JUDGED = ("pass", "chaotic", "fail", "error")
-
-# A cell's verdict is the worst of its checks; a letter for each, so that it reads without colour.
-WORST = ("error", "fail", "pass", "chaotic", "unsupported", "absent")
-LETTERS = {
-    "pass": "P",
-    "fail": "F",
-    "error": "E",
-    "chaotic": "C",
-    "unsupported": "U",
-    "absent": "A",
-}
-
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell of the matrix: the worst verdict, how many passed of how many, and why not."""
+class Entry:
+    """One cell of the matrix: the verdict for all, how many are right of how many, and why not."""
 
-    verdict: str
-    letter: str
+    verdict: Verdict
     passed: int
     of: int
     reason: str
 
+    @property
+    def letter(self) -> str:
+        """The verdict's first letter, so that it reads without colour."""
+        return self.verdict[0].upper()
+
 
 def sentence(run: Run) -> str:
     """Return the verdict on the whole run in a sentence."""
-    checks = [r for r in run.records if r.verdict in JUDGED]
+    checks = [r for r in run.records if r.verdict.is_right or r.verdict.is_wrong]
     names = list(dict.fromkeys(r.implementation for r in checks))
     if not names:
         return "Nothing was checked."
-    wrong = [
-        n
-        for n in names
-        if any(r.implementation == n and r.verdict in ("fail", "error") for r in checks)
-    ]
+    wrong = [n for n in names if any(r.implementation == n and r.verdict.is_wrong for r in checks)]
     timed = [t.implementation for t in failed_timings(run)]
     doubtful = [n for n in dict.fromkeys(timed) if n not in wrong]
     count = sum(r.definition is not None for r in checks)
@@ -84,7 +71,7 @@ def failed_timings(run: Run) -> list[Timing]:
     return [
         t
         for t in run.timings
-        if t.verdict in ("fail", "error")
+        if t.verdict.is_wrong
         and (t.implementation, t.device, t.definition, t.verdict, t.reason) not in known
     ]
 
@@ -105,12 +92,12 @@ def largest_by_implementation(run: Run) -> dict[str, float]:
     return found
 
 
-def matrix(run: Run) -> tuple[list[str], dict[str, list[Cell | None]]]:
+def matrix(run: Run) -> tuple[list[str], dict[str, list[Entry | None]]]:
     """Return the columns ("cpu float32", ...) and a row of cells for each implementation."""
     checks = [r for r in run.records if r.definition is not None]
     columns = list(dict.fromkeys((r.device, r.dtype) for r in checks))
     columns.sort(key=lambda c: (c[0] != "cpu", c[0]))
-    rows: dict[str, list[Cell | None]] = {}
+    rows: dict[str, list[Entry | None]] = {}
     for name in dict.fromkeys(r.implementation for r in run.records):
         own = [r for r in run.records if r.implementation == name]
         rows[name] = [
@@ -123,14 +110,14 @@ def matrix(run: Run) -> tuple[list[str], dict[str, list[Cell | None]]]:
     return [f"{device} {dtype}" for device, dtype in columns] or ["here"], rows
 
 
-def _cell(records: list[Record]) -> Cell | None:
+def _cell(records: list[Record]) -> Entry | None:
     if not records:
         return None
     counts = Counter(r.verdict for r in records)
-    verdict = next((v for v in WORST if counts[v]), records[0].verdict)
+    verdict = next(v for v in Verdict if counts[v])
     first = next(r for r in records if r.verdict == verdict)
-    letter = LETTERS.get(verdict, "?")
-    return Cell(verdict, letter, counts["pass"] + counts["chaotic"], len(records), first.reason)
+    right = sum(count for one, count in counts.items() if one.is_right)
+    return Entry(verdict, right, len(records), first.reason)
 
 
 def failures(run: Run) -> list[dict[str, str]]:
@@ -145,7 +132,7 @@ def failures(run: Run) -> list[dict[str, str]]:
             "command": command(r, run),
         }
         for r in run.records
-        if r.verdict in ("fail", "error")
+        if r.verdict.is_wrong
     ]
     found += [
         {
@@ -234,9 +221,9 @@ def closest(run: Run) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[str, str], dict[str, dict[Any, Record]]] = {}
     for r in run.records:
-        if r.verdict in JUDGED and r.definition is not None:
+        if r.verdict.is_right or (r.verdict.is_wrong and r.definition is not None):
             own = groups.setdefault((r.dtype, r.device), {}).setdefault(r.implementation, {})
-            if r.verdict in ("pass", "chaotic"):
+            if r.verdict.is_right:
                 own[r.definition] = r
     rows = []
     for (dtype, device), found in groups.items():

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 from types import TracebackType
@@ -21,22 +21,23 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from rnnparity.judging.verdict import LIMIT
+from rnnparity.judging.limit import LIMIT
 from rnnparity.problems.quantities import of_weights
-from rnnparity.records.check import VERDICTS, Record
+from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import Timing
 from rnnparity.report.timing_table import show_timings
 from rnnparity.runs.check import Event
-from rnnparity.timing.bench import Step
+from rnnparity.timing.bench import Stage
+from rnnparity.verdicts import Verdict
 
 COLOURS = {
-    "pass": "green",
-    "fail": "bold red",
-    "error": "bold red",
-    "chaotic": "cyan",
-    "unsupported": "yellow",
-    "absent": "yellow",
+    Verdict.ERROR: "bold red",
+    Verdict.FAIL: "bold red",
+    Verdict.PASS: "green",
+    Verdict.CHAOTIC: "cyan",
+    Verdict.UNSUPPORTED: "yellow",
+    Verdict.ABSENT: "yellow",
 }
 
 
@@ -61,7 +62,7 @@ class Display:
             disable=not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._counts: dict[str, Counter[str]] = {}
+        self._counts: dict[str, Counter[Verdict]] = {}
         self._planned: dict[str, int] = {}
         self._started = time.monotonic()
 
@@ -79,7 +80,7 @@ class Display:
         """Leave what was drawn."""
         self._progress.stop()
 
-    def announce(self, names: list[str]) -> None:
+    def _announce(self, names: Sequence[str]) -> None:
         """Show a bar for every implementation, before anything is known of it."""
         width = max(map(len, names), default=0)
         for name in names:
@@ -88,10 +89,13 @@ class Display:
             )
             self._counts[name] = Counter()
 
-    def __call__(self, event: Event | Step) -> None:
-        """Show one event of a check, or one step of a timing."""
-        if isinstance(event, Step):
-            self._show_step(event)
+    def __call__(self, event: Event | Stage) -> None:
+        """Show one event of a check, or one stage of a timing."""
+        if isinstance(event, Stage):
+            self._show_stage(event)
+            return
+        if event.announced:
+            self._announce(event.announced)
             return
         name = event.implementation
         task, counts = self._tasks[name], self._counts[name]
@@ -107,23 +111,23 @@ class Display:
         else:
             self._progress.update(task, total=0, note=event.record.verdict)
         counts[event.record.verdict] += 1
-        bad = counts["fail"] + counts["error"]
+        bad = sum(count for verdict, count in counts.items() if verdict.is_wrong)
         if bad:
             self._progress.update(task, note=f"{bad} not right")
         if not self._console.is_terminal and sum(counts.values()) >= self._planned.get(name, 1):
             elapsed = time.monotonic() - self._started
             self._console.print(f"[{elapsed:6.1f} s] {name}: {_tally(counts)}", highlight=False)
 
-    def _show_step(self, step: Step) -> None:
+    def _show_stage(self, stage: Stage) -> None:
         if TIMING not in self._tasks:
-            self._tasks[TIMING] = self._progress.add_task(TIMING, total=step.total, note="")
-        done = step.done + step.share
-        self._progress.update(self._tasks[TIMING], completed=done, note=f"[dim]{step.what}")
-        new = step.done != self._planned.get(TIMING)
-        self._planned[TIMING] = step.done
+            self._tasks[TIMING] = self._progress.add_task(TIMING, total=stage.total, note="")
+        done = stage.done + stage.share
+        self._progress.update(self._tasks[TIMING], completed=done, note=f"[dim]{stage.what}")
+        new = stage.done != self._planned.get(TIMING)
+        self._planned[TIMING] = stage.done
         if new and not self._console.is_terminal:
             elapsed = time.monotonic() - self._started
-            self._console.print(f"[{elapsed:6.1f} s] timed {step.done} of {step.total}")
+            self._console.print(f"[{elapsed:6.1f} s] timed {stage.done} of {stage.total}")
 
 
 @contextmanager
@@ -152,10 +156,10 @@ def show(run: Run, console: Console) -> None:
     for device in dict.fromkeys(record.device for record in checked):
         console.print(_table(device, [r for r in checked if r.device == device]))
     made: list[Record | Timing] = [*run.records, *run.timings]
-    bad = [one for one in made if one.verdict in ("fail", "error")]
+    bad = [one for one in made if one.verdict.is_wrong]
     _show_failures(bad, console)
     for record in run.records:
-        if record.definition is None and record.verdict == "absent":
+        if record.definition is None and record.verdict == Verdict.ABSENT:
             where = f" on {record.device}" if record.device else ""
             name = (record.implementation, "yellow")
             console.print(Text.assemble(name, f"{where} absent: {record.reason}"), soft_wrap=True)
@@ -187,7 +191,7 @@ def _table(device: str, records: list[Record]) -> Table:
     for implementation in dict.fromkeys(record.implementation for record in records):
         rows = [record for record in records if record.implementation == implementation]
         counts = Counter(row.verdict for row in rows)
-        worst = next(v for v in ("error", "fail", "pass", *VERDICTS) if counts[v])
+        worst = next(v for v in Verdict if counts[v])
         table.add_row(
             Text(implementation),
             *(_worst(rows, column) for column in columns),
@@ -234,15 +238,15 @@ def _short(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def _tally(counts: Counter[str]) -> str:
-    total, passed = sum(counts.values()), counts["pass"]
-    others = [f"{counts[v]} {v}" for v in VERDICTS if v != "pass" and counts[v]]
+def _tally(counts: Counter[Verdict]) -> str:
+    total, passed = sum(counts.values()), counts[Verdict.PASS]
+    others = [f"{counts[v]} {v}" for v in Verdict if v != Verdict.PASS and counts[v]]
     return ", ".join([f"{passed}/{total} pass", *others])
 
 
 def _show_failures(failures: list[Record | Timing], console: Console) -> None:
     """Print one line for every different reason of every implementation."""
-    shown: dict[tuple[str, str, str], list[Record | Timing]] = {}
+    shown: dict[tuple[str, Verdict, str], list[Record | Timing]] = {}
     for record in failures:
         kind = re.sub(r"[\d.]+(e[+-]?\d+)?|\[.*?\]|\(.*?\)", "#", record.reason)
         shown.setdefault((record.implementation, record.verdict, kind), []).append(record)

@@ -13,6 +13,7 @@ from rnnparity.records.timing import IMPLEMENTATION, Timing, size
 from rnnparity.timing import noise
 from rnnparity.timing.comparison import FASTER, LOST, SAME, SLOWER, UNKNOWN, Change
 from rnnparity.timing.statistics import geometric_mean
+from rnnparity.verdicts import Verdict
 
 # Characters that columns of implementations share, in 80, beside the size and the baseline's time;
 # and what a ratio with its interval takes.
@@ -108,7 +109,7 @@ def _cell(one: Timing | None, run: list[Timing]) -> Text:
     if one is None:
         return Text("-")
     if one.ratio is None or one.ratio_low is None or one.ratio_high is None:
-        return Text("-" if one.verdict == "pass" else one.verdict, style="yellow")
+        return Text("-" if one.verdict == Verdict.PASS else one.verdict, style="yellow")
     if noise.is_same(one, run):
         return Text(f"= {one.ratio:.2f}", style="dim")
     half = (one.ratio_high - one.ratio_low) / 2

@@ -132,7 +132,7 @@ def _cell(run: Run, name: str) -> str:
     checks = [r for r in own if r.definition is not None]
     if not checks:
         return own[0].verdict if own else ""
-    right = sum(r.verdict in ("pass", "chaotic") for r in checks)
+    right = sum(r.verdict.is_right for r in checks)
     largest = max((z for r in checks for z in [summary.largest_z(r)] if z is not None), default=0)
     words = [f"{right}/{len(checks)} right", f"{largest:.3g} units"]
     means = [

@@ -10,28 +10,28 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnparity.defaults import TIMEOUT
 from rnnparity.errors import UsageError
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import BASELINE, Spec, registered
-from rnnparity.implementations.settings import MATMUL_PRECISIONS, Settings
-from rnnparity.judging.diagnosis import explain_failure
+from rnnparity.implementations.settings import MATMUL_PRECISIONS
+from rnnparity.judging.assess import assess
 from rnnparity.judging.reference import Reference, reference
-from rnnparity.judging.verdict import Judgement, judge
+from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case, full_id
 from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.records.environment import environment, usable_cores
 from rnnparity.records.run import Run
-from rnnparity.runs.examiner import Examination, as_record_fields
+from rnnparity.runs.examiner import Examiner, as_record_fields
+from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import finish
 from rnnparity.runs.shared import Shared
 from rnnparity.runs.work import Description
+from rnnparity.verdicts import Verdict
 
 Progress = Callable[["Event"], None]
 
@@ -45,61 +45,45 @@ OF_TIMING = ("best", "timing")
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: `planned` checks for an implementation, or one `record`.
+    """Something to show of a check.
 
-    `earlier` says that the record is one of a resumed run.
+    Attributes:
+        announced: the implementations that will be checked: the first event of a run.
+        implementation: whose check it is, of every other event.
+        planned: how many checks it will have.
+        record: one that was made.
+        earlier: whether the record is one of a resumed run.
     """
 
-    implementation: str
+    implementation: str = ""
+    announced: tuple[str, ...] = ()
     planned: int | None = None
     record: Record | None = None
     earlier: bool = False
 
 
-def new_directory(preset: str, under: Path = Path("results")) -> Path:
-    """Return a folder for a run that does not exist yet: `results/2026-11-22T12-00-00-quick`."""
-    name = f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{preset}"
-    candidates = (under / (name + suffix) for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
-    return next(path for path in candidates if not path.exists())
-
-
 def check(
-    specs: list[Spec],
-    cases: Iterable[Case],
-    directory: Path,
-    *,
-    settings: Settings | None = None,
-    devices: list[str] | None = None,
-    timeout: float = TIMEOUT,
-    resume: bool = False,
+    plan: Plan,
     progress: Progress = lambda event: None,
     references: dict[Case, Reference] | None = None,
-    preset: str | None = None,
 ) -> Run:
     """Check implementations on cases and write the records as they are made.
 
     Args:
-        specs: what to check.
-        cases: what on.
-        directory: the run's folder, made if missing.
-        settings: the workers' numeric environment.
-        devices: device names or kinds ("cpu", "cuda", "cuda:1"); None for all that are found.
-        timeout: seconds for one case, and for the import.
-        resume: leave out what the folder already has a verdict on; errors are tried again.
+        plan: which, on what, where and how.
         progress: called with every event, from several threads, one at a time.
-        preset: the name that the cases go by, to be recorded.
-        references: gets those of the cases of which a sample is judged: they are to be timed.
+        references: gets those of the cases of which a sample is judged, if they are to be timed.
 
     Raises:
         UsageError: the folder cannot be used, or holds another run.
     """
-    settings = settings or Settings()
-    described = environment(settings) | {
-        "preset": preset,
-        "implementations": {s.name: _identity(s) for s in specs},
+    directory = plan.directory
+    described = environment(plan.settings) | {
+        "preset": plan.preset,
+        "implementations": {s.name: _identity(s) for s in plan.specs},
     }
-    earlier = _earlier(directory, described, resume)
-    before = files.read_environment(directory) if resume else {}
+    earlier = _earlier(directory, described, plan.resume)
+    before = files.read_environment(directory) if plan.resume else {}
     described |= {name: before[name] for name in OF_TIMING if name in before}
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -107,10 +91,8 @@ def check(
     except OSError as error:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     run = Run(directory, described, earlier)
-    session = _Session(
-        run, list(cases), settings, devices, timeout, progress, recorder, references is not None
-    )
-    session.run(specs)
+    session = _Session(plan, run, progress, recorder)
+    session.run()
     if references is not None:
         for case, future in session.references.made.items():
             if case.judged is not None and future.done() and future.exception() is None:
@@ -157,36 +139,26 @@ def _identity(spec: Spec) -> str:
 class _Session:
     """What the threads of one run share."""
 
-    def __init__(
-        self,
-        run: Run,
-        cases: list[Case],
-        settings: Settings,
-        devices: list[str] | None,
-        timeout: float,
-        progress: Progress,
-        recorder: files.Recorder,
-        to_be_timed: bool,
-    ) -> None:
-        self.made, self.cases, self.settings = run, cases, settings
-        self.devices, self.timeout, self.progress = devices, timeout, progress
-        self.recorder = recorder
+    def __init__(self, plan: Plan, run: Run, progress: Progress, recorder: files.Recorder) -> None:
+        self.plan, self.made, self.progress, self.recorder = plan, run, progress, recorder
+        self.cases, self.settings = plan.all_cases, plan.settings
         self.done = {record.id: record for record in run.records}
         self.lock = threading.Lock()
         self.stopping = threading.Event()
-        self.examinations: list[Examination] = []
-        self.to_be_timed = to_be_timed
+        self.examiners: list[Examiner] = []
         self.references: Shared[Case, Reference]
         self.baseline: _Baseline
 
-    def run(self, specs: list[Spec]) -> None:
+    def run(self) -> None:
         """Drive all implementations, as many at once as there are cores for."""
+        specs = self.plan.specs
+        self._emit(Event(announced=tuple(self.plan.names)))
         self.references = Shared(
             partial(reference, settings=self.settings),
             _size,
             users=len(specs),
             most=KEPT,
-            hold=lambda case: self.to_be_timed and case.judged is not None,
+            hold=lambda case: bool(self.plan.jobs) and case.judged is not None,
         )
         self.baseline = _Baseline(len(specs))
         self.made.write_environment()
@@ -202,8 +174,8 @@ class _Session:
             self.stopping.set()
             self.baseline.finish()
             pool.shutdown(wait=False, cancel_futures=True)
-            for examination in self.examinations:
-                examination.stop()
+            for examiner in self.examiners:
+                examiner.stop()
             pool.shutdown(wait=True)
             self.made.write_environment()
             self.recorder.close()
@@ -211,25 +183,25 @@ class _Session:
     def _drive_baseline(self) -> None:
         """Run `torch.nn.RNN` on the CPU, for the others to be compared with."""
         spec = registered().get(BASELINE)
-        examination = self._examination(spec, "baseline") if spec is not None else None
+        examiner = self._examination(spec, "baseline") if spec is not None else None
         try:
-            if examination is None or "cpu" not in examination.describe().devices:
+            if examiner is None or "cpu" not in examiner.describe().devices:
                 return
             for case in self.cases:
                 if self.stopping.is_set():
                     return
                 plain = case.replace(invariants=False)
-                self.baseline.put(case, examination.outcome(plain, "cpu"))
+                self.baseline.put(case, examiner.outcome(plain, "cpu"))
         finally:
             self.baseline.finish()
-            if examination is not None:
-                examination.stop()
+            if examiner is not None:
+                examiner.stop()
 
     def _drive(self, spec: Spec) -> None:
-        examination = self._examination(spec, spec.name)
+        examiner = self._examination(spec, spec.name)
         remaining = dict.fromkeys(self.cases)
         try:
-            description = examination.describe()
+            description = examiner.describe()
             if self.stopping.is_set():
                 return
             with self.lock:
@@ -243,40 +215,40 @@ class _Session:
             devices = self._devices(spec, description)
             self._emit(Event(spec.name, planned=len(devices) * len(self.cases)))
             for i, device in enumerate(devices):
-                for case in self._check_all(spec, description, examination, device):
+                for case in self._check_all(spec, description, examiner, device):
                     if i == len(devices) - 1:
                         del remaining[case]
                         self._pass([case])
         finally:
             self._pass(remaining)
-            examination.stop()
+            examiner.stop()
 
     def _pass(self, cases: Iterable[Case]) -> None:
         """Note that one implementation needs nothing more of these cases."""
         self.references.passed(cases)
         self.baseline.passed(cases)
 
-    def _examination(self, spec: Spec, name: str) -> Examination:
+    def _examination(self, spec: Spec, name: str) -> Examiner:
         log = self.made.directory / f"worker-{_file_name(name)}.log"
-        examination = Examination(spec, self.settings, log, self.timeout)
-        self.examinations.append(examination)
-        return examination
+        examiner = Examiner(spec, self.settings, log, self.plan.timeout)
+        self.examiners.append(examiner)
+        return examiner
 
     def _devices(self, spec: Spec, description: Description) -> list[str]:
         here = list(description.devices)
-        if self.devices is None and here:
+        if self.plan.devices is None and here:
             return here
         chosen = []
-        for wanted in self.devices or ["declared"]:
+        for wanted in self.plan.devices or ["declared"]:
             found = [d for d in here if wanted in (d, d.partition(":")[0])]
             if not found:
                 reason = f"no device {wanted} here: there is {', '.join(here) or 'none for it'}"
-                self._record(spec, description, wanted, None, Judgement("absent", reason, {}))
+                self._record(spec, description, wanted, None, Judgement(Verdict.ABSENT, reason, {}))
             chosen += found
         return list(dict.fromkeys(chosen))
 
     def _check_all(
-        self, spec: Spec, description: Description, examination: Examination, device: str
+        self, spec: Spec, description: Description, examiner: Examiner, device: str
     ) -> Iterator[Case]:
         """Check all cases on a device, and yield each when it is done with."""
         precision: str | None = None
@@ -290,27 +262,24 @@ class _Session:
                 yield case
                 continue
             if case.dtype == "float32" and not asked:
-                precision, asked = examination.matmul_precision(device), True
+                precision, asked = examiner.matmul_precision(device), True
             try:
                 against = self.references.get(case)
             except UsageError as error:
-                judgement = Judgement("unsupported", str(error), {})
+                judgement = Judgement(Verdict.UNSUPPORTED, str(error), {})
                 self._record(spec, description, device, case, judgement)
                 yield case
                 continue
-            outcome = examination.outcome(case, device)
-            judgement = judge(case, outcome, against, self.baseline.get(case))
-            judgement = self._canary(case, judgement, precision)
-            names: tuple[str, ...] = ()
-            if judgement.verdict == "fail" and judgement.quantities:
-                judgement, names = explain_failure(
-                    case,
-                    judgement,
-                    outcome,
-                    against,
-                    partial(examination.fresh, device=device),
-                    partial(reference, settings=self.settings),
-                )
+            outcome = examiner.outcome(case, device)
+            judgement, names = assess(
+                case,
+                outcome,
+                against,
+                partial(examiner.fresh, device=device),
+                baseline=self.baseline.get(case),
+                refer=partial(reference, settings=self.settings),
+                amend=partial(self._canary, case, precision=precision),
+            )
             if self.stopping.is_set():
                 return
             more = {"diagnosis": names, **as_record_fields(outcome)}
@@ -322,7 +291,7 @@ class _Session:
     def _canary(self, case: Case, judgement: Judgement, precision: str | None) -> Judgement:
         """Fail a float32 case whose matrix products ran in less than was asked for."""
         wanted = self.settings.matmul_precision
-        if case.dtype != "float32" or judgement.verdict not in ("pass", "chaotic", "fail"):
+        if case.dtype != "float32" or not judgement.verdict.was_judged:
             return judgement
         finest = MATMUL_PRECISIONS.index
         if precision is None or finest(precision) <= finest(wanted):
@@ -330,7 +299,7 @@ class _Session:
         reason = f"matrix products ran in {precision}, not in {wanted}"
         if judgement.reason:
             reason = f"{reason}; {judgement.reason}"
-        return Judgement("fail", reason, judgement.quantities)
+        return Judgement(Verdict.FAIL, reason, judgement.quantities)
 
     def _record(
         self,
@@ -413,7 +382,7 @@ def _size(against: Reference) -> int:
     return sum(array.nbytes for array in arrays)
 
 
-def _last(specs: list[Spec]) -> list[Spec]:
+def _last(specs: Iterable[Spec]) -> list[Spec]:
     """Return the specs with the slow starters first, so that they do not end alone."""
     return sorted(specs, key=lambda spec: "jax" not in spec.target)
 

@@ -16,13 +16,14 @@ from rnnparity.problems.cases import Case
 from rnnparity.runs import work
 from rnnparity.runs.processes import Worker, WorkerLost
 from rnnparity.runs.work import Description
+from rnnparity.verdicts import Verdict
 
 # An implementation that hangs or crashes this often in a row is asked no more: a hang costs the
 # whole time-out each time.
 LOST_IN_A_ROW = 2
 
 
-class Examination:
+class Examiner:
     """One implementation and its process."""
 
     def __init__(self, spec: Spec, settings: Settings, log: Path, timeout: float) -> None:
@@ -47,20 +48,20 @@ class Examination:
         try:
             return self._worker.call(self.timeout, work.describe, self.spec, self.settings)
         except WorkerLost as lost:
-            return Description(verdict="error", reason=f"on import: {lost}")
+            return Description(verdict=Verdict.ERROR, reason=f"on import: {lost}")
 
     def outcome(self, case: Case, device: str) -> Outcome:
         """Run a case."""
         if len(self._lost) >= LOST_IN_A_ROW:
             reason = f"not run: it {self._lost[-1]} {len(self._lost)} times in a row"
-            return Outcome(verdict="error", reason=reason)
+            return Outcome(verdict=Verdict.ERROR, reason=reason)
         try:
             outcome: Outcome = self._worker.call(
                 self.timeout, work.run_case, self.spec, self.settings, case, device
             )
         except WorkerLost as lost:
             self._lost.append(str(lost))
-            return Outcome(verdict="error", reason=str(lost))
+            return Outcome(verdict=Verdict.ERROR, reason=str(lost))
         self._lost = []
         return self._with_other_threads(outcome, case, device)
 
@@ -76,7 +77,7 @@ class Examination:
                 self.timeout, work.run_case, self.spec, settings, plain, device
             )
         except WorkerLost as lost:
-            return Outcome(verdict="error", reason=f"with {threads} threads it {lost}")
+            return Outcome(verdict=Verdict.ERROR, reason=f"with {threads} threads it {lost}")
         finally:
             self._other.stop()
         if other.verdict:
@@ -135,7 +136,7 @@ class Examination:
         for nonlinearity in ("relu", "tanh"):  # tanh where there is no relu
             case = precision.case(nonlinearity)
             outcome = self.outcome(case, device)
-            if outcome.verdict != "unsupported":
+            if outcome.verdict != Verdict.UNSUPPORTED:
                 break
         if outcome.verdict:
             return None

@@ -9,12 +9,13 @@ from rnnparity.implementations import stopwatch
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems.cases import Case
+from rnnparity.verdicts import Verdict
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What an implementation turned out to be, once loaded in a worker.
 
-    `verdict` is "" for one that can be run, else "absent" or "error", with the reason. `devices`
+    `verdict` is None for one that can be run, else ABSENT or ERROR, with the reason. `devices`
     are those that are here, of the kinds that it declares (`runs_on`; all kinds if none is named).
     """
 
@@ -25,7 +26,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     nonlinearities: tuple[str, ...] = ()
     whole: bool = False
     versions: dict[str, str] = {}
-    verdict: str = ""
+    verdict: Verdict | None = None
     reason: str = ""
 
 
@@ -38,9 +39,9 @@ def describe(spec: Spec, settings: Settings) -> Description:
         with stopwatch.running():
             implementation = contract.load(spec)
     except contract.Absent as error:
-        return Description(verdict="absent", reason=str(error))
+        return Description(verdict=Verdict.ABSENT, reason=str(error))
     except contract.BrokenImplementation as error:
-        return Description(verdict="error", reason=str(error))
+        return Description(verdict=Verdict.ERROR, reason=str(error))
     try:
         with stopwatch.running():
             border = frameworks.get(implementation.framework, settings)
@@ -48,10 +49,12 @@ def describe(spec: Spec, settings: Settings) -> Description:
     except ModuleNotFoundError:
         hint = frameworks.install_hint(implementation.framework)
         reason = f"{implementation.framework} is not installed: {hint}"
-        return Description(framework=implementation.framework, verdict="absent", reason=reason)
+        return Description(
+            framework=implementation.framework, verdict=Verdict.ABSENT, reason=reason
+        )
     except Exception as error:
         return Description(
-            framework=implementation.framework, verdict="error", reason=explain(error)
+            framework=implementation.framework, verdict=Verdict.ERROR, reason=explain(error)
         )
     return Description(
         framework=implementation.framework,
@@ -76,7 +79,7 @@ def run_case(spec: Spec, settings: Settings, case: Case, device: str) -> Any:
     try:
         implementation, border = loaded(spec, settings)
     except (contract.Absent, contract.BrokenImplementation) as error:
-        return outcome.Outcome(verdict="error", reason=str(error))
+        return outcome.Outcome(verdict=Verdict.ERROR, reason=str(error))
     return outcome.execute(implementation, border, case, arrays.build(case), device)
 
 

@@ -15,10 +15,10 @@ from rnnparity.implementations import registry
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems.cases import Case
 from rnnparity.runs import processes
-from rnnparity.runs.examiner import Examination
+from rnnparity.runs.examiner import Examiner
 from rnnparity.runs.processes import Worker
 from rnnparity.selftest.drawing import DRAWS, draw_shapes
-from rnnparity.selftest.findings import Failure, Found, Run, rms
+from rnnparity.selftest.findings import Failure, Found, JudgedRun, rms
 from rnnparity.selftest.sensitivity import check_mistakes, wrong_outcome
 from rnnparity.selftest.soundness import check_group
 from rnnparity.selftest.tables import kill_matrix, rules_table, summary, ways_table, z_table
@@ -27,7 +27,7 @@ __all__ = [
     "DRAWS",
     "Failure",
     "Found",
-    "Run",
+    "JudgedRun",
     "draw_shapes",
     "kill_matrix",
     "rms",
@@ -61,16 +61,16 @@ def selftest(
     """
     found, settings = Found(), settings or Settings()
     with tempfile.TemporaryDirectory() as folder:
-        examinations = {
-            spec.name: Examination(spec, settings, Path(folder) / f"{spec.name}.log", timeout)
+        examiners = {
+            spec.name: Examiner(spec, settings, Path(folder) / f"{spec.name}.log", timeout)
             for spec in registry.resolve_all([])
         }
         ways = Worker(settings, Path(folder) / "ways.log")
-        with ThreadPoolExecutor(len(examinations) + DRAWS) as pool:
+        with ThreadPoolExecutor(len(examiners) + DRAWS) as pool:
             try:
-                described = {n: pool.submit(e.describe) for n, e in examinations.items()}
+                described = {n: pool.submit(e.describe) for n, e in examiners.items()}
                 processes.finish(described.values())
-                here = {n: examinations[n] for n, d in described.items() if not d.result().verdict}
+                here = {n: examiners[n] for n, d in described.items() if not d.result().verdict}
                 for group in draw_shapes(seed, shapes):
                     advance = partial(progress, "soundness")
                     check_group(group, here, ways, pool, timeout, found, advance)
@@ -81,6 +81,6 @@ def selftest(
                     progress("sensitivity")
             finally:
                 ways.close()
-                for examination in examinations.values():
-                    examination.stop()
+                for examiner in examiners.values():
+                    examiner.stop()
     return found

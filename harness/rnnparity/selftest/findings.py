@@ -5,10 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from rnnparity.judging.verdict import LIMIT, Judgement
+from rnnparity.judging.limit import LIMIT
+from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
+from rnnparity.problems.quantities import is_gradient
 from rnnparity.problems.regimes import STRUCTURED
 from rnnparity.selftest.right_ways import WAYS
+from rnnparity.verdicts import Verdict
 
 # The root mean square of z of right outputs below which the unit is too wide. Where a unit is what
 # one right implementation does, it is near 1; it has to cover the worst order of summation, tanh
@@ -36,7 +39,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Run:
+class JudgedRun:
     """A right implementation on a case, forward or backward.
 
     Attributes:
@@ -66,18 +69,18 @@ class Run:
     rms: float | None
 
 
-def runs_of(who: str, case: Case, judgement: Judgement) -> list[Run]:
+def runs_of(who: str, case: Case, judgement: Judgement) -> list[JudgedRun]:
     """Return what a judgement says of both passes; nothing if it was not run."""
-    if judgement.verdict == "unsupported":
+    if judgement.verdict == Verdict.UNSUPPORTED:
         return []
     runs = []
-    failed = judgement.verdict not in ("pass", "chaotic")
+    failed = not judgement.verdict.is_right
     by_z = any(q.z is None or q.z > LIMIT for q in judgement.quantities.values())
     for part in ("forward", "gradients"):
         found = {
             name: quantity
             for name, quantity in judgement.quantities.items()
-            if name.startswith("grad_") == (part == "gradients")
+            if is_gradient(name) == (part == "gradients")
         }
         if not found:
             continue
@@ -86,7 +89,7 @@ def runs_of(who: str, case: Case, judgement: Judgement) -> list[Run]:
         counted = found.values() if part == "gradients" else [found["output"]]
         squares = [q.rms_z**2 for q in counted if q.rms_z is not None]
         runs.append(
-            Run(
+            JudgedRun(
                 who=who,
                 case=case.id,
                 dtype=case.dtype,
@@ -103,7 +106,7 @@ def runs_of(who: str, case: Case, judgement: Judgement) -> list[Run]:
     return runs
 
 
-def ordinary(runs: Iterable[Run], part: str) -> list[float]:
+def ordinary(runs: Iterable[JudgedRun], part: str) -> list[float]:
     """Return the root mean square of z of every run of one part in which anything was rounded.
 
     Without those of tanh at its bound.
@@ -111,7 +114,7 @@ def ordinary(runs: Iterable[Run], part: str) -> list[float]:
     return [run.rms for run in runs if run.part == part and run.rms and run.who not in EXTREME]
 
 
-def rms(runs: Iterable[Run], part: str) -> float:
+def rms(runs: Iterable[JudgedRun], part: str) -> float:
     """Return the root mean square of z over the ordinary runs; NaN if none was judged."""
     sizes = ordinary(runs, part)
     return math.sqrt(sum(size**2 for size in sizes) / len(sizes)) if sizes else math.nan
@@ -133,7 +136,7 @@ class Found:
         wrong: likewise wrong ones.
     """
 
-    runs: list[Run] = field(default_factory=list)
+    runs: list[JudgedRun] = field(default_factory=list)
     rejected: list[Failure] = field(default_factory=list)
     observable: Counter[str] = field(default_factory=Counter)
     seen: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -143,9 +146,9 @@ class Found:
     right: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     wrong: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
 
-    def by_range(self) -> dict[tuple[str, tuple[int, int]], list[Run]]:
+    def by_range(self) -> dict[tuple[str, tuple[int, int]], list[JudgedRun]]:
         """Return the runs by dtype and range of H."""
-        groups: dict[tuple[str, tuple[int, int]], list[Run]] = defaultdict(list)
+        groups: dict[tuple[str, tuple[int, int]], list[JudgedRun]] = defaultdict(list)
         for run in self.runs:
             (bounds,) = [r for r in RANGES if r[0] <= run.hidden_size <= r[1]]
             groups[run.dtype, bounds].append(run)

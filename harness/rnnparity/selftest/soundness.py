@@ -12,18 +12,19 @@ from rnnparity.judging.reference import reference
 from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
 from rnnparity.runs import processes
-from rnnparity.runs.examiner import Examination
+from rnnparity.runs.examiner import Examiner
 from rnnparity.runs.processes import Worker, WorkerLost
-from rnnparity.selftest.findings import Failure, Found, Run, runs_of
+from rnnparity.selftest.findings import Failure, Found, JudgedRun, runs_of
 from rnnparity.selftest.right_ways import WAYS, outcome
 from rnnparity.selftest.rules import apply_rules
+from rnnparity.verdicts import Verdict
 
-Judged = tuple[list[Run], list[Failure]]
+Judged = tuple[list[JudgedRun], list[Failure]]
 
 
 def check_group(
     group: list[Case],
-    here: dict[str, Examination],
+    here: dict[str, Examiner],
     ways: Worker,
     pool: ThreadPoolExecutor,
     timeout: float,
@@ -58,20 +59,20 @@ def check_group(
 def judge_ways(case: Case) -> Judged:
     """Judge every right way on a case (in a worker)."""
     against = reference(case)
-    runs: list[Run] = []
+    runs: list[JudgedRun] = []
     rejected: list[Failure] = []
     for way in WAYS:
         if not way.applies(case):
             continue
         judgement = judge(case, outcome(way, case, against.problem), against)
         runs += runs_of(way.name, case, judgement)
-        if judgement.verdict not in ("pass", "chaotic"):
+        if not judgement.verdict.is_right:
             rejected.append(Failure(way.name, case.id, judgement.reason))
     return runs, rejected
 
 
 def _check_implementations(
-    case: Case, here: dict[str, Examination], pool: ThreadPoolExecutor, found: Found
+    case: Case, here: dict[str, Examiner], pool: ThreadPoolExecutor, found: Found
 ) -> None:
     futures = {name: pool.submit(e.outcome, case, "cpu") for name, e in here.items()}
     against = reference(case)
@@ -80,11 +81,11 @@ def _check_implementations(
     baseline = outcomes.get(registry.BASELINE)
     for name, result in outcomes.items():
         judgement = judge(case, result, against)
-        if judgement.verdict == "unsupported":
+        if judgement.verdict == Verdict.UNSUPPORTED:
             continue
-        if judgement.verdict not in ("pass", "chaotic"):
+        if not judgement.verdict.is_right:
             found.rejected.append(Failure(name, case.id, judgement.reason))
         found.runs += runs_of(name, case, judgement)
         if case.dtype == "float32" and name != registry.BASELINE:
-            ours = judgement.verdict != "fail"
+            ours = judgement.verdict != Verdict.FAIL
             apply_rules(case, result, baseline, against, ours, found.right)

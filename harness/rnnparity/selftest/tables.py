@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
+from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.mistakes import every_mistake
-from rnnparity.judging.verdict import LIMIT
 from rnnparity.problems.dtypes import NAMES
-from rnnparity.selftest.findings import TOO_WIDE, Found, Run, ordinary, rms
+from rnnparity.selftest.findings import TOO_WIDE, Found, JudgedRun, ordinary, rms
 from rnnparity.selftest.right_ways import WAYS
 
 # How many of the right runs that came nearest to the limit are named, and how many failures.
@@ -79,7 +79,7 @@ def z_table(found: Found) -> str:
 def ways_table(found: Found) -> str:
     """Return the largest z of every implementation and way in every dtype, as Markdown."""
     stands_for = {way.name: way.stands_for for way in WAYS}
-    groups: dict[str, list[Run]] = defaultdict(list)
+    groups: dict[str, list[JudgedRun]] = defaultdict(list)
     for run in found.runs:
         groups[run.who].append(run)
     lines = [
@@ -126,7 +126,7 @@ def kill_matrix(found: Found) -> str:
     return "\n".join(lines)
 
 
-def _largest(runs: Iterable[Run], part: str | None = None) -> str:
+def _largest(runs: Iterable[JudgedRun], part: str | None = None) -> str:
     values = [run.z for run in runs if run.judged and part in (None, run.part)]
     return _number(max(values, default=math.nan))
 

@@ -1,7 +1,7 @@
 """A timing run: what passed takes turns in shared processes; what was timed is judged; records."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -10,21 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import BASELINE, Spec, registered
-from rnnparity.implementations.settings import Settings
 from rnnparity.judging.reference import Reference, reference
 from rnnparity.judging.verdict import judge
+from rnnparity.problems.cases import Case
 from rnnparity.problems.sizes import FORWARD, Job, compulsory_bytes, floating_point_operations
 from rnnparity.records import files, pyperf_format
 from rnnparity.records.environment import usable_cores
 from rnnparity.records.run import Run
 from rnnparity.records.timing import AGAIN, BOUND, IMPLEMENTATION, Timing
+from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Worker, WorkerLost, finish
 from rnnparity.timing import machine, statistics, turns
 from rnnparity.timing.contestants import Contestant
 from rnnparity.timing.turns import Measured
+from rnnparity.verdicts import Verdict
 
 # The share of a job's budget for each shorter sequence, and the lengths, as shares of T.
 STEPS_BUDGET, STEPS, STEPS_FROM = 0.3, (0.25, 0.5), 8
@@ -41,7 +42,7 @@ LOOKS = 3
 
 
 @dataclass(frozen=True)
-class Step:
+class Stage:
     """Where a timing run is: `done` of `total` jobs, and a `share` of the next one, `what`."""
 
     done: int
@@ -50,42 +51,26 @@ class Step:
     share: float = 0.0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured."""
-
-    processes: int = PROCESSES
-    budget: float = BUDGET
-    timeout: float = TIMEOUT
-
-
 def bench(
     run: Run,
-    specs: Sequence[Spec],
-    jobs: Sequence[Job],
-    references: dict[Any, Reference],
-    *,
-    settings: Settings,
-    plan: Plan | None = None,
+    plan: Plan,
+    references: dict[Case, Reference],
     watch: machine.Watch | None = None,
-    progress: Callable[[Step], None] = lambda step: None,
+    progress: Callable[[Stage], None] = lambda stage: None,
 ) -> None:
     """Time what passed, and add timings to the run and to its folder.
 
     Args:
         run: with the verdicts on the cases of the jobs; gets the timings.
-        specs: what may be timed, the baseline with it.
-        jobs: what on.
+        plan: what may be timed, the baseline with it, on which jobs and how often.
         references: of the cases, as far as they are at hand.
-        settings: threads and precision.
-        plan: how much is measured.
         watch: of the machine since before the checks, if they were made just now.
         progress: called for every job and process.
     """
-    plan = plan or Plan()
+    settings, jobs = plan.settings, plan.jobs
     watch = watch or machine.Watch(settings.threads)
     # A job is kept if all that is to be timed took part in it: they are compared within a job.
-    names = {spec.name for spec in specs}
+    names = set(plan.names)
     wanted = {
         (r.definition, r.device, r.implementation) for r in run.records if r.implementation in names
     }
@@ -94,20 +79,20 @@ def bench(
     devices = dict.fromkeys(r.device for r in run.records if r.definition is not None)
     todo = [(d, job) for d in devices for job in jobs if (job.case, job.mode, d) not in done]
     recorder = files.Recorder(run.directory, files.TIMINGS)
-    processes = _Processes(settings, plan, run.directory)
+    processes = _Processes(plan, run.directory)
     try:
         with processes:
-            session = _Session(run, specs, references, settings, plan, processes)
+            session = _Session(run, plan, references, processes)
             for i, (device, job) in enumerate(todo):
 
                 def tell(share: float, i: int = i, what: str = _words(job, device)) -> None:
-                    progress(Step(i, len(todo), what, share))
+                    progress(Stage(i, len(todo), what, share))
 
                 tell(0.0)
                 for timing in session.time(device, job, tell):
                     recorder.write(timing)
                     run.timings.append(timing)
-            progress(Step(len(todo), len(todo), ""))
+            progress(Stage(len(todo), len(todo), ""))
             if processes.started:
                 run.environment["best"] = processes.best(sorted(_frameworks(run)))
     except KeyboardInterrupt:
@@ -145,8 +130,8 @@ def _frameworks(run: Run) -> set[str]:
 class _Processes:
     """The worker processes of a run, which wait while another one measures."""
 
-    def __init__(self, settings: Settings, plan: Plan, directory: Path) -> None:
-        self._settings, self._plan, self._directory = settings, plan, directory
+    def __init__(self, plan: Plan, directory: Path) -> None:
+        self._settings, self._plan, self._directory = plan.settings, plan, directory
         self.started = False
         self.threads: dict[str, int] = {}  # that libraries say they use, by library: the largest
         self.throttled_by: set[str] = set()  # what held a card's clock down
@@ -199,16 +184,10 @@ class _Processes:
 
 class _Session:
     def __init__(
-        self,
-        run: Run,
-        specs: Sequence[Spec],
-        references: dict[Any, Reference],
-        settings: Settings,
-        plan: Plan,
-        processes: _Processes,
+        self, run: Run, plan: Plan, references: dict[Case, Reference], processes: _Processes
     ) -> None:
-        self.run, self.specs, self.references = run, list(specs), references
-        self.settings, self.plan, self.processes = settings, plan, processes
+        self.run, self.plan, self.references, self.processes = run, plan, references, processes
+        self.specs, self.settings = plan.specs, plan.settings
         self.rng = random.Random(0)
         self.frameworks = {r.implementation: r.framework for r in run.records}
 
@@ -228,11 +207,11 @@ class _Session:
             if record is None:
                 continue
             lacks_gradients = job.mode != FORWARD and "grad_x" not in record.quantities
-            if record.verdict not in ("pass", "chaotic"):
+            if not record.verdict.is_right:
                 told = {"verdict": record.verdict, "reason": record.reason}
                 timings.append(self._timing(Contestant(spec.name, spec), device, job, **told))
             elif lacks_gradients:
-                told = {"verdict": "unsupported", "reason": "declares no gradients"}
+                told = {"verdict": Verdict.UNSUPPORTED, "reason": "declares no gradients"}
                 timings.append(self._timing(Contestant(spec.name, spec), device, job, **told))
             else:
                 passed.append(Contestant(spec.name, spec))
@@ -322,12 +301,12 @@ class _Session:
             c.name: self._verdict(c, job, device, measured[c.name], outcomes.get(c.name))
             for c in contestants
         }
-        of_baseline = measured[baseline.name] if told[baseline.name][0] == "pass" else None
+        of_baseline = measured[baseline.name] if told[baseline.name][0] == Verdict.PASS else None
         timings = []
         for contestant in contestants:
             verdict, reason = told[contestant.name]
             more: dict[str, Any] = {"verdict": verdict, "reason": reason}
-            if verdict == "pass":
+            if verdict == Verdict.PASS:
                 more |= _times(
                     job.case.T, measured[contestant.name], of_baseline, points.get(contestant.name)
                 )
@@ -342,31 +321,31 @@ class _Session:
         device: str,
         measured: list[Measured],
         outcome: Outcome | None,
-    ) -> tuple[str, str]:
+    ) -> tuple[Verdict, str]:
         """Return the verdict on what was timed, and why."""
         errors = [one.error for one in measured if one.error]
         asked = self.settings.threads
         most = {n: count for n, count in self.processes.threads.items() if count > asked}
         if most:
-            return "error", f"shared process: {'; '.join(machine.other_threads(most, asked))}"
+            return Verdict.ERROR, f"shared process: {'; '.join(machine.other_threads(most, asked))}"
         if errors:
-            return "error", f"while timed: {errors[0]}"
+            return Verdict.ERROR, f"while timed: {errors[0]}"
         if contestant.role == BOUND:
-            return "pass", ""
+            return Verdict.PASS, ""
         assert outcome is not None
         judgement = judge(job.case, outcome, self._reference(job.case))
-        if judgement.verdict not in ("pass", "chaotic"):
+        if not judgement.verdict.is_right:
             return judgement.verdict, f"while timed: {judgement.reason}"
         if contestant.role != IMPLEMENTATION or contestant.spec == registered().get(BASELINE):
-            return "pass", ""  # torch.nn.RNN keeps nothing, and its threads are read back
+            return Verdict.PASS, ""  # torch.nn.RNN keeps nothing, and its threads are read back
         if not suspicion(measured, asked, device):
-            return "pass", ""
+            return Verdict.PASS, ""
         again = self._second_look(contestant, job, device)
         errors = [one.error for one in again if one.error]
         if errors:
-            return "error", f"while timed again: {errors[0]}"
+            return Verdict.ERROR, f"while timed again: {errors[0]}"
         reason = suspicion(again, asked, device)
-        return ("fail", reason) if reason else ("pass", "")
+        return (Verdict.FAIL, reason) if reason else (Verdict.PASS, "")
 
     def _second_look(self, contestant: Contestant, job: Job, device: str) -> list[Measured]:
         """Measure one alone, later, in new processes: those before have seen all inputs."""

@@ -15,9 +15,9 @@ from rnnparity.implementations.settings import Settings
 Arrays = dict[str, Any]
 # Given weights, returns what is given x and h0, lengths (or None) and the gradients of output and
 # h_n, and returns (output, h_n) and a gradient for every weight and for x and h0, by their names.
-Gradients = Callable[[Arrays], Callable[[Arrays, Any, tuple[Any, Any]], tuple[Any, Arrays]]]
+Differentiator = Callable[[Arrays], Callable[[Arrays, Any, tuple[Any, Any]], tuple[Any, Arrays]]]
 Prepare = Callable[[Arrays], Any]
-Run = Callable[[Any, Any, Any, Any], tuple[Any, Any]]  # what was prepared, x, h0, lengths
+WholeRun = Callable[[Any, Any, Any, Any], tuple[Any, Any]]  # what was prepared, x, h0, lengths
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FRAMEWORKS = ("numpy", "jax", "torch")
@@ -88,7 +88,7 @@ class Border(Protocol):
     def leaf(self, array: Any) -> Any:
         """Return an array with respect to which gradients can be taken; it shares no memory."""
 
-    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
+    def gradients(self, prepare: Prepare, run: WholeRun) -> Differentiator:
         """Differentiate what `run` does on what `prepare` makes, by the framework's autodiff.
 
         Weights, x and h0 are leaves; they are left as they are.

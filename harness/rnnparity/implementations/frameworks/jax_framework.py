@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity.errors import ContractViolation
-from rnnparity.implementations.frameworks import Arrays, Function, Gradients, Prepare, Run
+from rnnparity.implementations.frameworks import Arrays, Differentiator, Function, Prepare, WholeRun
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import dtypes
 
@@ -99,7 +99,7 @@ class JaxBorder:
         """Return the array: it cannot be changed."""
         return array
 
-    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
+    def gradients(self, prepare: Prepare, run: WholeRun) -> Differentiator:
         """Differentiate by `jax.vjp`, compiled."""
 
         @jax.jit

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity.errors import ContractViolation
-from rnnparity.implementations.frameworks import Function, Gradients, Prepare, Run
+from rnnparity.implementations.frameworks import Differentiator, Function, Prepare, WholeRun
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import dtypes
 
@@ -67,7 +67,7 @@ class NumpyBorder:
         """Copy."""
         return array.copy()
 
-    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
+    def gradients(self, prepare: Prepare, run: WholeRun) -> Differentiator:
         """NumPy has no autodiff; an implementation brings a `layer_backward`."""
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnparity.errors import ContractViolation
-from rnnparity.implementations.frameworks import Arrays, Function, Gradients, Prepare, Run
+from rnnparity.implementations.frameworks import Arrays, Differentiator, Function, Prepare, WholeRun
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import dtypes
 
@@ -109,7 +109,7 @@ class TorchBorder:
         """Return a parameter, as a module holds it."""
         return torch.nn.Parameter(array.clone())
 
-    def gradients(self, prepare: Prepare, run: Run) -> Gradients:
+    def gradients(self, prepare: Prepare, run: WholeRun) -> Differentiator:
         """Differentiate by autograd."""
 
         def begin(weights: Arrays) -> Callable[..., Any]:

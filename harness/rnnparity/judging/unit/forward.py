@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity.cells.elman import Trace
+from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.unit.arithmetic import Arithmetic, tanh_shares
 from rnnparity.judging.unit.replicas import Replicas
 from rnnparity.problems.arrays import REPLICAS
@@ -13,8 +14,8 @@ from rnnparity.problems.arrays import REPLICAS
 Array = NDArray[Any]
 
 # How near to relu's kink, in standard deviations of what goes into it, a replica may take either
-# side. The limit of the verdict, so that no right implementation's side is out of the model.
-KINK = 10.0
+# side: as far as the verdict lets a right implementation be, so that its side is in the model.
+KINK = LIMIT
 
 # How far relu's slope may be from its own there: what a right implementation changes by being on
 # the other side is then at most 1/ALIVE or 1/DEAD units. Several inactive units in a row let pass

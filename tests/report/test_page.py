@@ -8,9 +8,10 @@ import pytest
 from test_report import folder, record, timing
 
 from rnnparity.cells.config import RNNConfig
-from rnnparity.report import page, source
+from rnnparity.records.run import read as read_run
+from rnnparity.report import page
 
-AXE = Path(__file__).parent.parent / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = Path(__file__).parents[2] / "build" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 SECTIONS = ("matrix", "failures", "numbers", "timing", "checks", "environment")
 
@@ -44,7 +45,7 @@ def path(tmp_path_factory):
         timing(case="wider", definition=wider),
     ]
     folder(run, made, timed, {"timing": {"warnings": ["other work was running"]}})
-    return page.write(source.read(run), run)
+    return page.write(read_run(run), run)
 
 
 @contextmanager
@@ -161,7 +162,7 @@ def test_several_runs_side_by_side(browser, tmp_path, scheme):
         folder(tmp_path / name, [record(0)], [timing(ratio=ratio)])
         for name, ratio in (("a", 2.0), ("b<script>", 1.0))
     ]
-    path = page.write_trend([source.read(run) for run in runs], tmp_path)
+    path = page.write_trend([read_run(run) for run in runs], tmp_path)
     with shown(browser, path, scheme, width=390) as tab:
         assert tab.locator("[data-chart] svg").count() == 2
         assert "2.00 times as fast as the baseline became 1.00" in tab.locator("li").inner_text()

@@ -15,14 +15,15 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
 from rnnparity.problems.regimes import STRUCTURED
 from rnnparity.runs.processes import Worker
-from rnnparity.selftest.findings import EXTREME, Failure, Found, Run, runs_of
+from rnnparity.selftest.findings import EXTREME, Failure, Found, JudgedRun, runs_of
 from rnnparity.selftest.soundness import check_group
+from rnnparity.verdicts import Verdict
 
 
 def _run(who="a way", *, case="case", rms=0.3, z=2.0, part="forward", **changes):
     given = {"dtype": "float32", "hidden_size": 8, "structured": False, "judged": True}
     given |= {"rejected": False, "quantity": "output"} | changes
-    return Run(who=who, case=case, z=z, rms=rms, part=part, **given)
+    return JudgedRun(who=who, case=case, z=z, rms=rms, part=part, **given)
 
 
 def test_every_dtype_is_drawn_equally_and_a_third_is_structured():
@@ -108,7 +109,7 @@ def test_a_judgement_becomes_two_runs_and_a_failure_belongs_to_the_pass_that_fai
     forward, gradients = runs_of("x", case, judge(case, Outcome(arrays), against))
     assert (forward.rejected, gradients.rejected) == (False, True)
     assert (gradients.quantity, gradients.z > 10) == ("grad_x", True)
-    assert runs_of("x", case, Judgement("unsupported", "no such dtype", {})) == []
+    assert runs_of("x", case, Judgement(Verdict.UNSUPPORTED, "no such dtype", {})) == []
 
 
 def test_ways_are_judged_in_a_process_whose_loss_is_a_failure(tmp_path):

@@ -14,20 +14,19 @@ import pytest
 
 import rnnparity
 from rnnparity.cells.config import RNNConfig
-from rnnparity.judging.verdict import Quantity
+from rnnparity.judging.verdict import Difference
 from rnnparity.problems import presets
 from rnnparity.problems.cases import Case
 from rnnparity.records import files
-from rnnparity.records.check import Record
+from rnnparity.records.check import SCHEMA, Record
+from rnnparity.records.run import read as read_run
 from rnnparity.records.timing import Timing
 from rnnparity.report import (
     charts,
     crossover,
     junit,
     markdown,
-    notebook,
     page,
-    source,
     summary,
     trend,
 )
@@ -44,7 +43,7 @@ NASTY = [
 def record(i=0, implementation="numpy-loop", verdict="pass", reason="", **changes):
     config = RNNConfig(input_size=8, hidden_size=16)
     case = Case(config=config, T=12, B=4, seed=i)
-    quantity = Quantity(
+    quantity = Difference(
         max_abs_error=1e-7,
         max_ulp=2.0,
         z=1.5,
@@ -105,7 +104,7 @@ def folder(path, made=(), timed=(), environment=None):
             recorder.write(item)
         recorder.close()
     described = {
-        "schema": files.SCHEMA,
+        "schema": SCHEMA,
         "preset": "quick",
         "cpu_model": "a processor",
         "best": {"product_flop_per_second": {"numpy": 1e11}, "copy_bytes_per_second": 1e10},
@@ -152,7 +151,7 @@ def test_report_command_writes_every_form(run):
 
 
 def test_failures_come_with_the_command_that_repeats_them(run):
-    read = source.read(run)
+    read = read_run(run)
     read.environment |= {"implementations": {"mine": "mine.py 0123"}, "settings": {"threads": 2}}
     small = record(0, "mine", "fail")
     again = (
@@ -172,7 +171,7 @@ def test_failures_come_with_the_command_that_repeats_them(run):
 def test_what_fails_while_timed_is_told_everywhere(tmp_path):
     cached = untimed(timing(verdict="fail", reason="results are kept"))
     run = folder(tmp_path, [record()], [timing("torch-rnn", 2e-3, 1.0), cached])
-    read = source.read(run)
+    read = read_run(run)
     assert summary.sentence(read).endswith("numpy-loop failed while timed.")
     assert [one["reason"] for one in summary.failures(read)] == ["results are kept"]
     assert "results are kept" in markdown.render(read)
@@ -184,27 +183,27 @@ def test_what_fails_while_timed_is_told_everywhere(tmp_path):
 def test_what_failed_before_it_was_timed_is_told_once(tmp_path):
     bad = record(0, "mine", "fail", "off by 30 units")
     told = {"verdict": "fail", "reason": bad.reason, "definition": bad.definition}
-    read = source.read(folder(tmp_path, [bad], [untimed(timing("mine", **told))]))
+    read = read_run(folder(tmp_path, [bad], [untimed(timing("mine", **told))]))
     assert len(summary.failures(read)) == 1
 
 
 def test_who_was_not_run_does_not_compute_anything(tmp_path):
     made = [record(), record(0, "keras-rnn", "unsupported", "has no such dtype")]
-    assert "1 checks" in summary.sentence(source.read(folder(tmp_path, made)))
-    assert summary.sentence(source.read(tmp_path)).startswith("numpy-loop computes")
+    assert "1 checks" in summary.sentence(read_run(folder(tmp_path, made)))
+    assert summary.sentence(read_run(tmp_path)).startswith("numpy-loop computes")
 
 
 def test_times_without_ratios_are_shown(tmp_path):
     none = {"ratio": None, "ratio_low": None, "ratio_high": None, "baseline": ""}
     alone = msgspec.structs.replace(timing(), **none)
-    html = page.render(source.read(folder(tmp_path, [record()], [alone])))
+    html = page.render(read_run(folder(tmp_path, [record()], [alone])))
     assert "No ratios" in html
     assert 'data-table="timings"' in html
 
 
 def test_closest_is_over_the_cases_that_all_passed(tmp_path):
     made = [record(0), record(1), record(0, "other"), record(1, "other", "fail")]
-    rows = summary.closest(source.read(folder(tmp_path, made)))
+    rows = summary.closest(read_run(folder(tmp_path, made)))
     assert [(row["implementation"], row["cases"]) for row in rows] == [
         ("numpy-loop", 1),
         ("other", 1),
@@ -225,7 +224,7 @@ def test_closest_is_over_the_cases_that_all_passed(tmp_path):
     ids=str,
 )
 def test_an_environment_of_other_types(tmp_path, odd):
-    read = source.read(folder(tmp_path, [record()], [timing()], odd))
+    read = read_run(folder(tmp_path, [record()], [timing()], odd))
     page.render(read)
     markdown.render(read)
 
@@ -233,7 +232,7 @@ def test_an_environment_of_other_types(tmp_path, odd):
 def test_shares_of_the_machines_best(tmp_path):
     flop, moved = 2e9, 1e8
     one = msgspec.structs.replace(timing(), mode="forward", flop=flop, bytes=moved, median=0.1)
-    read = source.read(folder(tmp_path, [record()], [one]))
+    read = read_run(folder(tmp_path, [record()], [one]))
     (row,) = summary.timings(read)
     assert row["gflops"] == pytest.approx(20)
     assert row["of_product"] == pytest.approx(0.2)  # of 1e11
@@ -247,7 +246,7 @@ def test_records_that_are_no_text(tmp_path):
     run = folder(tmp_path, [record()])
     with (run / files.RECORDS).open("ab") as file:
         file.write(b'{"implementation": "\xff\xfe"}\n')
-    read = source.read(run)
+    read = read_run(run)
     assert len(read.records) == 1
     assert "line 2 is not a record" in read.notes[0]
     (run / files.TIMINGS).unlink()
@@ -266,7 +265,7 @@ def test_the_command_repeats_one_case(tmp_path):
 def test_names_and_messages_are_text(tmp_path):
     made = [record(i, name, "fail", name) for i, name in enumerate(NASTY)]
     run = folder(tmp_path, made, [timing(name) for name in NASTY])
-    read = source.read(run)
+    read = read_run(run)
     html = page.render(read)
     assert "<script>alert(1)" not in html
     assert "</script><b>" not in html
@@ -281,13 +280,13 @@ def test_names_and_messages_are_text(tmp_path):
 
 
 def test_torn_unknown_and_newer_records(tmp_path):
-    run = folder(tmp_path, [record()], [timing()], {"schema": files.SCHEMA + 1})
+    run = folder(tmp_path, [record()], [timing()], {"schema": SCHEMA + 1})
     path = run / files.RECORDS
     extended = json.loads(path.read_bytes()) | {"a_field_of_tomorrow": 1}
     odd = extended | {"verdict": 7}
     lines = [json.dumps(extended), json.dumps(odd), '{"implementation": "to']
     path.write_text("\n".join(lines))
-    read = source.read(run)
+    read = read_run(run)
     assert len(read.records) == 1
     assert len(read.notes) == 3
     newer, other, torn = read.notes
@@ -303,7 +302,7 @@ def test_older_records_lack_what_is_newer(tmp_path):
     for name in ("rms_z", "by_step", "histogram"):
         del plain["quantities"]["output"][name]
     tmp_path.joinpath(files.RECORDS).write_text(json.dumps(plain) + "\n")
-    read = source.read(tmp_path)
+    read = read_run(tmp_path)
     assert read.notes == []
     assert "1 checks" in page.render(read)
 
@@ -321,7 +320,7 @@ def test_large_report(tmp_path):
     names = [f"implementation-{i}" for i in range(10)]
     run = folder(tmp_path, [record(i, name) for i in range(500) for name in names])
     begun = time.perf_counter()
-    path = page.write(source.read(run), run)
+    path = page.write(read_run(run), run)
     print(f"5,000 records: {time.perf_counter() - begun:.1f} s")  # no limit: noise would break it
     assert path.stat().st_size < 10e6
 
@@ -331,7 +330,7 @@ def test_trend(tmp_path):
     second = {"frameworks": {"torch": {"torch": "2.13"}}}
     a = folder(tmp_path / "a", [record(0)], [timing(ratio=2.0)], first)
     b = folder(tmp_path / "b", [record(0, verdict="fail")], [timing(ratio=1.0)], second)
-    found = trend.changes([source.read(a), source.read(b)])
+    found = trend.changes([read_run(a), read_run(b)])
     assert found == [
         "a to b: torch 2.12 became 2.13",
         f"a to b: numpy-loop: pass became fail in {record(0).case}",
@@ -367,7 +366,6 @@ def test_notebook(tmp_path, monkeypatch):
     html = run._repr_html_()
     assert "numpy-loop computes the recurrence" in html
     assert "<svg" in html
-    assert notebook.source_of(run).records == run.records
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(rnnparity.UsageError, match="pip install pandas"):
         run.to_pandas()
@@ -403,8 +401,8 @@ def test_crossover_from_the_cpu_to_a_card(tmp_path):
         "torch-rnn": pytest.approx(5.0),
     }
     assert found["torch-rnn"]["work"] == pytest.approx(1e6 / 12)
-    both = source.read(folder(tmp_path / "both", [record()], there))
-    alone = source.read(folder(tmp_path / "alone", [record()], there[:1]))
+    both = read_run(folder(tmp_path / "both", [record()], there))
+    alone = read_run(folder(tmp_path / "alone", [record()], there[:1]))
     assert "crossover" in charts.charts(both)
     assert "crossover" not in charts.charts(alone)
     assert charts.svg(charts.charts(both)["crossover"], 640).startswith("<svg")

@@ -10,7 +10,7 @@ from rnnparity.problems.cases import Case
 
 torch = pytest.importorskip("torch")
 
-SOURCE = Path(__file__).parents[1] / "impls" / "recurrences" / "elman" / "torch_graph.py"
+SOURCE = Path(__file__).parents[2] / "impls" / "recurrences" / "elman" / "torch_graph.py"
 
 # A replay reads the arguments and writes the results where they were at the capture, as on a card.
 STAND_IN = """

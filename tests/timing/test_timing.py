@@ -17,10 +17,13 @@ from rnnparity.implementations.settings import Settings
 from rnnparity.judging.verdict import Judgement
 from rnnparity.problems import sizes
 from rnnparity.records import files
-from rnnparity.runs import check
+from rnnparity.records.run import Run
+from rnnparity.records.timing import AGAIN, BOUND
+from rnnparity.runs.plan import Plan
 from rnnparity.timing import bench, comparison, contestants, machine, statistics, turns
 from rnnparity.timing.bench import suspicion
 from rnnparity.timing.turns import Measured
+from rnnparity.verdicts import Verdict
 
 SHORT = {"preset": "notebook", "processes": 2, "budget": 0.05}
 
@@ -285,19 +288,18 @@ def test_kept_results_are_said_only_of_an_interval():
 def looked_at(monkeypatch, tmp_path, name, first, again):
     """Return what is said of times that look suspicious, and how often they are measured anew."""
     looks, spec = [], registry.resolve("torch-rnn" if name == "torch-rnn" else "numpy-loop")
-    role = {"again": contestants.AGAIN, "products": contestants.BOUND}.get(name, "implementation")
+    role = {"again": AGAIN, "products": BOUND}.get(name, "implementation")
     job = sizes.jobs("notebook")[0]
-    plan, settings = bench.Plan(processes=2), Settings()
-    processes = bench._Processes(settings, plan, tmp_path)
-    run = check.Run(tmp_path, {})
-    session = bench._Session(run, [spec], {job.case: None}, settings, plan, processes)
+    plan = Plan(specs=(spec,), cases=(), jobs=(job,), directory=tmp_path, processes=2)
+    processes = bench._Processes(plan, tmp_path)
+    session = bench._Session(Run(tmp_path, {}), plan, {job.case: None}, processes)
 
     def look(*_):
         looks.append(1)
         return [again, again]
 
     monkeypatch.setattr(session, "_second_look", look)
-    monkeypatch.setattr(bench, "judge", lambda *_: Judgement("pass", "", {}))
+    monkeypatch.setattr(bench, "judge", lambda *_: Judgement(Verdict.PASS, "", {}))
     one = contestants.Contestant(name, spec, role)
     verdict = session._verdict(one, job, "cpu", [first, first], Outcome())
     return verdict, len(looks)

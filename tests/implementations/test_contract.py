@@ -59,7 +59,7 @@ def test_two_files_of_one_name_keep_apart(tmp_path):
     assert len({spec.name for spec in specs}) == 2
 
 
-PAGE = (Path(__file__).parents[1] / "docs" / "contract.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(import .*?)```", PAGE, re.DOTALL)
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
     reason="triton is not installed: pip install 'rnnparity[triton]'",
 )
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 IMPLEMENTATION = TESTS.parent / "impls" / "recurrences" / "elman" / "triton_fused.py"
 KERNEL = IMPLEMENTATION.with_name("triton_kernel.py")
 
@@ -69,9 +69,9 @@ def _copy(folder, name, *changes):
 
 def _judge(asked, interpret="1", folder=TESTS):
     """Judge cases in a process that interprets Triton's kernels; return (id, verdict, reason)s."""
-    path = os.pathsep.join((str(folder), os.environ.get("PYTHONPATH", "")))
+    path = os.pathsep.join((str(folder), str(TESTS), os.environ.get("PYTHONPATH", "")))
     done = subprocess.run(
-        [sys.executable, TESTS / "judge_apart.py"],
+        [sys.executable, TESTS / "support" / "judge_apart.py"],
         input=msgspec.json.encode(asked),
         capture_output=True,
         env=os.environ | {"TRITON_INTERPRET": interpret, "PYTHONPATH": path},

@@ -122,19 +122,20 @@ def _reversed_rnn(x, weight_ih, weight_hh, bias):
 
 
 def test_a_reverse_model_is_judged_on_reversed_input(tmp_path):
-    from rnnparity.api import case_of, keep
+    from rnnparity.problems.given import Sequences, Weights, keep
+    from rnnparity.problems.given import case as case_of
 
     onnx.save(_model({"direction": "reverse"}), tmp_path / "a.onnx")
-    kept = keep(tmp_path / "a.onnx", {}, tmp_path)
+    kept = keep(Weights(tmp_path / "a.onnx"), tmp_path)
     x = np.random.default_rng(1).normal(size=(6, 2, 3)).astype("f4")
-    case = case_of(kept, "float32", tmp_path, x, None, None)
+    given = case_of(kept, Sequences(x), tmp_path)
     w = weights.read(tmp_path / "a.onnx")
     expected = _reversed_rnn(
         x, w["weight_ih_l0"], w["weight_hh_l0"], w["bias_ih_l0"] + w["bias_hh_l0"]
     )
-    found = reference_of(case).true.values["output"][::-1]
+    found = reference_of(given).true.values["output"][::-1]
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert np.abs(reference_of(case).true.values["output"] - expected).max() > 0.1
+    assert np.abs(reference_of(given).true.values["output"] - expected).max() > 0.1
 
 
 @pytest.mark.parametrize(
@@ -238,9 +239,9 @@ def _tensor(path):
 @pytest.mark.parametrize("name", NODE_CASES)
 def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
     """To their stated tolerance (rtol 1e-3, atol 1e-7), by every implementation of ours."""
-    from rnnparity.api import keep
     from rnnparity.implementations.frameworks import get
     from rnnparity.implementations.settings import Settings
+    from rnnparity.problems.given import Weights, keep
 
     folder = node_data / name
     model = onnx.load(folder / "model.onnx")
@@ -252,8 +253,8 @@ def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
         value.name: _tensor(data / f"output_{i}.pb") for i, value in enumerate(model.graph.output)
     }
     imported = onnx_format.read(folder / "model.onnx", inputs)
-    told = {"nonlinearity": imported.nonlinearity, "batch_first": imported.batch_first}
-    config = keep(imported.parameters, told, tmp_path).config
+    told = (imported.nonlinearity, imported.batch_first)
+    config = keep(Weights(imported.parameters, None, *told), tmp_path).config
     B = inputs[imported.x].shape[0 if config.batch_first else 1]
     h0 = np.zeros((1, B, config.hidden_size), "f4") if imported.h0 is None else imported.h0
     reproduced = 0

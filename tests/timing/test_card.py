@@ -112,7 +112,7 @@ def test_a_machine_without_a_card(monkeypatch):
 
 
 def on_card():
-    path = Path(__file__).parents[1] / "results" / "on_card.py"
+    path = Path(__file__).parents[2] / "results" / "on_card.py"
     spec = spec_from_file_location("on_card", path)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)

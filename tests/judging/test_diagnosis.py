@@ -5,15 +5,14 @@ import pytest
 import wrong_implementations
 from conftest import evaluate, reference_of
 
+import rnnparity
 from rnnparity import assert_parity
 from rnnparity.cells.config import RNNConfig
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.implementations.registry import resolve
 from rnnparity.judging import precision
 from rnnparity.judging.verdict import judge
 from rnnparity.problems.arrays import build
 from rnnparity.problems.cases import Case
-from rnnparity.runs import check
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
 RELU = PLAIN.replace(config=RNNConfig(input_size=8, hidden_size=16, nonlinearity="relu"))
@@ -119,7 +118,7 @@ def test_chance_is_told(tmp_path):
 def test_a_worker_asks_a_fresh_instance(tmp_path):
     path = wrong_implementations.write(tmp_path, KEPT["the first initial state"])
     cases = [PLAIN, PLAIN.replace(seed=1)]
-    run = check.check([resolve(str(path))], cases, tmp_path / "run")
+    run = rnnparity.check(path, cases=cases, out=tmp_path / "run")
     assert run.records[0].verdict == "pass"
     assert "right at the first call of a fresh instance" in run.records[1].reason
 

@@ -1,0 +1,190 @@
+"""What a run is to do: made by the command line and by Python alike, and checked once."""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
+from rnnparity.errors import UsageError
+from rnnparity.implementations import registry
+from rnnparity.implementations.registry import Spec
+from rnnparity.implementations.settings import Settings
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import NAMES
+from rnnparity.problems.given import Kept, Sequences, Weights, case, keep
+from rnnparity.problems.sizes import Job
+from rnnparity.runs import processes
+
+DEFAULT_SETTINGS = Settings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Who is checked and timed, on what, where and how. What nobody can do is refused.
+
+    Attributes:
+        specs: the implementations.
+        cases: what they are checked on.
+        jobs: what is timed of those that pass; their cases are checked, too.
+        directory: the run's folder.
+        preset: the name that the cases go by; None if they are the user's own.
+        devices: device names or kinds ("cpu", "cuda", "cuda:1"); None for all that are found.
+        settings: threads and precision of the workers.
+        resume: whether the run in `directory` is gone on with.
+        timeout: seconds for one case, and for an import.
+        processes: how many processes repeat each timing.
+        budget: seconds that the rounds of one timing take in each process, if rounds are short.
+    """
+
+    specs: tuple[Spec, ...]
+    cases: tuple[Case, ...]
+    directory: Path
+    jobs: tuple[Job, ...] = ()
+    preset: str | None = None
+    devices: tuple[str, ...] | None = None
+    settings: Settings = DEFAULT_SETTINGS
+    resume: bool = False
+    timeout: float = TIMEOUT
+    processes: int = PROCESSES
+    budget: float = BUDGET
+
+    def __post_init__(self) -> None:
+        """Refuse a plan of nothing, and no time for it.
+
+        Raises:
+            UsageError: no case or no positive number.
+        """
+        for name in ("timeout", "budget", "processes"):
+            value = getattr(self, name)
+            if not value > 0:
+                raise UsageError(f"{name} is {value:g}, expected more than 0")
+        if not self.all_cases:
+            raise UsageError("no case is left to check: give other dtypes, cases or another preset")
+
+    @property
+    def all_cases(self) -> tuple[Case, ...]:
+        """What is checked: the cases, and those of the jobs."""
+        return tuple(dict.fromkeys([*self.cases, *(job.case for job in self.jobs)]))
+
+    @property
+    def names(self) -> list[str]:
+        """The implementations' names."""
+        return [spec.name for spec in self.specs]
+
+
+def specs(
+    implementations: Sequence[Any], peers: bool = False, baseline: bool = False
+) -> tuple[Spec, ...]:
+    """Return where implementations are.
+
+    Args:
+        implementations: registered names, files, or modules (themselves or by name); none for all
+            that are registered.
+        peers: whether the peers come along.
+        baseline: whether `torch.nn.RNN` comes along, first, if it is registered.
+
+    Raises:
+        UsageError: one cannot be found.
+    """
+    found = registry.resolve_all([_text(one) for one in implementations], peers)
+    first = registry.registered().get(registry.BASELINE)
+    if baseline and first is not None and first not in found:
+        found.insert(0, first)
+    return tuple(found)
+
+
+def several(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return one name or several as several; None if there are none."""
+    if isinstance(given, str):
+        return (given,)
+    return tuple(given) if given else None
+
+
+def dtypes(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return dtypes that were asked for; None for all.
+
+    Raises:
+        UsageError: there is no such dtype.
+    """
+    found = several(given)
+    for name in found or ():
+        if name not in NAMES:
+            raise UsageError(f"no dtype {name!r}: there are {', '.join(NAMES)}")
+    return found
+
+
+def in_dtypes(cases: Iterable[Case], wanted: tuple[str, ...] | None) -> tuple[Case, ...]:
+    """Return the cases in these dtypes; all if None."""
+    return tuple(case for case in cases if wanted is None or case.dtype in wanted)
+
+
+def weights_cases(
+    given: Weights,
+    sequences: Sequences,
+    directory: Path,
+    wanted: Sequence[str] | None,
+    settings: Settings,
+) -> list[Case]:
+    """Keep weights in the run's folder, and return cases on them.
+
+    Args:
+        given: the weights.
+        sequences: an input; drawn, with further cases, if there is none.
+        directory: keeps them, so that the run can be repeated.
+        wanted: dtypes; one set of cases for each. None for the weights' own.
+        settings: of the worker that reads a `.pt` file.
+
+    Raises:
+        UsageError: the source holds no weights of a `torch.nn.RNN`.
+    """
+    if given.suffix in (".pt", ".pth"):
+        kept = _keep_in_worker(given, directory, settings)
+    else:
+        kept = keep(given, directory)
+    plain = case(kept, sequences, directory)
+    cases = [plain, plain.replace(invariants=True)]
+    if sequences.x is None:
+        cases += [
+            plain.replace(h0=False),
+            plain.replace(one_more_step=True),
+            plain.replace(ragged=True),
+            plain.replace(B=None),
+            plain.replace(T=1, B=1),
+        ]
+    return [case.replace(dtype=one) for one in wanted or (kept.dtype,) for case in cases]
+
+
+def _keep_in_worker(given: Weights, directory: Path, settings: Settings) -> Kept:
+    """Only torch reads a .pt file, and torch is not imported into this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        worker = processes.Worker(settings, Path(folder) / "worker.log")
+        try:
+            return worker.call(TIMEOUT, keep, given, directory)
+        except processes.WorkerLost as lost:
+            told = f"{given.source} could not be read: the process that read it {lost}"
+            raise UsageError(told) from None
+        finally:
+            worker.stop()
+
+
+def new_directory(preset: str, under: Path = Path("results")) -> Path:
+    """Return a folder for a run that does not exist yet: `results/2026-11-22T12-00-00-quick`."""
+    name = f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{preset}"
+    candidates = (under / (name + suffix) for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
+    return next(path for path in candidates if not path.exists())
+
+
+def _text(implementation: Any) -> str:
+    """Return what names an implementation: itself, or where a module is."""
+    if isinstance(implementation, str | Path):
+        return str(implementation)
+    if isinstance(implementation, ModuleType):
+        return implementation.__name__
+    raise UsageError(
+        f"an implementation is a {type(implementation).__name__}, expected a registered name, "
+        "a file, or a module: a worker has to find it again"
+    )

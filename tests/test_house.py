@@ -1,0 +1,136 @@
+"""The house: which room may import which, and no circle; read from the code's own imports."""
+
+import ast
+from pathlib import Path
+
+import rnnparity
+
+PACKAGE = Path(rnnparity.__file__).parent
+
+# Each room, in the order in which data goes through them, and the rooms that it may import.
+BASE = {"errors", "defaults", "verdicts"}
+ROOMS = {
+    "cells": BASE,
+    "problems": BASE | {"cells"},
+    "implementations": BASE | {"cells", "problems"},
+    "judging": BASE | {"cells", "problems", "implementations"},
+    "records": BASE | {"problems", "implementations", "judging"},
+    "runs": BASE | {"problems", "implementations", "judging", "records"},
+    "timing": BASE | {"problems", "implementations", "judging", "records", "runs"},
+    "report": BASE | {"problems", "implementations", "judging", "records", "runs", "timing"},
+    "selftest": BASE
+    | {"cells", "problems", "implementations", "judging", "records", "runs", "timing"},
+    "conformance": BASE | {"problems", "implementations", "judging"},
+}
+# What stands in front of the rooms may import all of them.
+DOORS = {"__init__", "__main__", "api", "assertion", "cli"}
+
+
+def modules(package=PACKAGE):
+    """Return every module's name below the package, and its file."""
+    found = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" and parts[:-1] else parts)] = path
+    return found
+
+
+def imports(name, path, known):
+    """Return which of the package's modules a module imports, wherever in its code."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[2] for alias in node.names if _own(alias.name)}
+        elif isinstance(node, ast.ImportFrom) and _own(node.module or ""):
+            home = node.module.partition(".")[2]
+            for alias in node.names:
+                inner = f"{home}.{alias.name}".lstrip(".")
+                found.add(inner if inner in known else home)
+    return {one for one in found if one in known and one != name}
+
+
+def _own(name):
+    return name == "rnnparity" or name.startswith("rnnparity.")
+
+
+def graph(package=PACKAGE):
+    known = modules(package)
+    return {name: imports(name, path, known) for name, path in known.items()}
+
+
+def upward(found):
+    """Return the imports that no room may have: (importer, imported)."""
+    bad = []
+    for name, targets in found.items():
+        room = name.partition(".")[0]
+        if room in DOORS:
+            continue
+        allowed = ROOMS.get(room, set()) | {room}
+        bad += [(name, one) for one in sorted(targets) if one.partition(".")[0] not in allowed]
+    return bad
+
+
+def circle(found):
+    """Return modules that import each other in a ring; [] if there are none."""
+    done, path = set(), []
+
+    def walk(name):
+        if name in path:
+            return path[path.index(name) :]
+        if name in done:
+            return []
+        path.append(name)
+        for target in sorted(found[name]):
+            ring = walk(target)
+            if ring:
+                return ring
+        done.add(path.pop())
+        return []
+
+    for name in sorted(found):
+        ring = walk(name)
+        if ring:
+            return ring
+    return []
+
+
+def test_every_module_is_in_a_room():
+    rooms = {name.partition(".")[0] for name in modules()}
+    assert rooms - DOORS - BASE == set(ROOMS)
+
+
+def test_no_room_imports_what_comes_after_it():
+    assert upward(graph()) == []
+
+
+def test_there_is_no_circle():
+    assert circle(graph()) == []
+
+
+def test_a_planted_import_is_seen(tmp_path):
+    """Upward, inside of a function, and in a ring."""
+    package = tmp_path / "rnnparity"
+    (package / "cells").mkdir(parents=True)
+    (package / "judging").mkdir()
+    (package / "cells" / "config.py").write_text(
+        "def late():\n    from rnnparity.judging import truth\n"
+    )
+    (package / "judging" / "truth.py").write_text("from rnnparity.cells.config import late\n")
+    found = graph(package)
+    assert upward(found) == [("cells.config", "judging.truth")]
+    assert circle(found) == ["cells.config", "judging.truth"]
+
+
+def test_nothing_by_hand_imports_the_harness():
+    """A page can be read alone: `impls/` knows nothing of `harness/`."""
+    import recurrences
+
+    folder = Path(recurrences.__file__).parent
+    pages = list(folder.rglob("*.py"))
+    assert pages
+    for page in pages:
+        for node in ast.walk(ast.parse(page.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not any(_own(name) for name in names), page

@@ -8,7 +8,7 @@ import rnnparity
 PACKAGE = Path(rnnparity.__file__).parent
 
 # Each room, in the order in which data goes through them, and the rooms that it may import.
-BASE = {"errors", "defaults", "verdicts"}
+BASE = {"errors", "defaults", "types", "verdicts"}
 ROOMS = {
     "cells": BASE,
     "problems": BASE | {"cells"},

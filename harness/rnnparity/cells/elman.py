@@ -4,14 +4,11 @@ Written as the formula is, in whatever precision it is given: the definition, no
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import Cell
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 @dataclass

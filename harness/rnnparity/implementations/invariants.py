@@ -8,16 +8,14 @@ returns that result in the shape of the first one, so that both can be compared 
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
 from rnnparity.problems.quantities import time_major
+from rnnparity.types import Array
 
-Array = NDArray[Any]
 Result = dict[str, Array]  # "output" and "h_n", laid out as the case says
 Run = Callable[[Array, Array | None, Array | None], Result]
 

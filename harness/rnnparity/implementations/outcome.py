@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import RNNConfig
 from rnnparity.errors import ContractViolation, explain
@@ -17,9 +16,9 @@ from rnnparity.implementations.gradient_calls import explain_gradients, untouche
 from rnnparity.problems.arrays import Problem, build, rows_are_left, weighing_all_rows
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
+from rnnparity.types import Array
 from rnnparity.verdicts import Verdict
 
-Array = NDArray[Any]
 Result = dict[str, Array]
 Upstream = tuple[Array, Array]  # gradients of output and h_n
 

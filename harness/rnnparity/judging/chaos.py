@@ -15,8 +15,7 @@ from rnnparity.judging.unit import KINK, Deviations
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import is_16_bit, numpy_dtype, underflow, unit_roundoff
 from rnnparity.problems.quantities import is_gradient
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # Where the unit is above this share of a quantity's own size, rounding alone can soon reach all of
 # it: the difference no longer grows in proportion, its distribution has heavy tails, and a verdict

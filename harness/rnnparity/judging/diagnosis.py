@@ -2,10 +2,9 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.judging.limit import LIMIT
@@ -18,8 +17,7 @@ from rnnparity.judging.verdict import Judgement, first_step_off, judge, judged_p
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
 from rnnparity.problems.quantities import is_gradient
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # A mistake can be seen in a case if its exact effect is above this many units somewhere: twice what
 # passes, so that the rounding of the wrong implementation itself cannot hide it.

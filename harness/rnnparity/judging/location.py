@@ -5,11 +5,10 @@ earlier calls left behind, or what only gradients get wrong, is blamed on no ope
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import NONLINEARITIES, RNNConfig
 from rnnparity.implementations.outcome import Outcome
@@ -20,9 +19,9 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import unit_roundoff
 from rnnparity.problems.quantities import is_gradient
 from rnnparity.problems.regimes import ARGUMENTS, PRODUCTS
+from rnnparity.types import Array
 from rnnparity.verdicts import Verdict
 
-Array = NDArray[Any]
 Refer = Callable[[Case], Reference]
 
 # Rows of a probe. A failure must show in a row alone, too, in one of so many draws: what several

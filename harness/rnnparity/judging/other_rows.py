@@ -14,7 +14,6 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from rnnparity.cells import network
@@ -26,8 +25,7 @@ from rnnparity.problems.arrays import Problem, rows_are_left, weighing_all_rows
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype, unit_roundoff
 from rnnparity.problems.quantities import is_gradient, of_weights, time_major
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # By how much the bound is wider than the limit. One computation, of all features of a row at a step
 # together, stands for the deviation that 32 replicas give of each element: rarely four times off.

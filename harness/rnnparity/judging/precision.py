@@ -8,16 +8,14 @@ is believed. Noise, a wrong factor and a wrong weight make errors of the same si
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import Cell, RNNConfig, cells
 from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # Significant bits and the least exponent of a normal number: float16 has as many bits as TF32, but
 # is subnormal where TF32 is not; and half of the canary's inputs are that small.

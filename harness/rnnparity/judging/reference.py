@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,7 @@ from rnnparity.judging.unit.arithmetic import Arithmetic
 from rnnparity.problems import arrays
 from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 @dataclass(frozen=True)

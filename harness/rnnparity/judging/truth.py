@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import RNNConfig, cells, named_gradients
@@ -17,8 +16,7 @@ from rnnparity.errors import UsageError
 from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
 from rnnparity.problems.quantities import time_major
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 @dataclass

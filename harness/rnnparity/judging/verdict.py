@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.network import in_cell_order
 from rnnparity.implementations import invariants
@@ -19,9 +18,8 @@ from rnnparity.problems import digits
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import is_16_bit, numpy_dtype, spacing, underflow, unit_roundoff
 from rnnparity.problems.quantities import is_gradient, of_weights, time_major
+from rnnparity.types import Array
 from rnnparity.verdicts import Verdict
-
-Array = NDArray[Any]
 
 # Of a zero, and up to so many times what underflow makes, the unit is no rounding of anything: z,
 # which is then 1e37 or more, says nothing.

@@ -9,7 +9,7 @@ spectral radius near r), not from an eigensolver, whose last bits differ from ma
 import hashlib
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,7 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
 from rnnparity.problems.quantities import time_major
 from rnnparity.problems.regimes import REGIMES, Regime, find_regime
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 class Problem(NamedTuple):

@@ -5,13 +5,13 @@
 
 from functools import cache
 from importlib.resources import as_file, files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 class Digits(NamedTuple):

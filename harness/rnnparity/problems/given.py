@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import RNNConfig
 from rnnparity.errors import UsageError
 from rnnparity.problems import onnx_format, weights
 from rnnparity.problems.cases import Case
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 class Weights(NamedTuple):

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import RNNConfig, suffixes
 from rnnparity.errors import UsageError
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # An operator set and a file version that releases of the last years read.
 OPSET, IR_VERSION = 17, 8

@@ -3,13 +3,9 @@
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
-
-from numpy.typing import NDArray
 
 from rnnparity.problems.cases import Case
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # Arrays of states, one row for each layer and direction; every other array that has a batch has a
 # time axis.

@@ -11,12 +11,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 _PARAMETER = re.compile(r"(weight|bias)_(ih|hh)_l(0|[1-9]\d*)(_reverse)?")
 _GATES = {3: "a GRU", 4: "an LSTM"}

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.implementations import compiled, stopwatch
 from rnnparity.implementations.outcome import Outcome
@@ -20,8 +19,7 @@ from rnnparity.problems.arrays import Problem, rows_are_left, weighing_all_rows
 from rnnparity.problems.sizes import FORWARD, Job
 from rnnparity.records.timing import IMPLEMENTATION
 from rnnparity.runs import work
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # Seconds that a block of calls should take. Long enough for the clock and for caches to be warm,
 # short enough that neighbours in a round meet the same machine.

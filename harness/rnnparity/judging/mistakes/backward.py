@@ -4,59 +4,60 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import Cell, named_gradients
 from rnnparity.judging.mistakes.forward import right_layer, rounded_to
 from rnnparity.judging.mistakes.mistake import Backward, Mistake, Quantities, Setup, product
+from rnnparity.types import Array
 
-Array = NDArray[Any]
 Gradients = tuple[Array, Array, Cell]
 
 
-def right_backward(
-    grad_output: Array,
-    grad_h_n: Array,
-    x: Array,
-    h0: Array,
-    output: Array,
-    cell: Cell,
-    nonlinearity: str,
-    *,
+def changed_backward(
     derivative: Callable[[Array], Array] | None = None,
     carry: Callable[[int, Array], Array] = lambda t, d: d,
     into: Callable[[Cell], Array] = lambda cell: cell.weight_hh,
-) -> Gradients:
-    """The right backward pass, with the places where a mistake can be put in.
+) -> Callable[..., Gradients]:
+    """Return the backward pass with a mistake put into one of its places.
 
     Args:
-        grad_output: `[T, B, H]`.
-        grad_h_n: `[B, H]`.
-        x: `[T, B, I]`.
-        h0: `[B, H]`.
-        output: `[T, B, H]`.
-        cell: the parameters.
-        nonlinearity: "tanh" or "relu".
         derivative: the nonlinearity's, as a function of its value; None for the right one.
         carry: what of the gradient goes on from step t to the one before.
         into: the weight that carries it there.
     """
-    one = x.dtype.type(1)
-    if derivative is not None and nonlinearity == "tanh":
-        slope = derivative(output)
-    else:
-        slope = one - output * output if nonlinearity == "tanh" else (output > 0).astype(x.dtype)
-    grad_a, d = np.empty_like(output), grad_h_n
-    for t in reversed(range(len(x))):
-        grad_a[t] = (grad_output[t] + d) * slope[t]
-        d = carry(t, product(grad_a[t], into(cell)))
-    flat = grad_a.reshape(-1, h0.shape[1])
-    before = np.concatenate((h0[None], output[:-1])).reshape(flat.shape)
-    bias = product(np.ones(len(flat), x.dtype), flat)
-    weight_ih = product(flat.T, x.reshape(len(flat), -1))
-    of_cell = Cell(weight_ih, product(flat.T, before), bias, bias.copy())
-    return product(grad_a, cell.weight_ih), d, of_cell
+
+    def backward(
+        grad_output: Array,
+        grad_h_n: Array,
+        x: Array,
+        h0: Array,
+        output: Array,
+        cell: Cell,
+        nonlinearity: str,
+    ) -> Gradients:
+        one = x.dtype.type(1)
+        if derivative is not None and nonlinearity == "tanh":
+            slope = derivative(output)
+        else:
+            slope = (
+                one - output * output if nonlinearity == "tanh" else (output > 0).astype(x.dtype)
+            )
+        grad_a, d = np.empty_like(output), grad_h_n
+        for t in reversed(range(len(x))):
+            grad_a[t] = (grad_output[t] + d) * slope[t]
+            d = carry(t, product(grad_a[t], into(cell)))
+        flat = grad_a.reshape(-1, h0.shape[1])
+        before = np.concatenate((h0[None], output[:-1])).reshape(flat.shape)
+        bias = product(np.ones(len(flat), x.dtype), flat)
+        weight_ih = product(flat.T, x.reshape(len(flat), -1))
+        of_cell = Cell(weight_ih, product(flat.T, before), bias, bias.copy())
+        return product(grad_a, cell.weight_ih), d, of_cell
+
+    return backward
+
+
+right_backward = changed_backward()
 
 
 def with_backward(backward: Callable[..., Gradients]) -> Backward:
@@ -75,7 +76,7 @@ def with_backward(backward: Callable[..., Gradients]) -> Backward:
 
 def with_part(**parts: Any) -> Backward:
     """A mistake in one place of the right backward pass."""
-    return with_backward(lambda *arguments: right_backward(*arguments, **parts))
+    return with_backward(changed_backward(**parts))
 
 
 def with_upstream(change: Callable[[Setup], Setup]) -> Backward:
@@ -104,11 +105,7 @@ def with_cell(change: Callable[[Gradients, Array, Array, Array], Gradients]) -> 
 
 def _truncated(*arguments: Any) -> Gradients:
     half = len(arguments[2]) // 2
-    return right_backward(*arguments, carry=lambda t, d: 0 * d if t == half else d)
-
-
-def _state_gradient_lost(*arguments: Any) -> Gradients:
-    return right_backward(*arguments, carry=lambda t, d: 0 * d if t else d)
+    return changed_backward(carry=lambda t, d: 0 * d if t == half else d)(*arguments)
 
 
 def _from_h_t(go: Array, gn: Array, x: Array, h0: Array, output: Array, *rest: Any) -> Gradients:
@@ -168,7 +165,7 @@ MISTAKES = (
     Mistake(
         "the gradient not carried through time",
         "a detached state",
-        backward=with_backward(_state_gradient_lost),
+        backward=with_part(carry=lambda t, d: 0 * d if t else d),
     ),
     Mistake(
         "the derivative of tanh as 1 - h",

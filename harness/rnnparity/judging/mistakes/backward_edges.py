@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import named_gradients
@@ -13,14 +12,14 @@ from rnnparity.judging.mistakes.backward import (
     right_backward,
     with_backward,
     with_cell,
+    with_part,
     with_result,
     with_upstream,
 )
 from rnnparity.judging.mistakes.forward import right_layer, rounded_to
 from rnnparity.judging.mistakes.mistake import Backward, Mistake, Quantities, Setup, product
 from rnnparity.problems.cases import Case
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 def _whole(size: int, tile: int) -> int:
@@ -32,10 +31,7 @@ def _rows(case: Case) -> int:
 
 
 def _cut_every(steps: int) -> Backward:
-    def backward(*arguments: Any) -> Gradients:
-        return right_backward(*arguments, carry=lambda t, d: 0 * d if t and t % steps == 0 else d)
-
-    return with_backward(backward)
+    return with_part(carry=lambda t, d: 0 * d if t and t % steps == 0 else d)
 
 
 def _odd_step_without_gradient(s: Setup) -> Setup:

@@ -5,10 +5,10 @@ a counter, or 1.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import Cell
 from rnnparity.judging.mistakes.forward import (
@@ -22,8 +22,7 @@ from rnnparity.judging.mistakes.forward import (
 )
 from rnnparity.judging.mistakes.mistake import Forward, Mistake, Setup
 from rnnparity.problems.cases import Case
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 def _has_tail(size: Callable[[Case], int], tile: int) -> Callable[[Case], bool]:
@@ -71,20 +70,11 @@ def _tail_at_zero(tile: int) -> Forward:
     return with_step(step)
 
 
-def _terms_of_state_dropped(tile: int) -> Forward:
+def _terms_dropped(name: str, tile: int) -> Forward:
     def change(cell: Cell) -> Cell:
-        weight = cell.weight_hh.copy()
+        weight = getattr(cell, name).copy()
         weight[:, _whole(weight.shape[1], tile) :] = 0
-        return cell._replace(weight_hh=weight)
-
-    return with_cells(change)
-
-
-def _terms_of_input_dropped(tile: int) -> Forward:
-    def change(cell: Cell) -> Cell:
-        weight = cell.weight_ih.copy()
-        weight[:, _whole(weight.shape[1], tile) :] = 0
-        return cell._replace(weight_ih=weight)
+        return cell._replace(**{name: weight})
 
     return with_cells(change)
 
@@ -203,33 +193,30 @@ def _index_in_16_bits(s: Setup) -> tuple[Array, Array]:
     return seen.reshape(output.shape), h_n
 
 
+# What is left out beyond whole tiles: its name, the bug, and how, of which size, for which tiles.
+REMAINDERS = (
+    (
+        "the last hidden units beyond tiles of {} without the recurrent product",
+        "a matrix product in tiles of {} whose remainder is left out",
+        (_tail_without_state, _H, (4, 8, 16)),
+    ),
+    (
+        "the inputs beyond whole tiles of {} dropped",
+        "a sum in steps of {} terms without a remainder loop",
+        (partial(_terms_dropped, "weight_ih"), _I, (4, 8, 16)),
+    ),
+    (
+        "the terms of the state beyond whole tiles of {} dropped",
+        "a sum in vectors of {} terms without a remainder loop",
+        (partial(_terms_dropped, "weight_hh"), _H, (8, 32)),
+    ),
+)
+
 MISTAKES = (
     *(
-        Mistake(
-            f"the last hidden units beyond tiles of {tile} without the recurrent product",
-            f"a matrix product in tiles of {tile} whose remainder is left out",
-            _tail_without_state(tile),
-            when=_has_tail(_H, tile),
-        )
-        for tile in (4, 8, 16)
-    ),
-    *(
-        Mistake(
-            f"the inputs beyond whole tiles of {tile} dropped",
-            f"a sum in steps of {tile} terms without a remainder loop",
-            _terms_of_input_dropped(tile),
-            when=_has_tail(_I, tile),
-        )
-        for tile in (4, 8, 16)
-    ),
-    *(
-        Mistake(
-            f"the terms of the state beyond whole tiles of {tile} dropped",
-            f"a sum in vectors of {tile} terms without a remainder loop",
-            _terms_of_state_dropped(tile),
-            when=_has_tail(_H, tile),
-        )
-        for tile in (8, 32)
+        Mistake(name.format(tile), bug.format(tile), make(tile), when=_has_tail(size, tile))
+        for name, bug, (make, size, tiles) in REMAINDERS
+        for tile in tiles
     ),
     Mistake(
         "the hidden units beyond whole tiles of 8 left at zero",

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import Cell
 from rnnparity.judging.mistakes.mistake import Forward, Mistake, Setup, product
 from rnnparity.problems.cases import Case
+from rnnparity.types import Array
 
-Array = NDArray[Any]
 Activation = Callable[[Array], Array]
 Step = Callable[[Array, Array, Cell, Activation], Array]
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import RNNConfig, cells
 from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
 from rnnparity.problems.quantities import time_major
+from rnnparity.types import Array
 
-Array = NDArray[Any]
 Quantities = dict[str, Array]
 
 

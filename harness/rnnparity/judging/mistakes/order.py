@@ -4,12 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.judging.mistakes.forward import right_layer, with_layer
 from rnnparity.judging.mistakes.mistake import Forward, Mistake
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 def _with_input(change: Callable[[Array], Array]) -> Forward:

@@ -1,10 +1,8 @@
 """Mistakes of precision: a coarser number somewhere, often only from a certain size on."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import Cell
 from rnnparity.judging.mistakes.forward import (
@@ -17,8 +15,7 @@ from rnnparity.judging.mistakes.forward import (
 )
 from rnnparity.judging.mistakes.mistake import Forward, Mistake, product
 from rnnparity.problems.cases import Case
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 def _wide(case: Case) -> bool:

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import RNNConfig
 from rnnparity.judging.mistakes.forward import right_layer
 from rnnparity.judging.mistakes.mistake import Forward, Mistake, Setup
 from rnnparity.problems.cases import Case
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # Makes the input of layer k from the outputs of the layers below it, `[T, B, D * H]` each.
 Feed = Callable[[int, list[Array], RNNConfig], Array]

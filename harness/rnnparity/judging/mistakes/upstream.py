@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.judging.mistakes.backward import (
     Gradients,
+    changed_backward,
     right_backward,
     with_backward,
     with_part,
@@ -15,8 +15,7 @@ from rnnparity.judging.mistakes.backward import (
     with_upstream,
 )
 from rnnparity.judging.mistakes.mistake import Mistake, Setup, product
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 def _shifted(steps: int) -> Callable[[Setup], Setup]:
@@ -43,7 +42,7 @@ def _of_relu(derivative: Callable[[Array], Array]) -> Callable[..., Gradients]:
         if arguments[-1] != "relu":
             return right_backward(*arguments)
         go, gn, x, h0, output, cell, _ = arguments
-        return right_backward(go, gn, x, h0, output, cell, "tanh", derivative=derivative)
+        return changed_backward(derivative)(go, gn, x, h0, output, cell, "tanh")
 
     return backward
 

@@ -15,10 +15,8 @@ a row of differences alike. `docs/verdict.md` derives the sizes and says what wa
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import Cell, named_gradients
@@ -29,10 +27,9 @@ from rnnparity.judging.unit.backward import layer_backward
 from rnnparity.judging.unit.forward import KINK, layer, one_step
 from rnnparity.judging.unit.replicas import Replicas, Signs
 from rnnparity.problems.arrays import REPLICAS
+from rnnparity.types import Array
 
 __all__ = ["KINK", "Deviations", "as_float64", "deviations", "one_step"]
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,14 @@
 import itertools
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems.arrays import REPLICAS
 from rnnparity.problems.dtypes import is_16_bit, numpy_dtype, spacing, underflow, unit_roundoff
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # The largest error of a right tanh, in units in the last place (`docs/promise.md`). Documented
 # worst cases of kept libraries: 5.0 in float32 and at least 6.5 in float64 (XLA on a CPU, by

@@ -1,17 +1,13 @@
 """Differences of replicas from the truth, backward through time."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import Cell
 from rnnparity.cells.elman import Trace
 from rnnparity.judging.unit.arithmetic import Arithmetic
 from rnnparity.judging.unit.replicas import Replicas
 from rnnparity.problems.arrays import REPLICAS
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 
 def layer_backward(

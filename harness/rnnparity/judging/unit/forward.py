@@ -1,17 +1,13 @@
 """Differences of replicas from the truth, forward: a layer, and one step from given states."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.elman import Trace
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.unit.arithmetic import Arithmetic, tanh_shares
 from rnnparity.judging.unit.replicas import Replicas
 from rnnparity.problems.arrays import REPLICAS
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # How near to relu's kink, in standard deviations of what goes into it, a replica may take either
 # side: as far as the verdict lets a right implementation be, so that its side is in the model.

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.elman import Trace
 from rnnparity.judging.unit.arithmetic import Arithmetic
 from rnnparity.problems.arrays import REPLICAS
-
-Array = NDArray[Any]
+from rnnparity.types import Array
 
 # Share of an error that stays the same at every step of a sequence: near a fixed point of the
 # recurrence an implementation makes nearly the same rounding errors again and again; independent

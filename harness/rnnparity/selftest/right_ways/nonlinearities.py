@@ -4,12 +4,12 @@ The forms that have not, `(e^2x - 1) / (e^2x + 1)` and `2 s(2x) - 1`, are missin
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnparity.types import Array
+
 Function = Callable[[Array], Array]
 
 # From here on tanh rounds to 1 in float64, and in every coarser dtype.

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import Cell, named_gradients
@@ -18,23 +17,23 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype, spacing
 from rnnparity.problems.quantities import of_weights, time_major
 from rnnparity.selftest.right_ways import nonlinearities, steps, sums
+from rnnparity.types import Array
 
-Array = NDArray[Any]
 Slope = Callable[[Array, Array | None, Callable[[Array], Array]], Array]
-Weights = Callable[["Arithmetic", Array, Array], Array]
+Weights = Callable[["Kernel", Array, Array], Array]
 
 # What a loop over terms may cost, so that no way takes longer than about a second: turns of the
 # loop, and multiplications.
 TURNS, PRODUCTS = 6e4, 5e7
 
 
-def all_at_once(work: "Arithmetic", grad_a: Array, factor: Array) -> Array:
+def all_at_once(work: "Kernel", grad_a: Array, factor: Array) -> Array:
     """Add up the gradient of a weight in one product over steps and rows."""
     H, n = grad_a.shape[2], factor.shape[2]
     return work.dot(grad_a.reshape(-1, H).T, factor.reshape(-1, n))
 
 
-def row_by_row(work: "Arithmetic", grad_a: Array, factor: Array) -> Array:
+def row_by_row(work: "Kernel", grad_a: Array, factor: Array) -> Array:
     """The same, sequence after sequence."""
     return all_at_once(
         work,
@@ -46,7 +45,7 @@ def row_by_row(work: "Arithmetic", grad_a: Array, factor: Array) -> Array:
 def in_chunks(length: int, *, wide: bool = False) -> Weights:
     """So many steps at a time, the last first; their sum is kept in the dtype, or wider."""
 
-    def add(work: "Arithmetic", grad_a: Array, factor: Array) -> Array:
+    def add(work: "Kernel", grad_a: Array, factor: Array) -> Array:
         total = np.zeros((grad_a.shape[2], factor.shape[2]), grad_a.dtype)
         for first in reversed(range(0, len(grad_a), length)):
             part = slice(first, first + length)
@@ -115,7 +114,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class Kernel:
     """A way's arithmetic in a dtype. Values are held in the accumulator's dtype throughout."""
 
     way: Way
@@ -179,65 +178,63 @@ class Arithmetic:
             return values
         return np.where(np.abs(values) < self.normal, values.dtype.type(0), values)
 
+    def forward(self, x: Array, h: Array, cell: Cell, nonlinearity: str) -> Array:
+        """Return the states `[T, B, H]` that a layer goes through."""
+        step, every = self.way.step(self, x, cell), self.way.every
+        states = np.empty((*x.shape[:2], h.shape[1]), x.dtype)
+        for t in range(len(x)):
+            a = step(t, h)
+            h = self.factor(self.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0))
+            states[t] = h
+            if every and (t + 1) % every == 0:
+                h = self.to_kept(h)
+        return states
 
-def forward(work: Arithmetic, x: Array, h: Array, cell: Cell, nonlinearity: str) -> Array:
-    """Return the states `[T, B, H]` that a layer goes through."""
-    step, every = work.way.step(work, x, cell), work.way.every
-    states = np.empty((*x.shape[:2], h.shape[1]), x.dtype)
-    for t in range(len(x)):
-        a = step(t, h)
-        h = work.factor(work.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0))
-        states[t] = h
-        if every and (t + 1) % every == 0:
-            h = work.to_kept(h)
-    return states
-
-
-def backward(
-    work: Arithmetic,
-    grad_output: Array,
-    grad_h: Array,
-    x: Array,
-    h0: Array,
-    states: Array,
-    cell: Cell,
-    nonlinearity: str,
-) -> tuple[Array, Array, Cell]:
-    """Return the gradients of x, h0 and the parameters."""
-    way = work.way
-    before = np.concatenate((h0[None], states[:-1]))
-    pre: list[Array | None] = [None] * len(x)
-    if way.from_a and nonlinearity == "tanh":
-        step = way.step(work, x, cell)
-        pre = [step(t, before[t]) for t in range(len(x))]
-    grad_a = np.empty_like(states)
-    for t in reversed(range(len(x))):
-        grad_h = work.round(grad_output[t] + grad_h)
-        if nonlinearity == "tanh":
-            slope = way.slope(states[t], pre[t], work.round)
-            grad_a[t] = work.factor(work.round(grad_h * slope))
-        else:
-            grad_a[t] = np.where(states[t] > 0, grad_h, 0)
-        grad_h = work.dot(grad_a[t], cell.weight_hh)
-    of_bias = way.weights(work, grad_a, np.ones((*x.shape[:2], 1), x.dtype))[:, 0]
-    of_cell = Cell(
-        way.weights(work, grad_a, x), way.weights(work, grad_a, before), of_bias, of_bias
-    )
-    T, B, I = x.shape
-    of_x = work.dot(grad_a.reshape(T * B, -1), cell.weight_ih).reshape(T, B, I)
-    return of_x, grad_h, of_cell
+    def backward(
+        self,
+        grad_output: Array,
+        grad_h: Array,
+        x: Array,
+        h0: Array,
+        states: Array,
+        cell: Cell,
+        nonlinearity: str,
+    ) -> tuple[Array, Array, Cell]:
+        """Return the gradients of x, h0 and the parameters."""
+        way = self.way
+        before = np.concatenate((h0[None], states[:-1]))
+        pre: list[Array | None] = [None] * len(x)
+        if way.from_a and nonlinearity == "tanh":
+            step = way.step(self, x, cell)
+            pre = [step(t, before[t]) for t in range(len(x))]
+        grad_a = np.empty_like(states)
+        for t in reversed(range(len(x))):
+            grad_h = self.round(grad_output[t] + grad_h)
+            if nonlinearity == "tanh":
+                slope = way.slope(states[t], pre[t], self.round)
+                grad_a[t] = self.factor(self.round(grad_h * slope))
+            else:
+                grad_a[t] = np.where(states[t] > 0, grad_h, 0)
+            grad_h = self.dot(grad_a[t], cell.weight_hh)
+        of_bias = way.weights(self, grad_a, np.ones((*x.shape[:2], 1), x.dtype))[:, 0]
+        of_cell = Cell(
+            way.weights(self, grad_a, x), way.weights(self, grad_a, before), of_bias, of_bias
+        )
+        T, B, I = x.shape
+        of_x = self.dot(grad_a.reshape(T * B, -1), cell.weight_ih).reshape(T, B, I)
+        return of_x, grad_h, of_cell
 
 
 def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
     """Return what a right implementation of this way returns, as a worker would."""
-    work = Arithmetic(way, case.dtype)
+    work = Kernel(way, case.dtype)
     every_row = problem._replace(rows=np.arange(case.B or 1))
     setup = make_setup(case, every_row, numpy_dtype(case.dtype))
     config, lengths = setup.config, setup.lengths
 
     def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
         wide = Cell(*map(work.up, cell))
-        output = work.down(forward(work, work.up(x), work.up(h0), wide, nonlinearity))
+        output = work.down(work.forward(work.up(x), work.up(h0), wide, nonlinearity))
         return output, output[-1]
 
     def layer_backward(
@@ -252,10 +249,10 @@ def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
         wide = Cell(*map(work.up, cell))
         x, h0, states = work.up(x), work.up(h0), work.up(output)
         if way.again is not None:
-            other = Arithmetic(replace(way, order=way.again), case.dtype)
-            states = forward(other, x, h0, wide, nonlinearity)
-        of_x, of_h0, of_cell = backward(
-            work, work.up(grad_output), work.up(grad_h_n), x, h0, states, wide, nonlinearity
+            other = Kernel(replace(way, order=way.again), case.dtype)
+            states = other.forward(x, h0, wide, nonlinearity)
+        of_x, of_h0, of_cell = work.backward(
+            work.up(grad_output), work.up(grad_h_n), x, h0, states, wide, nonlinearity
         )
         return work.down(of_x), work.down(of_h0), Cell(*map(work.down, of_cell))
 

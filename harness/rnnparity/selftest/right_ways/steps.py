@@ -5,14 +5,13 @@ Each takes the arithmetic, x `[T, B, I]` and the cell, and returns what makes th
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnparity.cells.config import Cell
+from rnnparity.types import Array
 
-Array = NDArray[Any]
 Step = Callable[[int, Array], Array]
 
 

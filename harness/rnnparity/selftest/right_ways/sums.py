@@ -6,12 +6,11 @@ All take a `[N, n]`, b `[n, m]` and what is added onto, `[N, m]` or None, in one
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnparity.types import Array
+
 Adds = Callable[[Array, Array, Array | None], Array]
 
 # Elements of a block of results that stays in the cache.

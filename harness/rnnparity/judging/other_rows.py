@@ -17,14 +17,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from rnnparity.cells import network
-from rnnparity.cells.config import named_gradients
 from rnnparity.cells.elman import Trace, layer, layer_backward
-from rnnparity.judging.mistakes import make_setup
 from rnnparity.judging.reference import Reference
 from rnnparity.problems.arrays import Problem, rows_are_left, weighing_all_rows
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype, unit_roundoff
 from rnnparity.problems.quantities import is_gradient, of_weights, time_major
+from rnnparity.problems.setup import Quantities, Setup, setup
 from rnnparity.types import Array
 
 # By how much the bound is wider than the limit. One computation, of all features of a row at a step
@@ -188,23 +187,12 @@ def _values(case: Case, problem: Problem, dtype: Any) -> dict[str, Array]:
     return found
 
 
-def _of_rows(case: Case, problem: Problem, dtype: Any) -> dict[str, Array]:
-    setup = make_setup(case, problem, dtype)
+def _of_rows(case: Case, problem: Problem, dtype: Any) -> Quantities:
+    given = setup(case, problem, dtype)
     tape: list[network.Call] = []
 
-    def traces() -> list[Trace]:
-        return [Trace(cell, *[np.empty(0)] * 5) for cell in setup.cells]
+    def run(part: Setup) -> tuple[Array, Array]:
+        traces = [Trace(cell, *[np.empty(0)] * 5) for cell in part.cells]
+        return part.replace(cells=traces).run(layer, None if tape else tape)
 
-    output, h_n = network.run(layer, setup.x, setup.h0, traces(), setup.config, setup.lengths, tape)
-    found = {"output": output, "h_n": h_n}
-    if problem.x_next is not None:
-        ones = None if setup.lengths is None else np.ones_like(setup.lengths)
-        x_next = make_setup(case, problem._replace(x=problem.x_next), dtype).x
-        following = network.run(layer, x_next, h_n, traces(), setup.config, ones)
-        found |= {"next_output": following[0], "next_h_n": following[1]}
-    found["grad_x"], found["grad_h0"], of_cells = network.backward(
-        layer_backward, tape, setup.grad_output, setup.grad_h_n, setup.config, setup.lengths
-    )
-    if problem.h0 is None:
-        del found["grad_h0"]
-    return found | named_gradients(of_cells, case.config)
+    return given.forward(run) | given.backward(layer_backward, tape)

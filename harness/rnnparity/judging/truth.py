@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from rnnparity.cells import network
-from rnnparity.cells.config import RNNConfig, cells, named_gradients
+from rnnparity.cells.config import RNNConfig
 from rnnparity.cells.elman import Trace, layer, layer_backward
 from rnnparity.errors import UsageError
 from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
-from rnnparity.problems.quantities import time_major
+from rnnparity.problems.setup import Setup, setup
 from rnnparity.types import Array
 
 
@@ -45,43 +45,16 @@ def truth(case: Case, problem: Problem) -> Truth:
     Raises:
         UsageError: a float64 case on a platform without a more precise type.
     """
-    higher = higher_precision(case.dtype)
-
-    def take(name: str, array: Array) -> Array:
-        return time_major(case, name, array)[:, problem.rows].astype(higher)
-
-    config = case.config.time_major()
-    lengths = None if problem.lengths is None else problem.lengths[problem.rows]
-    weights = {name: value.astype(higher) for name, value in problem.weights.items()}
-    h0 = None if problem.h0 is None else take("h0", problem.h0)
-
-    traces = _traces(weights, config)
+    given = setup(case, problem, higher_precision(case.dtype))
     tape: list[network.Call] = []
-    x = take("x", problem.x)
-    output, h_n = network.run(layer, x, h0, traces, config, lengths, tape)
-    values = {"output": output, "h_n": h_n}
+    traces: list[list[Trace]] = []
 
-    next_traces: list[Trace] = []
-    if problem.x_next is not None:
-        next_traces = _traces(weights, config)
-        ones = None if lengths is None else np.ones_like(lengths)
-        x_next = take("x_next", problem.x_next)
-        following = network.run(layer, x_next, h_n, next_traces, config, ones)
-        values |= {"next_output": following[0], "next_h_n": following[1]}
+    def run(part: Setup) -> tuple[Array, Array]:
+        traces.append([Trace(cell, *[np.empty(0)] * 5) for cell in part.cells])
+        return part.replace(cells=traces[-1]).run(layer, None if traces[1:] else tape)
 
-    grad_x, grad_h0, grad_cells = network.backward(
-        layer_backward,
-        tape,
-        take("grad_output", problem.grad_output),
-        take("grad_h_n", problem.grad_h_n),
-        config,
-        lengths,
-    )
-    values["grad_x"] = grad_x
-    if h0 is not None:
-        values["grad_h0"] = grad_h0
-    values |= named_gradients(grad_cells, config)
-    return Truth(values, traces, next_traces, lengths, config)
+    values = given.forward(run) | given.backward(layer_backward, tape)
+    return Truth(values, traces[0], traces[1] if traces[1:] else [], given.lengths, given.config)
 
 
 def higher_precision(dtype: str) -> Any:
@@ -98,8 +71,3 @@ def higher_precision(dtype: str) -> Any:
             "this platform; give --dtype float32"
         )
     return np.longdouble
-
-
-def _traces(weights: dict[str, Array], config: RNNConfig) -> list[Trace]:
-    nothing = np.empty(0)
-    return [Trace(cell, *[nothing] * 5) for cell in cells(weights, config)]

@@ -6,7 +6,6 @@ that is computed once per case.
 
 import hashlib
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from rnnparity.errors import UsageError
-from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import BASELINE, Spec, registered
 from rnnparity.implementations.settings import MATMUL_PRECISIONS
 from rnnparity.judging.assess import assess
@@ -26,6 +24,7 @@ from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.records.environment import environment, usable_cores
 from rnnparity.records.run import Run
+from rnnparity.runs.baseline import Baseline
 from rnnparity.runs.examiner import Examiner, as_record_fields
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import finish
@@ -147,7 +146,7 @@ class _Session:
         self.stopping = threading.Event()
         self.examiners: list[Examiner] = []
         self.references: Shared[Case, Reference]
-        self.baseline: _Baseline
+        self.baseline: Baseline
 
     def run(self) -> None:
         """Drive all implementations, as many at once as there are cores for."""
@@ -160,7 +159,7 @@ class _Session:
             most=KEPT,
             hold=lambda case: bool(self.plan.jobs) and case.judged is not None,
         )
-        self.baseline = _Baseline(len(specs))
+        self.baseline = Baseline(len(specs))
         self.made.write_environment()
         jobs = max(1, usable_cores() // self.settings.threads)
         pool = ThreadPoolExecutor(jobs)
@@ -334,43 +333,6 @@ class _Session:
             if event.record is not None and not event.earlier:
                 self.made.records.append(event.record)
             self.progress(event)
-
-
-class _Baseline:
-    """What `torch.nn.RNN` made of each case on the CPU; others wait for it."""
-
-    def __init__(self, users: int) -> None:
-        self._users = users
-        self._outcomes: dict[Case, Outcome] = {}
-        self._passed: Counter[Case] = Counter()
-        self._finished = False
-        self._changed = threading.Condition()
-
-    def put(self, case: Case, outcome: Outcome) -> None:
-        with self._changed:
-            if self._passed[case] < self._users:
-                self._outcomes[case] = Outcome(outcome.arrays, outcome.verdict, outcome.reason)
-            self._changed.notify_all()
-
-    def finish(self) -> None:
-        with self._changed:
-            self._finished = True
-            self._changed.notify_all()
-
-    def get(self, case: Case) -> Outcome | None:
-        """Return the outcome, or None once it is known that there will be none."""
-        with self._changed:
-            self._changed.wait_for(lambda: case in self._outcomes or self._finished)
-            return self._outcomes.get(case)
-
-    def passed(self, cases: Iterable[Case]) -> None:
-        """Note that one user will not ask for these again."""
-        with self._changed:
-            for case in cases:
-                self._passed[case] += 1
-                if self._passed[case] >= self._users:
-                    self._outcomes.pop(case, None)
-            self._changed.notify_all()
 
 
 def _size(against: Reference) -> int:

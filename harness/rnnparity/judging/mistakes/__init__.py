@@ -15,9 +15,9 @@ from rnnparity.judging.mistakes import (
     stacks,
     upstream,
 )
-from rnnparity.judging.mistakes.mistake import Mistake, make_setup
+from rnnparity.judging.mistakes.mistake import Mistake
 
-__all__ = ["Mistake", "every_mistake", "make_setup"]
+__all__ = ["Mistake", "every_mistake"]
 
 
 def every_mistake() -> tuple[Mistake, ...]:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from rnnparity.cells import network
-from rnnparity.cells.config import Cell, named_gradients
+from rnnparity.cells.config import Cell
 from rnnparity.judging.mistakes.forward import right_layer, rounded_to
-from rnnparity.judging.mistakes.mistake import Backward, Mistake, Quantities, Setup, product
+from rnnparity.judging.mistakes.mistake import Backward, Mistake, product
+from rnnparity.problems.setup import Quantities, Setup
 from rnnparity.types import Array
 
 Gradients = tuple[Array, Array, Cell]
@@ -65,11 +66,8 @@ def with_backward(backward: Callable[..., Gradients]) -> Backward:
 
     def gradients(s: Setup) -> Quantities:
         tape: list[network.Call] = []
-        network.run(right_layer, s.x, s.h0, s.cells, s.config, s.lengths, tape)
-        of_x, of_h0, of_cells = network.backward(
-            backward, tape, s.grad_output, s.grad_h_n, s.config, s.lengths
-        )
-        return {"grad_x": of_x, "grad_h0": of_h0} | named_gradients(of_cells, s.config)
+        s.run(right_layer, tape)
+        return s.backward(backward, tape)
 
     return gradients
 

@@ -17,8 +17,9 @@ from rnnparity.judging.mistakes.backward import (
     with_upstream,
 )
 from rnnparity.judging.mistakes.forward import right_layer, rounded_to
-from rnnparity.judging.mistakes.mistake import Backward, Mistake, Quantities, Setup, product
+from rnnparity.judging.mistakes.mistake import Backward, Mistake, product
 from rnnparity.problems.cases import Case
+from rnnparity.problems.setup import Quantities, Setup
 from rnnparity.types import Array
 
 

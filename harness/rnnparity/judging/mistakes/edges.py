@@ -20,8 +20,9 @@ from rnnparity.judging.mistakes.forward import (
     with_layer,
     with_step,
 )
-from rnnparity.judging.mistakes.mistake import Forward, Mistake, Setup
+from rnnparity.judging.mistakes.mistake import Forward, Mistake
 from rnnparity.problems.cases import Case
+from rnnparity.problems.setup import Setup
 from rnnparity.types import Array
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from rnnparity.cells import network
 from rnnparity.cells.config import Cell
-from rnnparity.judging.mistakes.mistake import Forward, Mistake, Setup, product
+from rnnparity.judging.mistakes.mistake import Forward, Mistake, product
 from rnnparity.problems.cases import Case
+from rnnparity.problems.setup import Setup
 from rnnparity.types import Array
 
 Activation = Callable[[Array], Array]

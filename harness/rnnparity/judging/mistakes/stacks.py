@@ -7,8 +7,9 @@ import numpy as np
 
 from rnnparity.cells.config import RNNConfig
 from rnnparity.judging.mistakes.forward import right_layer
-from rnnparity.judging.mistakes.mistake import Forward, Mistake, Setup
+from rnnparity.judging.mistakes.mistake import Forward, Mistake
 from rnnparity.problems.cases import Case
+from rnnparity.problems.setup import Setup
 from rnnparity.types import Array
 
 # Makes the input of layer k from the outputs of the layers below it, `[T, B, D * H]` each.

@@ -14,7 +14,8 @@ from rnnparity.judging.mistakes.backward import (
     with_result,
     with_upstream,
 )
-from rnnparity.judging.mistakes.mistake import Mistake, Setup, product
+from rnnparity.judging.mistakes.mistake import Mistake, product
+from rnnparity.problems.setup import Setup
 from rnnparity.types import Array
 
 

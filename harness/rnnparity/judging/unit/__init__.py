@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnparity.cells import network
-from rnnparity.cells.config import Cell, named_gradients
+from rnnparity.cells.config import Cell
 from rnnparity.cells.elman import Trace
 from rnnparity.judging.truth import Truth
 from rnnparity.judging.unit.arithmetic import Arithmetic
@@ -27,6 +27,8 @@ from rnnparity.judging.unit.backward import layer_backward
 from rnnparity.judging.unit.forward import KINK, layer, one_step
 from rnnparity.judging.unit.replicas import Replicas, Signs
 from rnnparity.problems.arrays import REPLICAS
+from rnnparity.problems.quantities import of_weights
+from rnnparity.problems.setup import Setup
 from rnnparity.types import Array
 
 __all__ = ["KINK", "Deviations", "as_float64", "deviations", "one_step"]
@@ -70,22 +72,27 @@ def deviations(true: Truth, arithmetic: Arithmetic, seed: int) -> Deviations:
     def none(like: Array) -> Array:
         return np.zeros((like.shape[0], REPLICAS * like.shape[1], like.shape[2]), work)
 
-    tape: list[network.Call] = []
-    x, layers, next_layers = true.traces[0].x, replicas(true.traces), replicas(true.next_traces)
-    output, h_n = network.run(
-        layer, none(x), none(true.values["h_n"]), layers, config, repeated, tape
-    )
-    differences = {"output": output, "h_n": h_n}
-    if true.next_traces:
-        ones = None if repeated is None else np.ones_like(repeated)
-        following = network.run(layer, none(true.next_traces[0].x), h_n, next_layers, config, ones)
-        differences |= {"next_output": following[0], "next_h_n": following[1]}
-    upstream = none(true.values["output"]), none(true.values["h_n"])
-    grad_x, grad_h0, of_cells = network.backward(layer_backward, tape, *upstream, config, repeated)
-    differences |= {"grad_x": grad_x, "grad_h0": grad_h0}
+    layers, next_layers = replicas(true.traces), replicas(true.next_traces)
+    waiting, tape = [layers, next_layers], list[network.Call]()
 
-    found = {name: _spread(value) for name, value in differences.items() if name in true.values}
-    found |= named_gradients(of_cells, config)
+    def run(part: Setup) -> tuple[Array, Array]:
+        return part.replace(cells=waiting.pop(0)).run(layer, None if tape else tape)
+
+    given = Setup(
+        x=none(true.traces[0].x),
+        h0=none(true.values["h_n"]),
+        cells=[],
+        config=config,
+        lengths=repeated,
+        grad_output=none(true.values["output"]),
+        grad_h_n=none(true.values["h_n"]),
+        x_next=none(true.next_traces[0].x) if true.next_traces else None,
+    )
+    differences = given.forward(run) | given.backward(layer_backward, tape)
+    found = {
+        name: differences[name] if of_weights(name) else _spread(differences[name])
+        for name in true.values
+    }
     floor = arithmetic.underflow
     units = {name: np.maximum(value.astype(np.float64), floor) for name, value in found.items()}
     return Deviations(units, [r.widest for r in layers], [r.widest for r in next_layers])

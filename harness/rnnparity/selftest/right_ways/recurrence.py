@@ -8,14 +8,14 @@ import ml_dtypes
 import numpy as np
 
 from rnnparity.cells import network
-from rnnparity.cells.config import Cell, named_gradients
+from rnnparity.cells.config import Cell
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.judging.mistakes import make_setup
 from rnnparity.judging.unit.arithmetic import TANH_ULP
 from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype, spacing
 from rnnparity.problems.quantities import of_weights, time_major
+from rnnparity.problems.setup import Setup, setup
 from rnnparity.selftest.right_ways import nonlinearities, steps, sums
 from rnnparity.types import Array
 
@@ -228,9 +228,7 @@ class Kernel:
 def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
     """Return what a right implementation of this way returns, as a worker would."""
     work = Kernel(way, case.dtype)
-    every_row = problem._replace(rows=np.arange(case.B or 1))
-    setup = make_setup(case, every_row, numpy_dtype(case.dtype))
-    config, lengths = setup.config, setup.lengths
+    given = setup(case, problem, numpy_dtype(case.dtype), rows=np.arange(case.B or 1))
 
     def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
         wide = Cell(*map(work.up, cell))
@@ -256,22 +254,13 @@ def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
         )
         return work.down(of_x), work.down(of_h0), Cell(*map(work.down, of_cell))
 
+    tape: list[network.Call] = []
+
+    def run(part: Setup) -> tuple[Array, Array]:
+        return part.run(layer, None if tape else tape)
+
     with np.errstate(all="ignore"):
-        tape: list[network.Call] = []
-        found = network.run(layer, setup.x, setup.h0, setup.cells, config, lengths, tape)
-        arrays = dict(zip(("output", "h_n"), found, strict=True))
-        if problem.x_next is not None:
-            following = make_setup(case, every_row._replace(x=problem.x_next), work.kept).x
-            ones = None if lengths is None else np.ones_like(lengths)
-            found = network.run(layer, following, arrays["h_n"], setup.cells, config, ones)
-            arrays |= dict(zip(("next_output", "next_h_n"), found, strict=True))
-        of_x, of_h0, of_cells = network.backward(
-            layer_backward, tape, setup.grad_output, setup.grad_h_n, config, lengths
-        )
-    arrays["grad_x"] = of_x
-    if problem.h0 is not None:
-        arrays["grad_h0"] = of_h0
-    arrays |= named_gradients(of_cells, config)
+        arrays = given.forward(run) | given.backward(layer_backward, tape)
     return Outcome({name: _laid_out(case, name, a) for name, a in arrays.items()})
 
 

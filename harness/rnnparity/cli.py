@@ -355,17 +355,15 @@ def selftest(
 
 def _selftest(full: bool, seed: int) -> tuple[bool, list[str], str]:
     """Return whether the verdict is right, what is to be told of it, and the report's name."""
-    from rnnparity import selftest as tester
     from rnnparity.problems import presets
     from rnnparity.report import terminal
+    from rnnparity.selftest import drawing, tables, verdict
 
     shapes, cases = 120 if full else 8, presets.mistake_cases(full)
-    totals = {"soundness": shapes * tester.DRAWS, "sensitivity": len(cases)}
+    totals = {"soundness": shapes * drawing.DRAWS, "sensitivity": len(cases)}
     with terminal.stages(totals, _console(stderr=True)) as advance:
-        found = tester.selftest(shapes, cases, seed=seed, progress=advance)
-    tables = tester.z_table, tester.rules_table, tester.ways_table, tester.kill_matrix
-    parts = [tester.summary(found), *(table(found) for table in tables)]
-    return found.passed, parts, "selftest.md"
+        found = verdict.selftest(shapes, cases, seed=seed, progress=advance)
+    return found.passed, tables.parts(found), "selftest.md"
 
 
 def _trials(full: bool) -> tuple[bool, list[str], str]:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from conftest import evaluate, loaded, reference_of
 
-from rnnparity import selftest
 from rnnparity.cells import network
 from rnnparity.cells.config import RNNConfig
 from rnnparity.implementations import invariants
@@ -18,6 +17,7 @@ from rnnparity.judging.reference import reference
 from rnnparity.judging.verdict import LIMIT, judge
 from rnnparity.problems import presets
 from rnnparity.problems.cases import Case
+from rnnparity.selftest.sensitivity import wrong_outcome
 
 pytestmark = pytest.mark.machine
 
@@ -38,7 +38,7 @@ def test_every_mistake_that_can_be_seen_is_failed_and_named(case):
         if not mistake.applies(case) or effect(case, mistake, against) <= OBSERVABLE:
             continue
         seen += 1
-        outcome = selftest.wrong_outcome(case, mistake, against)
+        outcome = wrong_outcome(case, mistake, against)
         assert judge(case, outcome, against).verdict == "fail", mistake.name
         names = [match.mistake.name for match in diagnose(case, outcome, against)]
         assert mistake.name in names or not nameable(case, mistake, against), mistake.name

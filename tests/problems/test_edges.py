@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from conftest import reference_of
 
-from rnnparity import selftest
 from rnnparity.cells.config import RNNConfig
 from rnnparity.judging.diagnosis import OBSERVABLE, effect
 from rnnparity.judging.mistakes import every_mistake
@@ -18,6 +17,7 @@ from rnnparity.problems import arrays, edges, presets
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
 from rnnparity.runs.shared import Shared
+from rnnparity.selftest.sensitivity import wrong_outcome
 
 # Mistakes that no case of `quick` shows, and the preset that does.
 SEEN_ELSEWHERE: dict[str, str] = {}
@@ -34,7 +34,7 @@ def _shows(case, mistake):
     against = reference_of(case)
     if effect(case, mistake, against) <= OBSERVABLE:
         return False
-    outcome = selftest.wrong_outcome(case, mistake, against)
+    outcome = wrong_outcome(case, mistake, against)
     return judge(case, outcome, against).verdict == "fail"
 
 

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import reference_of
 
-from rnnparity import selftest
 from rnnparity.cells.config import RNNConfig
 from rnnparity.implementations.settings import Settings
 from rnnparity.judging.verdict import Judgement
@@ -15,6 +14,7 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
 from rnnparity.problems.regimes import STRUCTURED
 from rnnparity.runs.processes import Worker
+from rnnparity.selftest import drawing, findings, tables
 from rnnparity.selftest.findings import EXTREME, Failure, Found, JudgedRun, runs_of
 from rnnparity.selftest.soundness import check_group
 from rnnparity.verdicts import Verdict
@@ -27,9 +27,9 @@ def _run(who="a way", *, case="case", rms=0.3, z=2.0, part="forward", **changes)
 
 
 def test_every_dtype_is_drawn_equally_and_a_third_is_structured():
-    groups = list(selftest.draw_shapes(0, 16))
+    groups = list(drawing.draw_shapes(0, 16))
     cases = list(itertools.chain.from_iterable(groups))
-    assert len(cases) == 16 * selftest.DRAWS
+    assert len(cases) == 16 * drawing.DRAWS
     for dtype in NAMES:
         of_dtype = [case for case in cases if case.dtype == dtype]
         assert len(of_dtype) == len(cases) / 4
@@ -41,7 +41,7 @@ def test_every_dtype_is_drawn_equally_and_a_third_is_structured():
 
 def test_the_same_seed_draws_the_same_cases():
     first, again, other = (
-        [case.id for group in selftest.draw_shapes(seed, 4) for case in group] for seed in (3, 3, 4)
+        [case.id for group in drawing.draw_shapes(seed, 4) for case in group] for seed in (3, 3, 4)
     )
     assert first == again
     assert first != other
@@ -75,7 +75,7 @@ def test_a_unit_that_is_too_wide_fails_in_the_range_where_it_is():
     assert not found.passed
     (where,) = found.too_wide()
     assert where.startswith("bfloat16, H from 257")
-    assert "unit too wide: bfloat16" in selftest.summary(found)
+    assert "unit too wide: bfloat16" in tables.summary(found)
 
 
 def test_a_few_calm_cases_do_not_make_a_unit_too_wide():
@@ -92,7 +92,7 @@ def test_a_tanh_at_its_bound_does_not_hide_a_unit_that_is_too_wide():
 def test_what_is_exact_says_nothing_of_the_unit():
     exact = [_run(case=str(k), rms=0.0) for k in range(200)]
     assert _found(runs=exact + [_run(case=str(k)) for k in range(20)]).passed
-    assert math.isnan(selftest.rms(exact, "forward"))
+    assert math.isnan(findings.rms(exact, "forward"))
 
 
 def test_a_judgement_becomes_two_runs_and_a_failure_belongs_to_the_pass_that_failed():
@@ -130,11 +130,11 @@ def test_the_report_counts_by_dtype_and_names_the_nearest():
     found = _found()
     found.runs.append(_run("another", z=9.5, rms=None, part="gradients", structured=True))
     found.runs.append(_run("a third", z=0.0, rms=None, judged=False, dtype="float16"))
-    text = selftest.summary(found)
+    text = tables.summary(found)
     assert "21 judged runs" in text
     assert "1 more were chaotic" in text
     assert "float32: 21 judged (1 structured), 0 rejected, 0 chaotic; z: rms 0.30" in text
     assert text.index("9.50 output of another") < text.index("2.00 output of a way")
-    assert "| float32 | 5 to 16 | 21 | 21 | 0 | 0 | 0.30 |" in selftest.z_table(found)
-    assert "| another | itself | 1 | 9.50 |" in selftest.ways_table(found)
-    assert math.isnan(selftest.rms(found.runs, "gradients"))
+    assert "| float32 | 5 to 16 | 21 | 21 | 0 | 0 | 0.30 |" in tables.z_table(found)
+    assert "| another | itself | 1 | 9.50 |" in tables.ways_table(found)
+    assert math.isnan(findings.rms(found.runs, "gradients"))

@@ -1,12 +1,15 @@
-"""A run as something to read: one HTML page, Markdown with pictures, JUnit XML. From records alone.
+"""What is told of a run, from its records alone: in a terminal, as a page, for other programs.
 
-summary     what is said of it: the sentence, the matrix, failures, timings
-crossover   from which size on a card is faster
-charts      the pictures, as Vega-Lite
-page        HTML
-markdown    Markdown, with SVG
-junit       JUnit XML
-trend       several runs side by side
-writing     all of them, into a folder
-notebook    what Jupyter shows of a run
+summary       what is said of it, as plain data: the sentence, the matrix, failures, timings
+terminal      progress, and tables in a terminal
+timing_table  the table of timings in a terminal
+listing       what `rnnparity list` shows
+charts        the pictures, as Vega-Lite
+crossover     from which size on a card is faster
+page          one HTML file
+markdown      Markdown, with SVG
+junit         JUnit XML
+trend         several runs side by side
+writing       all of them, into a folder
+notebook      what Jupyter shows of a run
 """

@@ -15,6 +15,12 @@ from rnnparity.selftest.right_ways import WAYS
 NEAREST, NAMED = 10, 20
 
 
+def parts(found: Found) -> list[str]:
+    """Return all that is told of a self-test: the sentences, then the tables."""
+    every = (summary, z_table, rules_table, ways_table, kill_matrix)
+    return [one(found) for one in every]
+
+
 def summary(found: Found) -> str:
     """Return what was found, line by line."""
     judged = [run for run in found.runs if run.judged]

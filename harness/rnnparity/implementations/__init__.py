@@ -1,0 +1,13 @@
+"""Who is compared: finding, loading and calling an implementation. Nothing here judges.
+
+registry        finding one by name
+contract        loading one, and what it must define
+settings        threads and precision of its process
+frameworks      the border to NumPy, JAX and PyTorch: their devices, their arrays
+compiled        made ready to be called, once per set of weights
+outcome         one run of a case: what came of it
+invariants      the calls that must not differ, beside the first
+gradient_calls  gradients watched
+stopwatch       when it was at work
+card            an NVIDIA card: caches, clock, name
+"""

@@ -1,0 +1,15 @@
+"""What is right: the truth, the unit, the verdict on an outcome, and why one fails.
+
+truth       the recurrence in higher precision
+unit        how far rounding alone carries a right implementation
+chaos       where judging makes sense
+reference   truth, unit and that, of a case
+limit       how many units pass
+verdict     an outcome against its reference
+other_rows  rows of a large batch that have no unit
+precision   in which precision products really ran
+assess      the verdict, explained
+diagnosis   which known mistake it is
+mistakes    the known mistakes
+location    which operation is off, where it is none of them
+"""

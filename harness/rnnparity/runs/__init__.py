@@ -1,0 +1,10 @@
+"""The work of a check: what is to be done, in which process, and what is shared.
+
+plan       who, on what, where and how
+check      carrying a plan out
+work       what a worker is asked: pure functions
+processes  worker processes
+examiner   one implementation and its processes
+baseline   what `torch.nn.RNN` made of each case
+shared     references, kept while they are needed
+"""

@@ -141,7 +141,7 @@ def test_every_room_lists_what_is_in_it():
     """The first lines of a room's `__init__` name each of its modules, and say what it is."""
     for room in ROOMS:
         told = (PACKAGE / room / "__init__.py").read_text(encoding="utf-8")
-        listed = re.findall(r"^(\w+) {2,}\S", told, re.MULTILINE)
+        listed = re.findall(r"^ *(\w+) {2,}\S", told, re.MULTILINE)
         there = {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}
         there |= {path.parent.name for path in (PACKAGE / room).glob("*/__init__.py")}
         assert sorted(listed) == sorted(there), room

@@ -27,7 +27,7 @@ from rnnparity.records.run import Run
 from rnnparity.runs.baseline import Baseline
 from rnnparity.runs.examiner import Examiner, as_record_fields
 from rnnparity.runs.plan import Plan
-from rnnparity.runs.processes import finish
+from rnnparity.runs.processes import Start, finish, fresh_process
 from rnnparity.runs.shared import Shared
 from rnnparity.runs.work import Description
 from rnnparity.verdicts import Verdict
@@ -65,6 +65,7 @@ def check(
     plan: Plan,
     progress: Progress = lambda event: None,
     references: dict[Case, Reference] | None = None,
+    start: Start = fresh_process,
 ) -> Run:
     """Check implementations on cases and write the records as they are made.
 
@@ -72,6 +73,7 @@ def check(
         plan: which, on what, where and how.
         progress: called with every event, from several threads, one at a time.
         references: gets those of the cases of which a sample is judged, if they are to be timed.
+        start: makes the executors that run implementations: by default fresh processes, one each.
 
     Raises:
         UsageError: the folder cannot be used, or holds another run.
@@ -90,7 +92,7 @@ def check(
     except OSError as error:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     run = Run(directory, described, earlier)
-    session = _Session(plan, run, progress, recorder)
+    session = _Session(plan, run, progress, recorder, start)
     session.run()
     if references is not None:
         for case, future in session.references.made.items():
@@ -138,9 +140,11 @@ def _identity(spec: Spec) -> str:
 class _Session:
     """What the threads of one run share."""
 
-    def __init__(self, plan: Plan, run: Run, progress: Progress, recorder: files.Recorder) -> None:
+    def __init__(
+        self, plan: Plan, run: Run, progress: Progress, recorder: files.Recorder, start: Start
+    ) -> None:
         self.plan, self.made, self.progress, self.recorder = plan, run, progress, recorder
-        self.cases, self.settings = plan.all_cases, plan.settings
+        self.cases, self.settings, self.start = plan.all_cases, plan.settings, start
         self.done = {record.id: record for record in run.records}
         self.lock = threading.Lock()
         self.stopping = threading.Event()
@@ -229,7 +233,7 @@ class _Session:
 
     def _examination(self, spec: Spec, name: str) -> Examiner:
         log = self.made.directory / f"worker-{_file_name(name)}.log"
-        examiner = Examiner(spec, self.settings, log, self.plan.timeout)
+        examiner = Examiner(spec, self.settings, log, self.plan.timeout, self.start)
         self.examiners.append(examiner)
         return examiner
 

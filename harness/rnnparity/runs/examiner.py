@@ -14,7 +14,7 @@ from rnnparity.judging import precision
 from rnnparity.problems import arrays
 from rnnparity.problems.cases import Case
 from rnnparity.runs import work
-from rnnparity.runs.processes import Worker, WorkerLost
+from rnnparity.runs.processes import Start, Worker, WorkerLost, fresh_process
 from rnnparity.runs.work import Description
 from rnnparity.verdicts import Verdict
 
@@ -26,13 +26,28 @@ LOST_IN_A_ROW = 2
 class Examiner:
     """One implementation and its process."""
 
-    def __init__(self, spec: Spec, settings: Settings, log: Path, timeout: float) -> None:
-        """Start nothing yet."""
+    def __init__(
+        self,
+        spec: Spec,
+        settings: Settings,
+        log: Path,
+        timeout: float,
+        start: Start = fresh_process,
+    ) -> None:
+        """Start nothing yet.
+
+        Args:
+            spec: the implementation.
+            settings: of its processes.
+            log: gets what they print.
+            timeout: seconds for one case, and for the import.
+            start: makes the executors that run it.
+        """
         self.spec, self.settings, self.timeout = spec, settings, timeout
         threads = 2 if settings.threads == 1 else 1
         self._other_settings = msgspec.structs.replace(settings, threads=threads)
-        self._worker, self._other = Worker(settings, log), Worker(self._other_settings, log)
-        self._spare = Worker(settings, log)
+        self._worker, self._spare = Worker(settings, log, start), Worker(settings, log, start)
+        self._other = Worker(self._other_settings, log, start)
         self._asked: dict[tuple[Case, str, int, bool], list[Outcome] | None] = {}
         self._lost: list[str] = []
         self._threads_seen = False

@@ -13,14 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from concurrent.futures import FIRST_EXCEPTION, BrokenExecutor, Executor, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from loky import ProcessPoolExecutor
-from loky.process_executor import BrokenProcessPool, ShutdownExecutorError
+from loky.process_executor import ShutdownExecutorError
 
 from rnnparity.implementations import stopwatch
 from rnnparity.implementations.settings import Settings
@@ -45,13 +45,34 @@ class WorkerLost(Exception):
     """The worker died or did not answer; the message says which, in words."""
 
 
+# Starts what runs a worker's functions, one at a time, under settings and with a log.
+Start = Callable[[Settings, Path], Executor]
+
+
+def fresh_process(settings: Settings, log: Path) -> Executor:
+    """Start a fresh interpreter with the settings' variables, whose output goes to the log."""
+    executor: Executor = ProcessPoolExecutor(
+        max_workers=1,
+        initializer=_begin,
+        initargs=(str(log),),
+        env=settings.environment_variables() | ENVIRONMENT,
+    )
+    return executor
+
+
 class Worker:
     """One process at a time, started when first called and anew after it was lost."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
-        """Start nothing yet."""
-        self._settings, self._log = settings, log
-        self._executor: Any = None
+    def __init__(self, settings: Settings, log: Path, start: Start = fresh_process) -> None:
+        """Start nothing yet.
+
+        Args:
+            settings: of the process.
+            log: gets what it prints.
+            start: makes the executor that runs it: this or any other of `concurrent.futures`.
+        """
+        self._settings, self._log, self._start = settings, log, start
+        self._executor: Any = None  # an Executor
         self._closed = False
         self._lock = threading.Lock()
 
@@ -73,12 +94,7 @@ class Worker:
             if self._closed:
                 raise WorkerLost("was stopped")
             if self._executor is None:
-                self._executor = ProcessPoolExecutor(
-                    max_workers=1,
-                    initializer=_begin,
-                    initargs=(str(self._log),),
-                    env=self._settings.environment_variables() | ENVIRONMENT,
-                )
+                self._executor = self._start(self._settings, self._log)
             with _shielded():
                 future = self._executor.submit(_noted, function, *args, **kwargs)
         try:
@@ -88,7 +104,7 @@ class Worker:
         except FutureTimeout:
             self.stop()
             raise WorkerLost(f"gave no answer in {timeout:g} s and was stopped") from None
-        except (BrokenProcessPool, ShutdownExecutorError) as error:
+        except (BrokenExecutor, ShutdownExecutorError) as error:
             self.stop()
             raise WorkerLost(_cause(str(error))) from None
         return result
@@ -97,8 +113,10 @@ class Worker:
         """Kill the process, if there is one."""
         with self._lock:
             executor, self._executor = self._executor, None
-        if executor is not None:
+        if isinstance(executor, ProcessPoolExecutor):
             executor.shutdown(wait=True, kill_workers=True)
+        elif executor is not None:
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """Kill the process and start no other."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from rnnparity.implementations.outcome import Outcome
@@ -206,15 +207,14 @@ class _Session:
             record = verdicts.get(spec.name)
             if record is None:
                 continue
-            lacks_gradients = job.mode != FORWARD and "grad_x" not in record.quantities
+            one = Contestant(spec.name, spec)
             if not record.verdict.is_right:
-                told = {"verdict": record.verdict, "reason": record.reason}
-                timings.append(self._timing(Contestant(spec.name, spec), device, job, **told))
-            elif lacks_gradients:
-                told = {"verdict": Verdict.UNSUPPORTED, "reason": "declares no gradients"}
-                timings.append(self._timing(Contestant(spec.name, spec), device, job, **told))
+                timings.append(self._timing(one, device, job, record.verdict, record.reason))
+            elif job.mode != FORWARD and "grad_x" not in record.quantities:
+                told = Verdict.UNSUPPORTED, "declares no gradients"
+                timings.append(self._timing(one, device, job, *told))
             else:
-                passed.append(Contestant(spec.name, spec))
+                passed.append(one)
         if not passed:
             return timings
         baseline = next((c for c in passed if c.name == BASELINE), passed[0])
@@ -304,14 +304,13 @@ class _Session:
         of_baseline = measured[baseline.name] if told[baseline.name][0] == Verdict.PASS else None
         timings = []
         for contestant in contestants:
-            verdict, reason = told[contestant.name]
-            more: dict[str, Any] = {"verdict": verdict, "reason": reason}
+            name, (verdict, reason) = contestant.name, told[contestant.name]
+            timing = self._timing(contestant, device, job, verdict, reason)
             if verdict == Verdict.PASS:
-                more |= _times(
-                    job.case.T, measured[contestant.name], of_baseline, points.get(contestant.name)
-                )
-                more["baseline"] = "" if of_baseline is None else baseline.name
-            timings.append(self._timing(contestant, device, job, **more))
+                timing = _with_times(timing, measured[name], of_baseline, points.get(name, []))
+                if of_baseline is not None:
+                    timing = msgspec.structs.replace(timing, baseline=baseline.name)
+            timings.append(timing)
         return timings
 
     def _verdict(
@@ -370,7 +369,9 @@ class _Session:
             self.references[case] = reference(case, self.settings)
         return self.references[case]
 
-    def _timing(self, contestant: Contestant, device: str, job: Job, **more: Any) -> Timing:
+    def _timing(
+        self, contestant: Contestant, device: str, job: Job, verdict: Verdict, reason: str
+    ) -> Timing:
         framework = self.frameworks.get(contestant.spec.name, "")
         if contestant.role == BOUND:
             framework = contestant.name.partition(" ")[0]
@@ -381,12 +382,13 @@ class _Session:
             dtype=job.case.dtype,
             case=job.case.id,
             mode=job.mode,
+            verdict=verdict,
+            reason=reason,
             role=contestant.role,
             threads=self.settings.threads,
             flop=floating_point_operations(job.case),
             bytes=compulsory_bytes(job.case),
             definition=job.case,
-            **more,
         )
 
 
@@ -407,44 +409,44 @@ def suspicion(measured: list[Measured], threads: int, device: str = "cpu") -> st
     return ""
 
 
-def _times(
-    T: int,
+def _with_times(
+    timing: Timing,
     measured: list[Measured],
     baseline: list[Measured] | None,
-    points: list[tuple[int, float]] | None,
-) -> dict[str, Any]:
-    """Return the fields of a timing that come from its samples."""
+    points: list[tuple[int, float]],
+) -> Timing:
+    """Return a timing with what comes from its samples."""
     seconds = tuple(one.seconds for one in measured)
-    found: dict[str, Any] = {
-        "seconds": seconds,
-        "calls": tuple(one.calls for one in measured),
-        "median": statistics.median(seconds),
-        "first_call": tuple(one.first_call for one in measured),
-        "prepare": tuple(one.prepare for one in measured),
-        "cores": _busy_cores(measured).value,
-        "seen_faster": statistics.ratio(
-            [one.fresh for one in measured], [one.seen for one in measured]
-        ).value,
-    }
-    found |= {
-        "with_transfer": _median_of(one.transfer for one in measured),
-        "on_device": _median_of(one.on_device for one in measured),
-        "handing_over": _median_of(one.handing_over for one in measured),
-        "throttled": sum(one.throttled for one in measured),
-    }
+    median, T = statistics.median(seconds), timing.definition.T if timing.definition else 0
+    of = None if baseline is None else statistics.ratio([one.seconds for one in baseline], seconds)
+    seen = statistics.ratio([one.fresh for one in measured], [one.seen for one in measured])
     clocks = [clock for one in measured for clock in one.clock]
-    found["clock"] = (min(clocks), max(clocks)) if clocks else None
-    memory = [one.peak_memory for one in measured if one.peak_memory is not None]
-    found["peak_memory"] = max(memory) if memory else None
-    if baseline is not None:
-        of = statistics.ratio([one.seconds for one in baseline], seconds)
-        found |= {"ratio": of.value, "ratio_low": of.low, "ratio_high": of.high}
-    if points:
-        found["steps"] = (*points, (T, found["median"]))
-        line = statistics.line(found["steps"])
-        if line is not None:
-            found |= {"fixed": line.fixed, "per_step": line.per_step}
-    return found
+    steps = (*points, (T, median)) if points else ()
+    line = statistics.line(steps) if steps else None
+    return msgspec.structs.replace(
+        timing,
+        seconds=seconds,
+        calls=tuple(one.calls for one in measured),
+        median=median,
+        ratio=of and of.value,
+        ratio_low=of and of.low,
+        ratio_high=of and of.high,
+        first_call=tuple(one.first_call for one in measured),
+        prepare=tuple(one.prepare for one in measured),
+        seen_faster=seen.value,
+        with_transfer=_median_of(one.transfer for one in measured),
+        on_device=_median_of(one.on_device for one in measured),
+        handing_over=_median_of(one.handing_over for one in measured),
+        clock=(min(clocks), max(clocks)) if clocks else None,
+        throttled=sum(one.throttled for one in measured),
+        cores=_busy_cores(measured).value,
+        peak_memory=max(
+            (one.peak_memory for one in measured if one.peak_memory is not None), default=None
+        ),
+        steps=steps,
+        fixed=line and line.fixed,
+        per_step=line and line.per_step,
+    )
 
 
 def _median_of(samples: Iterable[tuple[float, ...]]) -> float | None:

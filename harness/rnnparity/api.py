@@ -64,7 +64,7 @@ def check(
         x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
         lengths: with `x`, the steps that count in each sequence.
         nonlinearity: of these weights, which names and shapes do not tell.
-        batch_first: likewise.
+        batch_first: whether x and the output are `[B, T, features]` on these weights.
         settings: threads and matmul precision of the workers.
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
@@ -174,16 +174,17 @@ def run(
     """Do the main job: `check`, then `bench` what passes, into one folder.
 
     Args:
-        *implementations: as for `check`.
-        peers: likewise.
+        *implementations: registered names, files, or modules (themselves or by
+            name); none for all that are registered. `torch.nn.RNN` always comes along.
+        peers: whether the peers come along.
         preset: "quick"; "full", all cases, with the sizes of "cpu"; or one of sizes, with the cases
             of "quick".
-        device: likewise.
+        device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes, and timings in them; if None, all cases, and float32.
-        settings: likewise.
-        out: likewise.
-        resume: likewise.
-        timeout: likewise.
+        settings: threads and matmul precision of the workers.
+        out: the run's folder; `results/<time>-<preset>` if None.
+        resume: go on with the run in `out`.
+        timeout: seconds for one case and for an import.
         progress: as for `bench`.
 
     Returns:

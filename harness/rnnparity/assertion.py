@@ -56,7 +56,7 @@ def assert_parity(
         device: one of the framework's, as `rnnparity list` shows them.
         dtype: what to compute in; the weights' own if None.
         nonlinearity: of the weights, which names and shapes do not tell.
-        batch_first: likewise.
+        batch_first: whether x is `[B, T, I]`, where the weights do not tell.
         prefix: as `rnnparity.check`.
 
     Raises:

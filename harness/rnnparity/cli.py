@@ -367,7 +367,7 @@ def _selftest(full: bool, seed: int) -> tuple[bool, list[str], str]:
 
 
 def _trials(full: bool) -> tuple[bool, list[str], str]:
-    """Likewise of the intervals of timings."""
+    """Return whether intervals of timings are right, what is to be told, and the report's name."""
     from rnnparity.report import terminal
     from rnnparity.selftest import trials as tester
 

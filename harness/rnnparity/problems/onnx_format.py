@@ -33,7 +33,7 @@ class Imported:
         batch_first: whether its nodes have `layout=1`.
         reverse: whether it reads sequences backwards only: `torch.nn.RNN` on reversed sequences.
         h0: `[L * D, B, H]`, where it is stored or given.
-        lengths: `[B]`, likewise.
+        lengths: `[B]`, if they are stored in the model; else None.
         x: the name of the model's sequence input.
     """
 

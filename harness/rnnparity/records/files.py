@@ -54,7 +54,15 @@ def read(directory: Path, notes: list[str] | None = None) -> Iterator[Record]:
 
 
 def read_timings(directory: Path, notes: list[str] | None = None) -> Iterator[Timing]:
-    """Read the timings of a run, likewise."""
+    """Read the timings of a run; a torn last line is left out.
+
+    Args:
+        directory: of the run.
+        notes: gets a line for everything that cannot be read; if None, that is an error.
+
+    Raises:
+        UsageError: a line is not a timing.
+    """
     return _lines(directory / TIMINGS, Timing, notes)
 
 

@@ -21,7 +21,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         calls: of a block, for each process: what one of `seconds` is the mean of.
         ratio: baseline's seconds by these, paired within rounds; with its 95% interval.
         first_call: seconds, compilation included, for each process.
-        prepare: seconds of what is done once per set of weights, likewise.
+        prepare: seconds of what is done once per set of weights, for each process.
         seen_faster: how many times as fast calls are on inputs that were seen before.
         with_transfer: seconds of a call with x brought to the device and the output brought back;
             null on the CPU.

@@ -85,7 +85,7 @@ class Worker:
             timeout: seconds to wait for the answer.
             function: importable by name in the worker.
             *args: its arguments, picklable.
-            **kwargs: likewise.
+            **kwargs: its keyword arguments, picklable.
 
         Raises:
             WorkerLost: the process died, or did not answer in time and was killed.

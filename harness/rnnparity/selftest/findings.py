@@ -46,7 +46,7 @@ class JudgedRun:
         who: the implementation or way.
         case: the case's id.
         dtype: of the case.
-        hidden_size: likewise.
+        hidden_size: of the case.
         structured: whether weights or inputs have structure.
         part: "forward" or "gradients".
         judged: whether anything was judged.
@@ -129,11 +129,11 @@ class Found:
         rejected: right ones that were failed.
         observable: mistake to the number of cases in which it can be seen.
         seen: mistake and kind of case (a dtype, a regime) to that number.
-        killed: likewise to the number of those in which it was failed.
+        killed: mistake and kind of case to the number of cases in which it was failed.
         survived: mistakes that passed where they can be seen.
         undiagnosed: mistakes that were failed, but not named.
         right: rule to [accepted, of] right float32 outputs.
-        wrong: likewise wrong ones.
+        wrong: rule to [accepted, of] wrong float32 outputs.
     """
 
     runs: list[JudgedRun] = field(default_factory=list)

@@ -32,7 +32,8 @@ class Change:
         seconds: the median's factor: 1.1 is 10% slower; None if lost.
         relative: the same for the quotient to the baseline of the same run, which is what decides;
             None where there is no baseline, and for the baseline itself.
-        p: how often chance alone makes such a difference (Mann and Whitney, 1947); None likewise.
+        p: how often chance alone makes such a difference (Mann and Whitney, 1947); None where
+            there is nothing to compare.
     """
 
     after: Timing

@@ -241,7 +241,7 @@ def raised(before: tuple[int, int], after: tuple[int, int]) -> int | None:
 
     Args:
         before: bytes in use, and the most that ever were, before the call.
-        after: likewise, after it.
+        after: the same two numbers, after it.
 
     Returns:
         None where an earlier call took more, and hides what this one took.

@@ -48,7 +48,7 @@ def ratio(
 
     Args:
         baseline: seconds per call, a sequence of rounds for each process.
-        other: likewise, the same rounds.
+        other: seconds of the other one, in the same rounds.
         seed: of the resampling.
     """
     logs = [np.log(np.asarray(b) / np.asarray(o)) for b, o in zip(baseline, other, strict=True)]
@@ -64,7 +64,7 @@ def quotient(
 
     Args:
         numerators: a sequence of rounds for each process.
-        denominators: likewise, the same rounds.
+        denominators: for each process, those of the same rounds.
         seed: of the resampling.
     """
     pairs = [

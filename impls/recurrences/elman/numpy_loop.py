@@ -101,10 +101,10 @@ def layer_backward(
         grad_output: `[T, B, H]`.
         grad_h_n: `[B, H]`.
         x: the input that `layer` was given, `[T, B, I]`.
-        h0: likewise, `[B, H]`.
+        h0: what `layer` was given, `[B, H]`.
         output: what it returned, `[T, B, H]`.
-        cell: likewise what it was given.
-        nonlinearity: likewise.
+        cell: what `layer` was given.
+        nonlinearity: what `layer` was given.
 
     Returns:
         The gradients of x `[T, B, I]`, h0 `[B, H]`, and of the four parameters given to `prepare`.

@@ -42,7 +42,7 @@ class Deviations:
         units: of every element of every quantity, shaped as `Truth.values`, float64, never below
             the dtype's underflow.
         widest: `[T, B]` for each of `Truth.traces`: the largest of the units of h_t.
-        next_widest: likewise for `Truth.next_traces`.
+        next_widest: `[1, B]` for each of `Truth.next_traces`: the largest of the units of its h.
     """
 
     units: dict[str, Array]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
+from rnnparity.defaults import BUDGET, PROCESSES, QUICK_BUDGET, QUICK_PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
 from rnnparity.implementations import stopwatch
 from rnnparity.implementations.settings import Settings
@@ -21,9 +21,6 @@ from rnnparity.runs.plan import Plan
 from rnnparity.timing.bench import Stage
 from rnnparity.timing.bench import bench as run_bench
 from rnnparity.timing.machine import Watch
-
-# The quick run times its few sizes in fewer processes, and for less long.
-QUICK_PROCESSES, QUICK_BUDGET = 3, 0.4
 
 
 def check(

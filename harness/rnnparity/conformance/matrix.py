@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
-from rnnparity.implementations.frameworks import FRAMEWORKS
+from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS
 from rnnparity.implementations.registry import Spec, framework_hint
 from rnnparity.problems import edges, presets
 from rnnparity.problems.cases import Case
@@ -38,8 +38,8 @@ def cases_of_peers() -> list[Case]:
 
 
 def kinds(spec: Spec) -> tuple[str, ...]:
-    """Return the kinds of device to try: a GPU wherever the framework may have one."""
-    return ("cpu",) if framework_hint(spec) == "numpy" else ("cpu", "cuda")
+    """Return the kinds of device to try: all wherever the framework may have one."""
+    return ("cpu",) if framework_hint(spec) == "numpy" else KINDS
 
 
 def kinds_here(spec: Spec, devices: Callable[[str], Iterable[str]]) -> tuple[str, ...]:

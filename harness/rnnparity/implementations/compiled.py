@@ -1,4 +1,4 @@
-"""An implementation made ready to be called: the same call for the verdict and for the timing."""
+"""An implementation bound to weights, ready to be called: alike for the verdict and the timing."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial

@@ -13,7 +13,7 @@ from typing import Any
 from rnnparity.cells import network
 from rnnparity.cells.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.errors import ContractViolation, explain
-from rnnparity.implementations.frameworks import FRAMEWORKS, install_hint
+from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS, install_hint
 from rnnparity.implementations.registry import Spec
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
@@ -192,7 +192,7 @@ def from_object(name: str, module: Any) -> Implementation:
         gradients=gradients,
         nonlinearities=_declared(module, "nonlinearities", NONLINEARITIES, NONLINEARITIES),
         dtypes=_declared(module, "dtypes", ("float64", "float32"), NAMES),
-        devices=_declared(module, "devices", None, ("cpu", "cuda", "mps")),
+        devices=_declared(module, "devices", None, KINDS),
     )
 
 

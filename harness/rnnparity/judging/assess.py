@@ -1,4 +1,4 @@
-"""What is said of an outcome: the verdict, and for a failure why."""
+"""Judging an outcome and explaining a failure, in one call."""
 
 from collections.abc import Callable
 from typing import NamedTuple

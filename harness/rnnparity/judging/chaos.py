@@ -1,4 +1,4 @@
-"""Where judging makes sense: where rounding alone has not taken over, and nothing can overflow."""
+"""Where an element is judged: not past chaos, and not where the dtype may have overflowed."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """Regimes: the names under which weights and inputs are drawn, and what is drawn under them.
 
-`problems` draws; `structures` has the structures.
+`arrays` draws; `structures` has the structures.
 """
 
 from typing import NamedTuple

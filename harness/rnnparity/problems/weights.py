@@ -1,4 +1,4 @@
-"""Weights out of a live `torch.nn.RNN`, a state dict, a `.safetensors` or a `.pt` file.
+"""Weights out of a live `torch.nn.RNN`, a state dict, or a file: a reader for each suffix.
 
 The configuration is inferred from the parameters' names and shapes; what they cannot tell (the
 nonlinearity, `batch_first`) is asked for. Nothing here executes anything stored in a file.

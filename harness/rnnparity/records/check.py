@@ -1,4 +1,4 @@
-"""The record of a check: one implementation, one case, one device."""
+"""The record of a check; what it says of one quantity is `Difference`, in `judging/verdict.py`."""
 
 import msgspec
 

@@ -1,4 +1,8 @@
-"""What a report says of a run, as plain data: no markup here."""
+"""What a report says of a run, as plain data: no markup here.
+
+A new column of the page's tables is named in `templates/page.js`, too (checks, timings), or in
+`page.html.j2` (closest, speed); the terminal's tables are in `terminal` and `timing_table`.
+"""
 
 import math
 import shlex

@@ -1,4 +1,4 @@
-"""The timings in a terminal: how many times as fast as the baseline, within 80 columns."""
+"""Timings in a terminal: a run's, within 80 columns, and what changed between two runs."""
 
 from collections import Counter
 from collections.abc import Sequence

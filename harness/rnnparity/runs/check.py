@@ -1,4 +1,4 @@
-"""A run: every implementation on every case and device, judged and recorded as it goes.
+"""Carrying out the checks of a plan: every implementation, case and device, as records.
 
 One thread per implementation drives one worker process; judging happens here, against a reference
 that is computed once per case.

@@ -1,4 +1,4 @@
-"""Examining one implementation: everything that is asked of its worker process."""
+"""Which questions of `work` one implementation is asked, and what if its process dies."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -146,7 +146,7 @@ class Examiner:
     def matmul_precision(self, device: str) -> str | None:
         """Return the precision in which float32 matrix products really ran.
 
-        None where what came of it is the signature of no precision (`canary`).
+        None where what came of it is the signature of no precision (`judging.precision`).
         """
         for nonlinearity in ("relu", "tanh"):  # tanh where there is no relu
             case = precision.case(nonlinearity)

@@ -1,4 +1,4 @@
-"""What a worker is asked: pure functions of picklable values, importable by name in any process."""
+"""What a worker is asked during a check: pure functions of picklable values."""
 
 from functools import cache
 from typing import Any

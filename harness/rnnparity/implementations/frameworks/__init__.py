@@ -22,6 +22,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 FRAMEWORKS = ("numpy", "jax", "torch")
 
+# Kinds of devices, as frameworks name them here.
+KINDS = ("cpu", "cuda", "mps")
+
 _INSTALL = {name: f"pip install 'rnnparity[{name}]'" for name in ("torch", "jax")}
 
 

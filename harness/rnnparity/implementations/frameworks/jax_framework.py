@@ -1,4 +1,4 @@
-"""The border to JAX."""
+"""The border to JAX: its devices, dtypes, arrays and gradients."""
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial

@@ -1,4 +1,4 @@
-"""The border to NumPy."""
+"""The border to NumPy: its devices, dtypes, arrays and gradients."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

@@ -1,4 +1,4 @@
-"""The border to PyTorch."""
+"""The border to PyTorch: its devices, dtypes, arrays and gradients."""
 
 import re
 import warnings

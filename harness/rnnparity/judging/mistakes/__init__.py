@@ -3,6 +3,16 @@
 One definition serves twice. In the dtype under test it is a wrong implementation, on which the
 verdict is tested (`rnnparity selftest`). In higher precision it is a hypothesis: what a failing
 implementation would return if this were its mistake (`diagnosis`).
+
+mistake         what a mistake is
+forward         the commonest of the forward pass, in the order in which they are tried
+order           of what a layer reads: steps, rows
+stacks          of what is composed around a layer: deep stacks, two directions, lengths
+edges           at the edges of kernels: tiles, blocks, counters
+precision       of precision: a coarser number somewhere
+backward        the commonest of the backward pass
+upstream        of what a backward pass starts from, of derivatives, of what it returns
+backward_edges  of the backward pass at the edges of kernels
 """
 
 from rnnparity.judging.mistakes import (

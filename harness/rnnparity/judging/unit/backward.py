@@ -94,7 +94,7 @@ def _made_product(arithmetic: Arithmetic, a: Array, b: Array) -> Array:
 
 
 def _made_backward(trace: Trace, arithmetic: Arithmetic, tanh: bool) -> tuple[Array, Array]:
-    """The errors that a right computation makes of the gradients of h_t and a_t: `[T, B, H]` each."""
+    """The errors that a right computation makes of the gradients of h_t and of a_t, `[T, B, H]`."""
     grad_a, weight_hh = arithmetic.round(trace.grad_a), arithmetic.round(trace.cell.weight_hh)
     H = grad_a.shape[2]
     carried = _made_product(arithmetic, grad_a.reshape(-1, H), weight_hh).reshape(grad_a.shape)

@@ -1,4 +1,4 @@
-"""A layer forward and backward in a chosen way, and what comes of a case computed so."""
+"""A `Way`, its `Kernel` (a layer forward and backward), and what comes of a case computed so."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

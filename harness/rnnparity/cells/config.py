@@ -11,8 +11,28 @@ from rnnparity.errors import UsageError
 NONLINEARITIES = ("tanh", "relu")
 
 
+class Kind(NamedTuple):
+    """What differs between kinds of recurrent layers besides the step itself.
+
+    `gates` is G: a parameter of a layer has G * H rows. `states` are what goes from step to step,
+    the first of which is the output.
+    """
+
+    gates: tuple[str, ...]  # in the order of torch's rows
+    states: tuple[str, ...]
+
+
+KINDS = {
+    "rnn": Kind(("h",), ("h",)),
+    "gru": Kind(("r", "z", "n"), ("h",)),
+    "lstm": Kind(("i", "f", "g", "o"), ("h", "c")),
+}
+
+
 class RNNConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `torch.nn.RNN` is constructed with, under the same names and with the same defaults.
+    """What `torch.nn.RNN`, `GRU` or `LSTM` is constructed with, by the same names and defaults.
+
+    `kind` is "rnn", "gru" or "lstm"; `nonlinearity` is a plain RNN's only.
 
     `dropout` is inert: everything here runs in evaluation mode, where `torch.nn.RNN` drops nothing.
     """
@@ -25,6 +45,7 @@ class RNNConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     batch_first: bool = False
     dropout: float = 0.0
     bidirectional: bool = False
+    kind: str = "rnn"
 
     def __post_init__(self) -> None:
         """Refuse what `torch.nn.RNN` refuses.
@@ -35,14 +56,23 @@ class RNNConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         for name in ("input_size", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        if self.kind not in KINDS:
+            raise UsageError(f"kind is {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.nonlinearity not in NONLINEARITIES:
             raise UsageError(f"nonlinearity is {self.nonlinearity!r}, expected tanh or relu")
+        if self.kind != "rnn" and self.nonlinearity != "tanh":
+            raise UsageError(f"a {self.kind.upper()} has no choice of a nonlinearity")
         if not 0 <= self.dropout <= 1:
             raise UsageError(f"dropout is {self.dropout}, expected a probability from 0 to 1")
 
     def time_major(self) -> "RNNConfig":
         """Return the same with the time dimension first."""
         return msgspec.structs.replace(self, batch_first=False)
+
+    @property
+    def num_gates(self) -> int:
+        """Rows of a parameter for each hidden unit: 1, a GRU's 3, an LSTM's 4."""
+        return len(KINDS[self.kind].gates)
 
     @property
     def num_directions(self) -> int:
@@ -58,10 +88,10 @@ class RNNConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Cell(NamedTuple):
     """The parameters of one layer in one direction, as an implementation's `layer` takes them."""
 
-    weight_ih: Any  # [H, I]
-    weight_hh: Any  # [H, H]
-    bias_ih: Any  # [H]
-    bias_hh: Any  # [H]
+    weight_ih: Any  # [G * H, I], G = 1 for a plain RNN, 3 for a GRU, 4 for an LSTM
+    weight_hh: Any  # [G * H, H]
+    bias_ih: Any  # [G * H]
+    bias_hh: Any  # [G * H]
 
 
 def suffixes(config: RNNConfig) -> Iterator[str]:
@@ -74,17 +104,17 @@ def suffixes(config: RNNConfig) -> Iterator[str]:
 
 def parameter_shapes(config: RNNConfig) -> dict[str, tuple[int, ...]]:
     """Return every parameter's name and shape, in the order of `torch.nn.RNN.state_dict()`."""
-    H = config.hidden_size
+    H, rows = config.hidden_size, config.num_gates * config.hidden_size
     shapes: dict[str, tuple[int, ...]] = {}
     for suffix in suffixes(config):
         first = suffix in ("l0", "l0_reverse")
         shapes[f"weight_ih_{suffix}"] = (
-            H,
+            rows,
             config.input_size if first else config.num_directions * H,
         )
-        shapes[f"weight_hh_{suffix}"] = (H, H)
+        shapes[f"weight_hh_{suffix}"] = (rows, H)
         if config.bias:
-            shapes[f"bias_ih_{suffix}"] = shapes[f"bias_hh_{suffix}"] = (H,)
+            shapes[f"bias_ih_{suffix}"] = shapes[f"bias_hh_{suffix}"] = (rows,)
     return shapes
 
 
@@ -93,7 +123,7 @@ def cells(weights: Mapping[str, Any], config: RNNConfig) -> list[Cell]:
     grouped = []
     for suffix in suffixes(config):
         weight_hh = weights[f"weight_hh_{suffix}"]
-        zeros = None if config.bias else array_namespace(weight_hh).zeros_like(weight_hh[0])
+        zeros = None if config.bias else array_namespace(weight_hh).zeros_like(weight_hh[:, 0])
         grouped.append(
             Cell(
                 weights[f"weight_ih_{suffix}"],

@@ -274,7 +274,8 @@ def _checked(result: Any, x: Any, config: RNNConfig) -> tuple[Any, ...]:
             raise ContractViolation(
                 f"layer returned {name} as a {type(value).__name__}, expected an array like x"
             )
-        shapes = {"output": [(T, B, H)], "c_n": [(B, H), (T, B, H)]}.get(name, [(B, H)])
+        shapes: list[tuple[int, ...]] = [(T, B, H)] if name == "output" else [(B, H)]
+        shapes += [(T, B, H)] if name == "c_n" else []
         if tuple(value.shape) not in shapes:
             raise ContractViolation(
                 f"layer returned {name} of shape {tuple(value.shape)}, expected {shapes[0]}"

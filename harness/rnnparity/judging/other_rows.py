@@ -127,7 +127,8 @@ def _of(case: Case, reference: Reference) -> OtherRows:
 
 def _computed(case: Case, reference: Reference) -> OtherRows:
     problem, units = reference.problem, reference.units
-    whole = problem._replace(**weighing_all_rows(case, problem))
+    upstream: dict[str, Any] = {**weighing_all_rows(case, problem)}
+    whole = problem._replace(**upstream)
     values, rounded = (_values(case, whole, dtype) for dtype in (np.float64, np.float32))
     roundoff = unit_roundoff(case.dtype)
     largest = NEAR_OVERFLOW * float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)

@@ -114,6 +114,8 @@ def build(case: Case) -> Problem:
 JUDGE_BYTES = 5e8
 JUDGE_REPLICA_FLOP = 6e11
 JUDGE_LONGDOUBLE_FLOP = 4e8
+# Arrays of differences that are kept of a layer, each as large as its states.
+JUDGE_ARRAYS = {"rnn": 4, "gru": 16, "lstm": 20}
 REPLICAS = 32
 
 
@@ -125,12 +127,16 @@ def judged_rows(case: Case) -> NDArray[np.int64]:
     config, B = case.config, case.B or 1
     width = config.input_size + config.hidden_size * (1 + config.num_directions)
     steps = case.T * config.num_cells
-    # Bytes of the replicas of one row: four arrays of every layer's states, and three of the widest
+    # Bytes of the replicas of one row: some arrays of every layer's states, and three of the widest
     # input (its gradient, that one's errors and squares), in float32.
     inner = config.num_directions * config.hidden_size if config.num_layers > 1 else 0
     inputs = max(config.input_size, inner)
-    size = REPLICAS * 4 * (4 * steps * config.hidden_size + 3 * case.T * inputs)
-    products = 6.0 * steps * config.hidden_size * width
+    size = (
+        REPLICAS
+        * 4
+        * (JUDGE_ARRAYS[config.kind] * steps * config.hidden_size + 3 * case.T * inputs)
+    )
+    products = 6.0 * steps * config.num_gates * config.hidden_size * width
     affordable = min(JUDGE_BYTES / size, JUDGE_REPLICA_FLOP / (REPLICAS * products))
     if case.dtype == "float64":
         affordable = min(affordable / 2, JUDGE_LONGDOUBLE_FLOP / products)

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity.cells.elman import Trace
-from rnnparity.cells.gated import GatedTrace
 from rnnparity.judging.unit.arithmetic import Arithmetic
 from rnnparity.problems.arrays import REPLICAS
 from rnnparity.types import Array
@@ -71,7 +69,7 @@ class Replicas:
         kept: of a gated cell, differences that its gradients need: number to `[T, K, B, H]`.
     """
 
-    trace: Trace | GatedTrace
+    trace: Any  # a Trace, or a GatedTrace
     arithmetic: Arithmetic
     signs: Signs
     dtype: Any

@@ -23,6 +23,7 @@ class GatedTrace:
     Attributes:
         cell: its parameters.
         kind: "gru" or "lstm".
+        step: in place of the kind's own: a known mistake's.
         x: `[T, B, I]`.
         initial: each initial state, `[B, H]`.
         states: each state after every step, `[T, B, H]`; the first is the output.
@@ -33,6 +34,7 @@ class GatedTrace:
 
     cell: Cell
     kind: str
+    step: Step | None = None
     x: Array = field(default_factory=lambda: np.empty(0))
     initial: list[Array] = field(default_factory=list)
     states: list[Array] = field(default_factory=list)
@@ -53,7 +55,8 @@ class GatedTrace:
     @property
     def traced(self) -> Traced:
         """The step as a program."""
-        return traced_step(self.kind)
+        names = KINDS[self.kind]
+        return traced(self.step or STEPS[self.kind], len(names.gates), len(names.states))
 
     @property
     def before(self) -> list[Array]:
@@ -62,11 +65,6 @@ class GatedTrace:
             np.concatenate((first[None], after[:-1]))
             for first, after in zip(self.initial, self.states, strict=True)
         ]
-
-
-def traced_step(kind: str) -> Traced:
-    """Return a kind's step as a program."""
-    return traced(STEPS[kind], len(KINDS[kind].gates), len(KINDS[kind].states))
 
 
 def gates(a: Array, count: int) -> list[Array]:

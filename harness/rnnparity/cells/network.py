@@ -140,7 +140,7 @@ class Call(NamedTuple):
     cell: Any
 
 
-LayerBackward = Callable[..., tuple[Any, Any, Any]]
+LayerBackward = Callable[..., tuple[Any, ...]]
 
 
 def backward(

@@ -166,9 +166,12 @@ def traced(step: Step, gates: int, states: int) -> Traced:
         return gradients[value.number].number if value.number in gradients else None
 
     def required(values: Sequence[Value]) -> tuple[int, ...]:
-        found = [of(value) for value in values]
-        assert None not in found
-        return tuple(number for number in found if number is not None)
+        """The gradients' numbers; of what the step does not use, zeros."""
+        found = [(value, of(value)) for value in values]
+        return tuple(
+            program.add("nothing", value).number if number is None else number
+            for value, number in found
+        )
 
     return Traced(
         program=program,

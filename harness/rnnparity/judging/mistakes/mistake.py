@@ -9,7 +9,7 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Quantities, Setup, setup
 from rnnparity.types import Array
 
-Forward = Callable[[Setup], tuple[Array, Array]]
+Forward = Callable[[Setup], tuple[Array, Any]]
 Backward = Callable[[Setup], Quantities]
 
 

@@ -1,6 +1,11 @@
 """The parity matrix on all that is registered: the conformance suite, on ourselves."""
 
 from rnnparity.conformance import matrix
+from rnnparity.conformance.test_conformance import (  # noqa: F401  (pytest collects them)
+    pytest_generate_tests,
+    test_implementation_agrees_with_the_truth,
+    test_no_device_is_missing,
+)
 from rnnparity.implementations.frameworks import KINDS
 from rnnparity.implementations.registry import Spec, resolve_all
 

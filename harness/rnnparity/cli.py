@@ -309,7 +309,7 @@ def export(
     ] = False,
 ) -> None:
     """Write weights as an ONNX model of RNN nodes, which ONNX Runtime and others read."""
-    from rnnparity.problems import onnx_format
+    from rnnparity.problems import onnx_writer
     from rnnparity.problems import weights as reader
 
     if target.suffix != ".onnx":
@@ -321,7 +321,7 @@ def export(
         parameters, nonlinearity=str(nonlinearity), batch_first=batch_first
     )
     try:
-        onnx_format.write(target, parameters, config, lengths)
+        onnx_writer.write(target, parameters, config, lengths)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from None
     sys.stdout.write(f"wrote {target}\n")

@@ -32,9 +32,9 @@ def _pt(folder):
 
 def _onnx(folder):
     pytest.importorskip("onnx", reason="onnx is not installed")
-    from rnnparity.problems import onnx_format
+    from rnnparity.problems import onnx_writer
 
-    onnx_format.write(folder / "made.onnx", _parameters(), CONFIG)
+    onnx_writer.write(folder / "made.onnx", _parameters(), CONFIG)
     return (folder / "made.onnx").read_bytes()
 
 

@@ -14,7 +14,7 @@ from rnnparity.implementations.contract import load
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import resolve_all
 from rnnparity.judging.verdict import judge
-from rnnparity.problems import onnx_format, weights
+from rnnparity.problems import onnx_reader, onnx_writer, weights
 from rnnparity.problems.cases import Case
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -36,7 +36,7 @@ def _parameters(config):
 @pytest.mark.parametrize("config", CONFIGS, ids=repr)
 def test_what_is_written_is_read_back(tmp_path, config):
     given = _parameters(config)
-    onnx_format.write(tmp_path / "a.onnx", given, config)
+    onnx_writer.write(tmp_path / "a.onnx", given, config)
     found = weights.read(tmp_path / "a.onnx")
     if not config.bias:
         assert all(not found.pop(name).any() for name in list(found) if name.startswith("bias"))
@@ -62,7 +62,7 @@ def test_round_trip_through_onnx_runtime(tmp_path, layers, both, nonlinearity, b
     case = Case(config=config, T=7, B=4, ragged=ragged)
     against = reference_of(case)
     problem = against.problem
-    onnx_format.write(tmp_path / "a.onnx", problem.weights, config, lengths=ragged)
+    onnx_writer.write(tmp_path / "a.onnx", problem.weights, config, lengths=ragged)
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
     given = {"x": problem.x, "h0": problem.h0}
     if ragged:
@@ -107,10 +107,10 @@ def test_what_torch_cannot_do_is_refused_by_name(tmp_path, arguments, message):
 
 def test_attributes_are_read(tmp_path):
     onnx.save(_model({"activations": ["Relu"], "layout": 1}), tmp_path / "a.onnx")
-    model = onnx_format.read(tmp_path / "a.onnx")
+    model = onnx_reader.read(tmp_path / "a.onnx")
     assert (model.nonlinearity, model.batch_first, model.reverse) == ("relu", True, False)
     onnx.save(_model({"direction": "reverse"}), tmp_path / "b.onnx")
-    assert onnx_format.read(tmp_path / "b.onnx").reverse
+    assert onnx_reader.read(tmp_path / "b.onnx").reverse
 
 
 def _reversed_rnn(x, weight_ih, weight_hh, bias):
@@ -252,7 +252,7 @@ def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
     expected = {
         value.name: _tensor(data / f"output_{i}.pb") for i, value in enumerate(model.graph.output)
     }
-    imported = onnx_format.read(folder / "model.onnx", inputs)
+    imported = onnx_reader.read(folder / "model.onnx", inputs)
     told = (imported.nonlinearity, imported.batch_first)
     config = keep(Weights(imported.parameters, None, *told), tmp_path).config
     B = inputs[imported.x].shape[0 if config.batch_first else 1]

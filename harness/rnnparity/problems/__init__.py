@@ -12,6 +12,8 @@ quantities   what is compared, by name
 dtypes       the floating-point formats
 given        weights and inputs of a user, kept with the run
 weights      reading weights: modules, state dicts, `.pt`, `.safetensors`
-onnx_format  reading and writing `.onnx`
+onnx_format  what ONNX calls them: operators, the order of gates
+onnx_reader  reading `.onnx`
+onnx_writer  writing it
 digits       the trained model that comes with the package
 """

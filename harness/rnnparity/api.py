@@ -33,6 +33,7 @@ def check(
     case: str | Sequence[str] | None = None,
     weights: Any = None,
     prefix: str | None = None,
+    kind: str | None = None,
     x: Any = None,
     lengths: Any = None,
     nonlinearity: str = "tanh",
@@ -55,9 +56,10 @@ def check(
         dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if
             None).
         case: only the cases of these ids.
-        weights: a `torch.nn.RNN`, a state dict, or the path of a `.safetensors`, `.pt` or `.onnx`
-            file: checks on these weights instead of a preset.
-        prefix: what the RNN's names begin with, where `weights` holds several.
+        weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a `.safetensors`,
+            `.pt` or `.onnx` file: checks on these weights instead of a preset.
+        prefix: what the layer's names begin with, where `weights` holds several.
+        kind: of `weights`, "rnn", "gru" or "lstm"; found out if None.
         x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
         lengths: with `x`, the steps that count in each sequence.
         nonlinearity: of these weights, which names and shapes do not tell.
@@ -74,8 +76,8 @@ def check(
     Raises:
         UsageError: something given cannot be used.
     """
-    if weights is None and any(given is not None for given in (prefix, x, lengths)):
-        raise UsageError("prefix, x and lengths go with weights: give these, too")
+    if weights is None and any(given is not None for given in (prefix, kind, x, lengths)):
+        raise UsageError("prefix, kind (--cell), x and lengths go with weights: give these, too")
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     settings, wanted = settings or Settings(), plans.dtypes(dtype)
@@ -83,7 +85,7 @@ def check(
     name = preset if weights is None else "weights"
     directory = Path(out) if out is not None else plans.new_directory(name)
     if weights is not None:
-        given = Weights(weights, prefix, nonlinearity, batch_first)
+        given = Weights(weights, prefix, nonlinearity, batch_first, kind)
         cases = plans.weights_cases(given, Sequences(x, None, lengths), directory, wanted, settings)
     elif cases is None:
         cases = presets.preset(preset)

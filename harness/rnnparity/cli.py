@@ -29,6 +29,14 @@ app = typer.Typer(
 )
 
 
+class CellKind(StrEnum):
+    """What kind of layer weights are of."""
+
+    rnn = "rnn"
+    gru = "gru"
+    lstm = "lstm"
+
+
 class Nonlinearity(StrEnum):
     """What names and shapes of weights do not tell."""
 
@@ -65,6 +73,10 @@ Weights = Annotated[
 Prefix = Annotated[
     str | None,
     typer.Option(help="What names begin with, if --weights has several RNNs.", show_default=False),
+]
+CellOf = Annotated[
+    CellKind | None,
+    typer.Option("--cell", help="Kind of --weights; found out if none.", show_default=False),
 ]
 Input = Annotated[
     Path | None,
@@ -120,6 +132,7 @@ def check(
     case: Chosen = None,
     weights: Weights = None,
     prefix: Prefix = None,
+    cell: CellOf = None,
     input_: Input = None,
     lengths: Lengths = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
@@ -146,6 +159,7 @@ def check(
         case=case,
         weights=weights,
         prefix=prefix,
+        kind=None if cell is None else str(cell),
         x=None if input_ is None else given.load_array(input_),
         lengths=None if lengths is None else given.parse_lengths(lengths),
         nonlinearity=str(nonlinearity),
@@ -302,13 +316,14 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="What to write.")],
     weights: Annotated[Path, typer.Option(help="A .safetensors or .pt file.")],
     prefix: Prefix = None,
+    cell: CellOf = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
     batch_first: BatchFirst = False,
     lengths: Annotated[
         bool, typer.Option("--lengths", help="With an input for sequences of unequal length.")
     ] = False,
 ) -> None:
-    """Write weights as an ONNX model of RNN nodes, which ONNX Runtime and others read."""
+    """Write weights as an ONNX model, which ONNX Runtime and others read."""
     from rnnparity.problems import onnx_writer
     from rnnparity.problems import weights as reader
 
@@ -316,9 +331,10 @@ def export(
         raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")
     if weights.suffix.lower() == ".onnx":
         raise UsageError(f"{weights} is an ONNX model already: give .safetensors or .pt")
-    parameters = reader.read(weights, prefix)
+    kind = None if cell is None else str(cell)
+    parameters = reader.read(weights, prefix, kind)
     config = reader.infer_config(
-        parameters, nonlinearity=str(nonlinearity), batch_first=batch_first
+        parameters, kind, nonlinearity=str(nonlinearity), batch_first=batch_first
     )
     try:
         onnx_writer.write(target, parameters, config, lengths)

@@ -16,6 +16,7 @@ import numpy as np
 
 from rnnparity.cells.config import KINDS, RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
+from rnnparity.problems.tensors import one_line, tensors_in
 from rnnparity.types import Array
 
 NAMES = {"rnn": "an RNN", "gru": "a GRU", "lstm": "an LSTM"}
@@ -45,7 +46,7 @@ def read(source: Any, prefix: str | None = None, kind: str | None = None) -> dic
     """
     _check_kind(kind)
     if isinstance(source, str | Path):
-        tensors, label = _read_file(Path(source), kind), str(source)
+        tensors, label = tensors_in(Path(source), kind), str(source)
     else:
         tensors = source.state_dict() if hasattr(source, "state_dict") else source
         label = f"the {type(source).__name__}"
@@ -257,48 +258,6 @@ def write(path: Path, parameters: Mapping[str, Array]) -> None:
     save_file({name: np.ascontiguousarray(value) for name, value in parameters.items()}, path)
 
 
-def _read_file(path: Path, kind: str | None) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise UsageError(f"no file {path}: expected a .safetensors, .pt or .onnx file")
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise UsageError(f"{path} is not a safetensors file: {_line(error)}") from None
-        except Exception as error:  # a dtype that NumPy lacks is an AttributeError, and so on
-            raise UsageError(f"{path} cannot be read: {_line(error)}") from None
-    if suffix in (".pt", ".pth"):
-        return _read_pt(path)
-    if suffix == ".onnx":
-        from rnnparity.problems import onnx_reader
-
-        return onnx_reader.read(path, kind=kind).parameters
-    raise UsageError(f"{path} is no weights file: expected .safetensors, .pt or .onnx")
-
-
-def _read_pt(path: Path) -> Mapping[str, Any]:
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise UsageError(
-            f"reading {path} needs torch: pip install 'rnnparity[torch]', or save as .safetensors"
-        ) from None
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # no common base; and torch's texts go on to suggest weights_only=False
-        raise UsageError(
-            f"{path} is no file of tensors, or holds other objects, which are not loaded "
-            "(weights_only=True): save module.state_dict()"
-        ) from None
-    if not isinstance(loaded, Mapping):
-        raise UsageError(f"{path} holds a {type(loaded).__name__}, expected a state dict")
-    return loaded
-
-
 def _to_numpy(name: str, value: Any, label: str) -> Array:
     try:
         if type(value).__module__.startswith("torch"):
@@ -307,7 +266,7 @@ def _to_numpy(name: str, value: Any, label: str) -> Array:
                 value = value.float().numpy().astype(ml_dtypes.bfloat16)
         array = np.asarray(value)
     except Exception as error:  # sparse, float8, on the meta device, ...: each its own type
-        raise UsageError(f"{label}: {name} cannot be read as numbers: {_line(error)}") from None
+        raise UsageError(f"{label}: {name} cannot be read as numbers: {one_line(error)}") from None
     if array.dtype == object:
         kind = type(value).__name__
         raise UsageError(
@@ -320,8 +279,3 @@ def _to_numpy(name: str, value: Any, label: str) -> Array:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _line(error: BaseException) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split())) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -228,6 +228,39 @@ def test_states_and_lengths_with_the_batch_first(tmp_path):
     assert np.array_equal(model.lengths, lengths)
 
 
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+def test_states_of_stacked_layers_are_all_known_or_none(tmp_path, kind):
+    """Left out means zeros; an input of the graph means that nobody knows."""
+    config = RNNConfig(kind=kind, input_size=I, hidden_size=H, num_layers=2)
+    onnx_writer.write(tmp_path / "a.onnx", _parameters(config), config)
+    model = onnx.load(tmp_path / "a.onnx")
+    first, second = (node for node in model.graph.node if node.op_type == kind.upper())
+    stored = _drawn(1, B, H)
+    model.graph.initializer.append(numpy_helper.from_array(stored, "h"))
+    first.input[5] = "h"
+    if kind == "lstm":
+        first.input[6] = ""
+    onnx.save(model, tmp_path / "b.onnx")
+    imported = onnx_reader.read(tmp_path / "b.onnx")
+    assert imported.h0 is None
+    assert imported.c0 is None
+    del second.input[5:]
+    onnx.save(model, tmp_path / "c.onnx")
+    imported = onnx_reader.read(tmp_path / "c.onnx")
+    assert np.array_equal(imported.h0, np.concatenate([stored, 0 * stored]))
+    assert (imported.c0 is None) == (kind != "lstm")
+    if kind == "lstm":
+        assert np.array_equal(imported.c0, np.zeros((2, B, H)))
+
+
+def test_peepholes_that_are_not_stored_are_refused(tmp_path):
+    model = onnx.load(_by_hand("lstm", tmp_path / "a.onnx", {"P": np.zeros((1, 3 * H), "f4")}))
+    model.graph.node[0].input[7] = "elsewhere"
+    onnx.save(model, tmp_path / "b.onnx")
+    with pytest.raises(UsageError, match="elsewhere is not stored in the file"):
+        onnx_reader.read(tmp_path / "b.onnx")
+
+
 def _bias_of_candidate(value):
     bias = np.zeros((1, 6 * H), "f4")
     bias[:, -H:] = value

@@ -96,11 +96,12 @@ def test_every_kind_round_trips_bit_by_bit(tmp_path, config):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_live_layer_s_own_type_and_layout_count(kind):
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    module = _module(RNNConfig(kind=kind, input_size=3, hidden_size=4), batch_first=True)
+    config = RNNConfig(kind=kind, input_size=3, hidden_size=4, num_layers=2)
+    module = _module(config, batch_first=True, dropout=0.5)
     model = torch.nn.ModuleDict({"inner": module, "head": torch.nn.Linear(4, 2)})
     for prefix in (None, "inner"):
         config = weights.config_of(model, weights.read(model, prefix), prefix, kind)
-        assert (config.kind, config.batch_first) == (kind, True)
+        assert (config.kind, config.batch_first, config.dropout) == (kind, True, 0.5)
     other = "gru" if kind == "lstm" else "lstm"
     named = weights.NAMES[other]
     with pytest.raises(UsageError, match=f"{named} was asked for: give --cell {kind}") as raised:

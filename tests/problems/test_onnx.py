@@ -1,5 +1,6 @@
 """ONNX models: read, written, and refused where torch.nn.RNN has no such thing."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -228,13 +229,19 @@ def node_data(tmp_path_factory):
     subprocess.run([*command, "-d", str(folder), ONNX_WITH_DATA], check=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        names = [n for n in archive.namelist() if "/data/node/" in n and "rnn" in n]
+        wanted = re.compile(r".*/data/node/test_(simple_rnn|rnn|gru|lstm)_.*")
+        names = [n for n in archive.namelist() if wanted.fullmatch(n)]
         archive.extractall(folder, names)
     return folder / "onnx" / "backend" / "test" / "data" / "node"
 
 
 def _tensor(path):
     return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+
+
+def _tensors(folder, names, what):
+    data = folder / "test_data_set_0"
+    return {name: _tensor(data / f"{what}_{i}.pb") for i, name in enumerate(names)}
 
 
 @pytest.mark.install
@@ -247,13 +254,8 @@ def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
 
     folder = node_data / name
     model = onnx.load(folder / "model.onnx")
-    data = folder / "test_data_set_0"
-    inputs = {
-        value.name: _tensor(data / f"input_{i}.pb") for i, value in enumerate(model.graph.input)
-    }
-    expected = {
-        value.name: _tensor(data / f"output_{i}.pb") for i, value in enumerate(model.graph.output)
-    }
+    inputs = _tensors(folder, [value.name for value in model.graph.input], "input")
+    expected = _tensors(folder, [value.name for value in model.graph.output], "output")
     imported = onnx_reader.read(folder / "model.onnx", inputs)
     told = (imported.nonlinearity, imported.batch_first)
     config = keep(Weights(imported.parameters, None, *told), tmp_path).config
@@ -281,3 +283,44 @@ def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
             np.testing.assert_allclose(found[key], value, rtol=1e-3, atol=1e-7, err_msg=spec.name)
             reproduced += 1
     assert reproduced >= 4
+
+
+@pytest.mark.install
+@pytest.mark.parametrize("name", ["defaults", "with_initial_bias", "batchwise"])
+def test_onnx_s_own_lstm_cases_are_what_torch_computes(node_data, name):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    folder = node_data / f"test_lstm_{name}"
+    graph = onnx.load(folder / "model.onnx").graph
+    inputs = _tensors(folder, [value.name for value in graph.input], "input")
+    expected = _tensors(folder, [value.name for value in graph.output], "output")
+    imported = onnx_reader.read(folder / "model.onnx", inputs)
+    config = weights.infer_config(imported.parameters, imported.kind)
+    module = torch.nn.LSTM(
+        config.input_size, config.hidden_size, bias=config.bias, batch_first=imported.batch_first
+    )
+    module.load_state_dict({k: torch.tensor(v) for k, v in imported.parameters.items()})
+    with torch.no_grad():
+        output, (h_n, c_n) = module(torch.tensor(inputs[imported.x]))
+    found = {"Y": output, "Y_h": h_n, "Y_c": c_n}
+    for key, value in expected.items():
+        made = found[key].numpy().ravel() if key in found else None
+        np.testing.assert_allclose(made, value.ravel(), rtol=1e-3, atol=1e-7)
+    assert expected
+
+
+@pytest.mark.install
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lstm_with_peepholes", "peepholes"),
+        ("gru_defaults", "linear_before_reset=0"),
+        ("gru_with_initial_bias", "linear_before_reset=0"),
+        ("gru_seq_length", "linear_before_reset=0"),
+        ("gru_batchwise", "linear_before_reset=0"),
+    ],
+)
+def test_onnx_s_own_cases_that_torch_cannot_do_are_refused(node_data, name, message):
+    folder = node_data / f"test_{name}"
+    names = [value.name for value in onnx.load(folder / "model.onnx").graph.input]
+    with pytest.raises(UsageError, match=message):
+        onnx_reader.read(folder / "model.onnx", _tensors(folder, names, "input"))

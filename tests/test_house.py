@@ -16,7 +16,7 @@ ROOMS = {
     "implementations": BASE | {"cells", "problems"},
     "judging": BASE | {"cells", "problems", "implementations"},
     "records": BASE | {"problems", "implementations", "judging"},
-    "runs": BASE | {"problems", "implementations", "judging", "records"},
+    "runs": BASE | {"cells", "problems", "implementations", "judging", "records"},
     "timing": BASE | {"problems", "implementations", "judging", "records", "runs"},
     "report": BASE | {"problems", "implementations", "judging", "records", "runs", "timing"},
     "selftest": BASE

@@ -27,6 +27,7 @@ def check(
     *implementations: Any,
     peers: bool = False,
     preset: str = "quick",
+    cell: str = "rnn",
     cases: Sequence[Case] | None = None,
     device: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
@@ -51,6 +52,7 @@ def check(
             name); none for all that are registered.
         peers: whether the peers come along.
         preset: "quick", "edges" or "full", unless `cases` or `weights` are given.
+        cell: the kind of layers: "rnn", "gru" or "lstm".
         cases: what to check on.
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if
@@ -81,14 +83,15 @@ def check(
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     settings, wanted = settings or Settings(), plans.dtypes(dtype)
-    specs = plans.specs(implementations, peers)
+    kind = plans.kind(cell)
+    specs = plans.specs(implementations, peers, kind=kind)
     name = preset if weights is None else "weights"
     directory = Path(out) if out is not None else plans.new_directory(name)
     if weights is not None:
         given = Weights(weights, prefix, nonlinearity, batch_first, kind)
         cases = plans.weights_cases(given, Sequences(x, None, lengths), directory, wanted, settings)
     elif cases is None:
-        cases = presets.preset(preset)
+        cases = presets.preset(preset, kind)
     chosen = plans.several(case)
     plan = Plan(
         specs=specs,
@@ -98,6 +101,7 @@ def check(
         directory=directory,
         preset=None if weights is not None else preset,
         devices=plans.several(device),
+        kind=kind,
         settings=settings,
         resume=resume,
         timeout=timeout,

@@ -56,6 +56,7 @@ Peers = Annotated[
     bool, typer.Option("--peers", help="And the peers: Flax, Keras, ONNX Runtime, ...")
 ]
 Preset = Annotated[str, typer.Option(help="Which cases: quick, edges or full.")]
+CellKind = Annotated[str, typer.Option("--cell", help="Kind of layers: rnn, gru or lstm.")]
 Device = Annotated[
     list[str] | None,
     typer.Option(help="cpu, cuda, cuda:1, mps; repeatable. All found if none.", show_default=False),
@@ -127,6 +128,7 @@ def check(
     implementations: Implementations = None,
     peers: Peers = False,
     preset: Preset = "quick",
+    cell: CellKind = "rnn",
     device: Device = None,
     dtype: Dtype = None,
     case: Chosen = None,
@@ -154,6 +156,7 @@ def check(
         implementations or [],
         peers=peers,
         preset=preset,
+        cell=cell,
         device=device,
         dtype=dtype,
         case=case,

@@ -75,6 +75,11 @@ class RNNConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return len(KINDS[self.kind].gates)
 
     @property
+    def states(self) -> tuple[str, ...]:
+        """What goes from step to step: ("h",), or an LSTM's ("h", "c")."""
+        return KINDS[self.kind].states
+
+    @property
     def num_directions(self) -> int:
         """2 if bidirectional, else 1."""
         return 2 if self.bidirectional else 1

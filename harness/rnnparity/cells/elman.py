@@ -22,6 +22,26 @@ class Trace:
     grad_h: Array  # [T, B, H], gradient of every h_t
     grad_a: Array  # [T, B, H], gradient of what goes into the nonlinearity
 
+    @property
+    def states(self) -> list[Array]:
+        """Each state after every step, `[T, B, H]`."""
+        return [self.output]
+
+    @property
+    def grad_states(self) -> list[Array]:
+        """The gradient of each state, `[T, B, H]`."""
+        return [self.grad_h]
+
+    @property
+    def grad_input(self) -> Array:
+        """The gradient of the input's product, `[T, B, H]`."""
+        return self.grad_a
+
+    @property
+    def grad_state(self) -> Array:
+        """The gradient of the state's product, `[T, B, H]`."""
+        return self.grad_a
+
 
 def layer(x: Array, h0: Array, trace: Trace, nonlinearity: str) -> tuple[Array, Array]:
     """One layer, one direction, as the formula is written: the definition, not an optimisation."""

@@ -13,7 +13,7 @@ from array_api_compat import array_namespace, device, is_array_api_obj
 from rnnparity.cells.config import RNNConfig
 from rnnparity.errors import ContractViolation
 
-Layer = Callable[[Any, Any, Any, str], tuple[Any, Any]]
+Layer = Callable[..., tuple[Any, ...]]
 
 
 def run(
@@ -28,54 +28,90 @@ def run(
     """Run a whole RNN, given what runs one layer in one direction.
 
     Args:
-        layer: `(x [T, B, I], h0 [B, H], cell, nonlinearity) -> (output [T, B, H], h_n [B, H])`.
+        layer: `(x [T, B, I], h0 [B, H], cell, nonlinearity) -> (output [T, B, H], h_n [B, H])`;
+            of a GRU without the nonlinearity; of an LSTM `(x, h0, c0, cell) -> (output, h_n, c_n)`,
+            where c of every step, `[T, B, H]`, may come in place of c_n.
         x: `[T, B, I]`, or `[B, T, I]` with `config.batch_first`, or unbatched `[T, I]`.
-        h0: `[L * D, B, H]`, or `[L * D, H]` for unbatched x, or None for zeros.
+        h0: `[L * D, B, H]`, or `[L * D, H]` for unbatched x, or None for zeros; of an LSTM the pair
+            (h0, c0) of such.
         cells: one per layer and direction, forward before reverse.
         config: the arguments of `torch.nn.RNN`.
         lengths: steps that count in each sequence, integers `[B]` from 1 to T; None for all.
         tape: gets every call of `layer`, for `backward`.
 
     Returns:
-        The output, laid out as x with `D * H` features, and h_n, shaped as h0.
+        The output, laid out as x with `D * H` features, and h_n, shaped as h0; of an LSTM the pair
+        (h_n, c_n), with None for c_n where sequences are of unequal length and no layer says what c
+        was at their ends.
 
     Raises:
         ContractViolation: `layer` returned a wrong shape or dtype.
     """
     batched = x.ndim == 3
     xp = array_namespace(x)
+    states = _states(h0, config)
     if not batched:
         x = x[:, None, :]
-        h0 = None if h0 is None else h0[:, None, :]
+        states = [None if state is None else state[:, None, :] for state in states]
     elif config.batch_first:
         x = xp.permute_dims(x, (1, 0, 2))
-    if h0 is None:
-        shape = (config.num_cells, x.shape[1], config.hidden_size)
-        h0 = xp.zeros(shape, dtype=x.dtype, device=device(x))
+    shape = (config.num_cells, x.shape[1], config.hidden_size)
+    states = [
+        xp.zeros(shape, dtype=x.dtype, device=device(x)) if state is None else state
+        for state in states
+    ]
     span = None if lengths is None else _span(xp, lengths, x.shape[0])
+    more = (config.nonlinearity,) if config.kind == "rnn" else ()
 
-    h_n = []
+    finals: list[tuple[Any, ...]] = []
     for k in range(config.num_layers):
         x = x if span is None else _masked(xp, x, span)
         outputs = []
         for reverse in range(config.num_directions):
             row = k * config.num_directions + reverse
             source = _reversed(xp, x, span) if reverse else x
-            output, last = layer(source, h0[row], cells[row], config.nonlinearity)
-            _check(output, last, source, config.hidden_size)
+            before = [state[row, ...] for state in states]
+            output, *last = _checked(layer(source, *before, cells[row], *more), source, config)
             if tape is not None:
-                tape.append(Call(source, h0[row], output, cells[row]))
-            if span is not None:
-                last = xp.take(xp.reshape(output, (-1, output.shape[2])), span.last, axis=0)
+                tape.append(Call(source, tuple(before), output, cells[row]))
+            finals.append(_final(xp, output, last, span))
             outputs.append(_reversed(xp, output, span) if reverse else output)
-            h_n.append(last)
         x = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=2)
     output = x if span is None else _masked(xp, x, span)
 
-    final = xp.stack(h_n, axis=0) if len(h_n) > 1 else h_n[0][None]
+    after = [_stacked(xp, rows) for rows in zip(*finals, strict=True)]
     if not batched:
-        return output[:, 0, :], final[:, 0, :]
-    return (xp.permute_dims(output, (1, 0, 2)) if config.batch_first else output), final
+        output, after = output[:, 0, :], [a if a is None else a[:, 0, :] for a in after]
+    elif config.batch_first:
+        output = xp.permute_dims(output, (1, 0, 2))
+    return output, after[0] if len(after) == 1 else tuple(after)
+
+
+def _states(given: Any, config: RNNConfig) -> list[Any]:
+    """Return the initial states, None for zeros: (h0), or of an LSTM (h0, c0)."""
+    count = len(config.states)
+    if count == 1:
+        return [given]
+    return [None] * count if given is None else list(given)
+
+
+def _final(xp: Any, output: Any, last: Sequence[Any], span: "_Span | None") -> tuple[Any, ...]:
+    """Return each state at every sequence's own last step; None for one that nobody tells."""
+    every = [output, *last[1:]]  # h at every step, and c, perhaps
+    if span is None:
+        return tuple(state[-1, ...] if state.ndim == 3 else state for state in (last[0], *last[1:]))
+    return tuple(
+        xp.take(xp.reshape(state, (-1, state.shape[2])), span.last, axis=0)
+        if state.ndim == 3
+        else None
+        for state in every
+    )
+
+
+def _stacked(xp: Any, rows: Sequence[Any]) -> Any:
+    if any(row is None for row in rows):
+        return None
+    return xp.stack(rows, axis=0) if len(rows) > 1 else rows[0][None]
 
 
 def for_calls(layer: Layer, config: RNNConfig) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
@@ -83,13 +119,12 @@ def for_calls(layer: Layer, config: RNNConfig) -> Callable[[Any, Any, Any, Any],
 
     Where there is nothing to compose, it adds next to nothing to a call that takes microseconds.
     """
-    nonlinearity, H = config.nonlinearity, config.hidden_size
-    one_cell = config.num_cells == 1 and not config.batch_first
+    nonlinearity = config.nonlinearity
+    one_cell = config.num_cells == 1 and not config.batch_first and config.kind == "rnn"
 
     def call(cells: Sequence[Any], x: Any, h0: Any, lengths: Any) -> tuple[Any, Any]:
         if one_cell and h0 is not None and lengths is None and x.ndim == 3:
-            output, last = layer(x, h0[0], cells[0], nonlinearity)
-            _check(output, last, x, H)
+            output, last = _checked(layer(x, h0[0], cells[0], nonlinearity), x, config)
             return output, last[None]
         return run(layer, x, h0, cells, config, lengths)
 
@@ -100,12 +135,12 @@ class Call(NamedTuple):
     """One call of `layer`, as `backward` needs it."""
 
     x: Any  # [T, B, I]
-    h0: Any  # [B, H]
+    before: tuple[Any, ...]  # the initial states, [B, H] each
     output: Any  # [T, B, H]
     cell: Any
 
 
-LayerBackward = Callable[..., tuple[Any, Any, Any]]
+LayerBackward = Callable[..., tuple[Any, ...]]
 
 
 def backward(
@@ -120,26 +155,32 @@ def backward(
 
     Args:
         layer_backward: `(grad_output, grad_h_n, x, h0, output, cell, nonlinearity) ->
-            (grad_x, grad_h0, grad_cell)`, all shaped as what they are the gradients of.
+            (grad_x, grad_h0, grad_cell)`, all shaped as what they are the gradients of; of a GRU
+            without the nonlinearity; of an LSTM `(grad_output, grad_h_n, grad_c_n, x, h0, c0,
+            output, cell) -> (grad_x, grad_h0, grad_c0, grad_cell)`.
         tape: what `run` put on it.
         grad_output: laid out as the output.
-        grad_h_n: laid out as h_n.
+        grad_h_n: laid out as h_n; of an LSTM the pair (grad_h_n, grad_c_n). With unequal lengths
+            grad_c_n is not looked at.
         config: as given to `run`.
         lengths: as given to `run`.
 
     Returns:
-        The gradient of x, laid out as x; of h0, laid out as h0; and of every cell.
+        The gradient of x, laid out as x; of h0, laid out as h0 (of an LSTM the pair of both); and
+        of every cell.
     """
     xp = array_namespace(grad_output)
     batched = grad_output.ndim == 3
+    grad_last = _states(grad_h_n, config)
     if not batched:
-        grad_output, grad_h_n = grad_output[:, None, :], grad_h_n[:, None, :]
+        grad_output, grad_last = grad_output[:, None, :], [g[:, None, :] for g in grad_last]
     elif config.batch_first:
         grad_output = xp.permute_dims(grad_output, (1, 0, 2))
     span = None if lengths is None else _span(xp, lengths, grad_output.shape[0])
     H, D = config.hidden_size, config.num_directions
+    more = (config.nonlinearity,) if config.kind == "rnn" else ()
 
-    grad_h0: list[Any] = [None] * config.num_cells
+    grad_before: list[Sequence[Any]] = [()] * config.num_cells
     grad_cells: list[Any] = [None] * config.num_cells
     grad_x = grad_output
     for k in reversed(range(config.num_layers)):
@@ -150,22 +191,24 @@ def backward(
             call = tape[row]
             grad = upstream[:, :, reverse * H : (reverse + 1) * H]
             grad = _reversed(xp, grad, span) if reverse else grad
-            grad_last = grad_h_n[row, ...]
+            last = [g[row, ...] for g in grad_last]
             if span is not None:
                 zeros = xp.zeros_like(grad)
-                grad = grad + xp.where(span.is_last[:, :, None], grad_last[None, ...], zeros)
-                grad_last = xp.zeros_like(grad_last)
-            of_x, grad_h0[row], grad_cells[row] = layer_backward(
-                grad, grad_last, call.x, call.h0, call.output, call.cell, config.nonlinearity
+                grad = grad + xp.where(span.is_last[:, :, None], last[0][None, ...], zeros)
+                last = [xp.zeros_like(g) for g in last]
+            of_x, *grad_before[row], grad_cells[row] = layer_backward(
+                grad, *last, call.x, *call.before, call.output, call.cell, *more
             )
             grads_x.append(_reversed(xp, of_x, span) if reverse else of_x)
         grad_x = grads_x[0] if D == 1 else grads_x[0] + grads_x[1]
     grad_x = grad_x if span is None else _masked(xp, grad_x, span)
 
-    of_h0 = xp.stack(grad_h0, axis=0)
+    of_states = [xp.stack(rows, axis=0) for rows in zip(*grad_before, strict=True)]
     if not batched:
-        return grad_x[:, 0, :], of_h0[:, 0, :], grad_cells
-    return (xp.permute_dims(grad_x, (1, 0, 2)) if config.batch_first else grad_x), of_h0, grad_cells
+        grad_x, of_states = grad_x[:, 0, :], [g[:, 0, :] for g in of_states]
+    elif config.batch_first:
+        grad_x = xp.permute_dims(grad_x, (1, 0, 2))
+    return grad_x, of_states[0] if len(of_states) == 1 else tuple(of_states), grad_cells
 
 
 def in_cell_order(array: Any, lengths: Any | None, reverse: bool) -> Any:
@@ -209,27 +252,37 @@ def _reversed(xp: Any, a: Any, span: _Span | None) -> Any:
     return xp.reshape(rows, a.shape)
 
 
-def _check(output: Any, last: Any, x: Any, H: int) -> None:
+def _checked(result: Any, x: Any, config: RNNConfig) -> tuple[Any, ...]:
+    """Return what a layer returned: the output, and its last states."""
     T, B, _ = x.shape
+    H, names = config.hidden_size, ["output", *(f"{name}_n" for name in config.states)]
     if (
-        (type(output) is type(last) is type(x))
-        and (output.dtype == last.dtype == x.dtype)
-        and output.shape == (T, B, H)
-        and last.shape == (B, H)
+        isinstance(result, tuple)
+        and len(result) == len(names)
+        and all(type(a) is type(x) and a.dtype == x.dtype for a in result)
+        and result[0].shape == (T, B, H)
+        and all(a.shape == (B, H) for a in result[1:])
     ):
-        return  # what nearly every call comes to, and what is timed
-    expected = (("output", output, (T, B, H)), ("h_n", last, (B, H)))
-    for name, value, shape in expected:
+        return result  # what nearly every call comes to, and what is timed
+    if not isinstance(result, tuple | list) or len(result) != len(names):
+        size = f" of {len(result)}" if isinstance(result, tuple | list) else ""
+        raise ContractViolation(
+            f"layer returned a {type(result).__name__}{size}, expected ({', '.join(names)})"
+        )
+    for name, value in zip(names, result, strict=True):
         if not is_array_api_obj(value) or array_namespace(value) is not array_namespace(x):
             raise ContractViolation(
                 f"layer returned {name} as a {type(value).__name__}, expected an array like x"
             )
-        if tuple(value.shape) != shape:
+        shapes: list[tuple[int, ...]] = [(T, B, H)] if name == "output" else [(B, H)]
+        shapes += [(T, B, H)] if name == "c_n" else []
+        if tuple(value.shape) not in shapes:
             raise ContractViolation(
-                f"layer returned {name} of shape {tuple(value.shape)}, expected {shape}"
+                f"layer returned {name} of shape {tuple(value.shape)}, expected {shapes[0]}"
             )
         if value.dtype != x.dtype:
             raise ContractViolation(
                 f"layer returned {name} in {value.dtype}, expected {x.dtype}: "
                 "compute in the dtype of x"
             )
+    return tuple(result)

@@ -7,10 +7,16 @@ from typing import Any
 from rnnparity.cells import network
 from rnnparity.cells.config import RNNConfig, named_gradients
 from rnnparity.implementations.contract import Implementation
-from rnnparity.implementations.frameworks import Arrays, Border, Differentiator, WholeRun
+from rnnparity.implementations.frameworks import (
+    Arrays,
+    Border,
+    Differentiator,
+    WholeRun,
+    initial,
+)
 
 Forward = Callable[[Any, Any, Any], tuple[Any, Any]]  # x, h0 or None, lengths or None
-Differentiated = Callable[[Arrays, Any, tuple[Any, Any]], tuple[Any, Arrays]]
+Differentiated = Callable[[Arrays, Any, tuple[Any, ...]], tuple[Any, Arrays]]
 
 
 def forward(
@@ -74,13 +80,20 @@ def _by_hand(implementation: Implementation, config: RNNConfig, weights: Arrays)
     prepared = implementation.prepared(weights, config)
 
     def differentiate(
-        states: Arrays, lengths: Any, upstream: tuple[Any, Any]
+        states: Arrays, lengths: Any, upstream: tuple[Any, ...]
     ) -> tuple[Any, Arrays]:
         tape: list[network.Call] = []
-        h0 = states.get("h0")
-        recorded = network.run(layer, states["x"], h0, prepared, config, lengths, tape)
-        of_x, of_h0, of_cells = network.backward(backward, tape, *upstream, config, lengths)
-        found = {"x": of_x} if h0 is None else {"x": of_x, "h0": of_h0}
+        given = initial(states)
+        recorded = network.run(layer, states["x"], given, prepared, config, lengths, tape)
+        of_output, *of_last = upstream
+        last = tuple(of_last) if config.kind == "lstm" else of_last[0]
+        of_x, of_states, of_cells = network.backward(
+            backward, tape, of_output, last, config, lengths
+        )
+        found = {"x": of_x}
+        if given is not None:
+            of_states = of_states if config.kind == "lstm" else (of_states,)
+            found |= dict(zip(("h0", "c0"), of_states, strict=False))
         named = named_gradients(of_cells, config)
         return recorded, found | {name.removeprefix("grad_"): g for name, g in named.items()}
 

@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from rnnparity.cells import network
+from rnnparity.cells.config import KINDS as KINDS_OF_CELLS
 from rnnparity.cells.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.errors import ContractViolation, explain
 from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS, install_hint
 from rnnparity.implementations.registry import Spec
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
+
+# What a `layer` takes, by kind, and a whole `rnn`.
+LAYER = {"rnn": "x, h0, cell, nonlinearity", "gru": "x, h0, cell", "lstm": "x, h0, c0, cell"}
+WHOLE = "x, h0, weights, config, lengths"
 
 
 class Absent(Exception):
@@ -41,6 +46,7 @@ class Implementation:
 
     name: str
     framework: str
+    kind: str  # "rnn", "gru" or "lstm"
     layer: Callable[..., Any] | None
     rnn: Callable[..., Any] | None
     prepare: Callable[..., Any] | None
@@ -52,6 +58,8 @@ class Implementation:
 
     def lacks(self, case: Case, device: str) -> str | None:
         """Return why a case is outside what is declared, or None if it is inside."""
+        if case.config.kind != self.kind:
+            return f"is of the kind {self.kind}"
         if case.dtype not in self.dtypes:
             return f"declares dtypes {', '.join(self.dtypes)}"
         if case.config.nonlinearity not in self.nonlinearities:
@@ -67,7 +75,8 @@ class Implementation:
         grouped: list[Cell] = cells(weights, config)
         if self.prepare is None:
             return grouped
-        return [self.prepare(cell, config.nonlinearity) for cell in grouped]
+        more = (config.nonlinearity,) if self.kind == "rnn" else ()
+        return [self.prepare(cell, *more) for cell in grouped]
 
     def run(
         self, prepared: Any, x: Any, h0: Any, lengths: Any, config: RNNConfig
@@ -77,8 +86,9 @@ class Implementation:
             result = self.rnn(x, h0, prepared, config, lengths)
             if not isinstance(result, tuple | list) or len(result) != 2:
                 size = f" of {len(result)}" if isinstance(result, tuple | list) else ""
+                expected = "(output, (h_n, c_n))" if self.kind == "lstm" else "(output, h_n)"
                 raise ContractViolation(
-                    f"returned a {type(result).__name__}{size}, expected the pair (output, h_n)"
+                    f"returned a {type(result).__name__}{size}, expected the pair {expected}"
                 )
             return result[0], result[1]
         assert self.layer is not None
@@ -168,15 +178,17 @@ def from_object(name: str, module: Any) -> Implementation:
     framework = getattr(module, "framework", None)
     if framework not in FRAMEWORKS:
         raise _breach(f"framework is {framework!r}, expected one of {', '.join(FRAMEWORKS)}")
+    kind = getattr(module, "kind", "rnn")
+    if kind not in KINDS_OF_CELLS:
+        raise _breach(f"kind is {kind!r}, expected one of {', '.join(KINDS_OF_CELLS)}")
     layer, rnn = getattr(module, "layer", None), getattr(module, "rnn", None)
     if (layer is None) == (rnn is None):
         raise _breach(
             "defines both layer and rnn: expected one of them"
             if layer is not None
-            else "defines neither layer(x, h0, cell, nonlinearity) nor "
-            "rnn(x, h0, weights, config, lengths)"
+            else f"defines neither layer({LAYER[kind]}) nor rnn({WHOLE})"
         )
-    _check_takes(layer or rnn, 4 if layer is not None else 5)
+    _check_takes(layer or rnn, "layer" if layer is not None else "rnn", kind)
     layer_backward = getattr(module, "layer_backward", None)
     # PyTorch and JAX differentiate by themselves; NumPy only with a backward pass.
     gradients = getattr(module, "gradients", framework != "numpy" or layer_backward is not None)
@@ -185,25 +197,27 @@ def from_object(name: str, module: Any) -> Implementation:
     return Implementation(
         name=name,
         framework=framework,
+        kind=kind,
         layer=layer,
         rnn=rnn,
         prepare=getattr(module, "prepare", None),
         layer_backward=layer_backward,
         gradients=gradients,
-        nonlinearities=_declared(module, "nonlinearities", NONLINEARITIES, NONLINEARITIES),
+        nonlinearities=_declared(module, "nonlinearities", NONLINEARITIES, NONLINEARITIES)
+        if kind == "rnn"
+        else ("tanh",),
         dtypes=_declared(module, "dtypes", ("float64", "float32"), NAMES),
         devices=_declared(module, "devices", None, KINDS),
     )
 
 
-def _check_takes(function: Any, count: int) -> None:
-    name = "layer" if count == 4 else "rnn"
+def _check_takes(function: Any, name: str, kind: str) -> None:
     if not callable(function):
         raise _breach(f"{name} is a {type(function).__name__}, expected a function")
+    expected = LAYER[kind] if name == "layer" else WHOLE
     try:
-        inspect.signature(function).bind(*range(count))
+        inspect.signature(function).bind(*expected.split(", "))
     except TypeError:
-        expected = "x, h0, cell, nonlinearity" if count == 4 else "x, h0, weights, config, lengths"
         raise _breach(f"{name}{inspect.signature(function)} does not take ({expected})") from None
     except ValueError:  # a function without a signature: found out when it is called
         return

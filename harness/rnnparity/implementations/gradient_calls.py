@@ -6,7 +6,12 @@ from typing import Any
 from rnnparity.errors import ContractViolation, explain
 from rnnparity.implementations.frameworks import Border
 
-ARGUMENTS = ("grad_output", "grad_h_n", "x", "h0", "output")
+# What a `layer_backward` is given besides the cell, by kind.
+ARGUMENTS = {
+    "rnn": ("grad_output", "grad_h_n", "x", "h0", "output"),
+    "gru": ("grad_output", "grad_h_n", "x", "h0", "output"),
+    "lstm": ("grad_output", "grad_h_n", "grad_c_n", "x", "h0", "c0", "output"),
+}
 
 # How PyTorch says that a value which the backward pass needs was overwritten. It goes on with
 # shapes and version numbers, which differ from case to case.
@@ -15,16 +20,17 @@ OVERWRITTEN = ("modified by an inplace operation", "used in an in-place operatio
 FORWARD_ONLY = "gradients = False compares the forward pass only"
 
 
-def untouched(layer_backward: Callable[..., Any], border: Border) -> Callable[..., Any]:
+def untouched(layer_backward: Callable[..., Any], border: Border, kind: str) -> Callable[..., Any]:
     """Return a `layer_backward` that raises `ContractViolation` if it writes to an argument.
 
     Args:
         layer_backward: `(grad_output, grad_h_n, x, h0, output, cell, nonlinearity) -> ...`.
         border: of its framework.
+        kind: of the layer.
     """
 
     def call(*arguments: Any) -> Any:
-        given = dict(zip(ARGUMENTS, arguments, strict=False))
+        given = dict(zip(ARGUMENTS[kind], arguments, strict=False))
         before = {name: border.to_numpy(array).tobytes() for name, array in given.items()}
         result = layer_backward(*arguments)
         for name, array in given.items():

@@ -8,16 +8,18 @@ returns that result in the shape of the first one, so that both can be compared 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from rnnparity.problems.arrays import Problem
+from rnnparity.problems.arrays import Problem, initial_states
 from rnnparity.problems.cases import Case
 from rnnparity.problems.quantities import time_major
 from rnnparity.types import Array
 
-Result = dict[str, Array]  # "output" and "h_n", laid out as the case says
-Run = Callable[[Array, Array | None, Array | None], Result]
+Result = dict[str, Array]  # "output", "h_n" and an LSTM's "c_n", laid out as the case says
+# Given x, the initial states by name (none for zeros), and lengths.
+Run = Callable[[Array, dict[str, Array], Array | None], Result]
 
 CHUNKS = "chunks with the state fed back"
 ROW = "a batch row alone"
@@ -43,13 +45,13 @@ def observe(case: Case, problem: Problem, first: Result, run: Run) -> dict[str, 
         case: what was run; decides which invariants there are.
         problem: its arrays.
         first: what the implementation returned for them.
-        run: runs it on x, h0 and lengths, laid out as the case says, as NumPy arrays.
+        run: runs it on x, initial states and lengths, laid out as the case says, as NumPy arrays.
 
     Returns:
         Invariant to result, each to be compared with `first`; `NO_STATE` with `ZERO_STATE`.
     """
     found: dict[str, Result] = {}
-    B = case.B or 1
+    B, states = case.B or 1, initial_states(problem)
     if not case.config.bidirectional and case.T > 1 and not case.ragged:
         found[CHUNKS] = _chunks(case, problem, run)
     if B > 1:
@@ -57,11 +59,17 @@ def observe(case: Case, problem: Problem, first: Result, run: Run) -> dict[str, 
         order = np.roll(np.arange(B)[::-1], 1)
         found[PERMUTED] = _permuted(case, problem, run, order)
     if problem.lengths is not None:
-        found[PADDING] = run(_other_padding(case, problem), problem.h0, problem.lengths)
-    if problem.h0 is not None:
-        found[NO_STATE] = run(problem.x, None, problem.lengths)
-        found[ZERO_STATE] = run(problem.x, np.zeros_like(problem.h0), problem.lengths)
+        found[PADDING] = run(_other_padding(case, problem), states, problem.lengths)
+    if states:
+        found[NO_STATE] = run(problem.x, {}, problem.lengths)
+        zeros = {name: np.zeros_like(state) for name, state in states.items()}
+        found[ZERO_STATE] = run(problem.x, zeros, problem.lengths)
     return found
+
+
+def fed_back(result: "dict[str, Any]") -> "dict[str, Any]":
+    """Return a result's last states as initial ones, by name."""
+    return {f"{name[0]}0": state for name, state in result.items() if name in ("h_n", "c_n")}
 
 
 def other_input(problem: Problem) -> Array:
@@ -71,13 +79,11 @@ def other_input(problem: Problem) -> Array:
 
 def _chunks(case: Case, problem: Problem, run: Run) -> Result:
     x, half = time_major(case, "x", problem.x), case.T // 2
-    first = run(_back(case, x[:half]), problem.h0, None)
-    second = run(_back(case, x[half:]), first["h_n"], None)
+    first = run(_back(case, x[:half]), initial_states(problem), None)
+    second = run(_back(case, x[half:]), fed_back(first), None)
     axis = 1 if case.config.batch_first and case.B is not None else 0
-    return {
-        "output": np.concatenate((first["output"], second["output"]), axis=axis),
-        "h_n": second["h_n"],
-    }
+    whole = np.concatenate((first["output"], second["output"]), axis=axis)
+    return second | {"output": whole}
 
 
 def _row_alone(case: Case, problem: Problem, first: Result, run: Run) -> Result:
@@ -100,8 +106,9 @@ def _permuted(case: Case, problem: Problem, run: Run, order: Array) -> Result:
 
 def _permuted_run(case: Case, problem: Problem, run: Run, order: Array) -> Result:
     x = _back(case, time_major(case, "x", problem.x)[:, order])
-    h0 = None if problem.h0 is None else np.ascontiguousarray(problem.h0[:, order])
-    return run(x, h0, None if problem.lengths is None else problem.lengths[order])
+    given = initial_states(problem).items()
+    states = {name: np.ascontiguousarray(state[:, order]) for name, state in given}
+    return run(x, states, None if problem.lengths is None else problem.lengths[order])
 
 
 def _other_padding(case: Case, problem: Problem) -> Array:

@@ -11,16 +11,23 @@ from rnnparity.cells.config import RNNConfig
 from rnnparity.errors import ContractViolation, explain
 from rnnparity.implementations import compiled, invariants, stopwatch
 from rnnparity.implementations.contract import Implementation
-from rnnparity.implementations.frameworks import Border
+from rnnparity.implementations.frameworks import Border, initial
 from rnnparity.implementations.gradient_calls import explain_gradients, untouched
-from rnnparity.problems.arrays import Problem, build, rows_are_left, weighing_all_rows
+from rnnparity.problems.arrays import (
+    Problem,
+    build,
+    initial_states,
+    rows_are_left,
+    upstream,
+    weighing_all_rows,
+)
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
 from rnnparity.types import Array
 from rnnparity.verdicts import Verdict
 
 Result = dict[str, Array]
-Upstream = tuple[Array, Array]  # gradients of output and h_n
+Upstream = dict[str, Array]  # the gradients that come in: of output, h_n and an LSTM's c_n
 
 # What lies between the features of an input that is a view: to be read by no one.
 GAP = 97
@@ -110,45 +117,44 @@ def _run(
     implementation: Implementation, border: Border, case: Case, problem: Problem, device: str
 ) -> Outcome:
     given = {f"weight {name}": value for name, value in problem.weights.items()}
-    given |= {
-        name: value
-        for name, value in (("x", problem.x), ("h0", problem.h0), ("lengths", problem.lengths))
-        if value is not None
-    }
+    given |= {"x": problem.x} | initial_states(problem)
+    if problem.lengths is not None:
+        given["lengths"] = problem.lengths
     held = {name: border.from_numpy(value, device) for name, value in given.items()}
     if case.strided:
-        held |= {n: _view(border, given[n], device) for n in ("x", "h0") if n in given}
+        held |= {n: _view(border, given[n], device) for n in ("x", "h0", "c0") if n in given}
     weights = {name: held[f"weight {name}"] for name in problem.weights}
     with border.unrecorded():
         prepared = own(compiled.forward, implementation, border, case.config, weights)
 
     def called(arguments: dict[str, Any]) -> tuple[dict[str, Any], Result]:
         """Call it; return the result in the framework's arrays and in NumPy's."""
-        order = (arguments.get(name) for name in ("x", "h0", "lengths"))
+        order = (arguments["x"], initial(arguments), arguments.get("lengths"))
         with border.unrecorded():
-            found = named(own(prepared, *order))
+            found = named(own(prepared, *order), case.config)
         own(border.synchronize, tuple(found.values()))
         shape = tuple(arguments["x"].shape)
         return found, crossed(border, found, shape, case)
 
-    def again(x: Array, h0: Array | None, lengths: Array | None) -> Result:
+    def again(x: Array, states: dict[str, Array], lengths: Array | None) -> Result:
         """Call it on arrays of NumPy's, which must stay as they are."""
-        named_given = {"x": x, "h0": h0, "lengths": lengths}
-        taken = {n: value for n, value in named_given.items() if value is not None}
+        taken = {"x": x} | states | ({} if lengths is None else {"lengths": lengths})
         arguments = {n: border.from_numpy(value, device) for n, value in taken.items()}
         _, found = called(arguments)
         _check_unchanged(border, taken, arguments)
         return found
 
     results, arrays = called(held)
-    if problem.x_next is not None:
+    # A layer alone does not tell what c was at the ends of sequences of unequal length.
+    told = all(f"{state}_n" in results for state in case.config.states)
+    if problem.x_next is not None and told:
         ones = None if problem.lengths is None else np.ones_like(problem.lengths)
         following, crossed_next = called(
             {
                 "x": border.from_numpy(problem.x_next, device),
-                "h0": results["h_n"],
                 "lengths": None if ones is None else border.from_numpy(ones, device),
             }
+            | invariants.fed_back(results)
         )
         results |= {f"next_{name}": value for name, value in following.items()}
         arrays |= {f"next_{name}": value for name, value in crossed_next.items()}
@@ -157,7 +163,7 @@ def _run(
     every_row: Result = {}
     trouble: Trouble | None = None
     differentiated: Callable[[Upstream], tuple[Result, Result]] | None = None
-    weighed = (problem.grad_output, problem.grad_h_n)
+    weighed = upstream(problem)
     if implementation.gradients:
         try:
             differentiated = _differentiation(implementation, border, case, problem, device, held)
@@ -172,7 +178,7 @@ def _run(
     if case.invariants:
         observed |= invariants.observe(case, problem, arrays, again)
     # Last: what is kept of all the calls before, other inputs and shapes among them, shows here.
-    other = again(invariants.other_input(problem), problem.h0, problem.lengths)
+    other = again(invariants.other_input(problem), initial_states(problem), problem.lengths)
     if other["output"].tobytes() == arrays["output"].tobytes():
         observed[invariants.RESPONDS] = other
     _check_kept(border, kept, forward_arrays)
@@ -204,25 +210,24 @@ def _differentiation(
     """Return what differentiates: gives (output, h_n) as they were recorded, and the gradients."""
     weights = {name: held[f"weight {name}"] for name in problem.weights}
     if implementation.layer_backward is not None:
-        watched = untouched(implementation.layer_backward, border)
+        watched = untouched(implementation.layer_backward, border, implementation.kind)
         implementation = replace(implementation, layer_backward=watched)
-    given = {"x": problem.x} if problem.h0 is None else {"x": problem.x, "h0": problem.h0}
+    given = {"x": problem.x} | initial_states(problem)
 
     def differentiated(weighed: Upstream) -> tuple[Result, Result]:
         # Anew every time: what is made of the weights may be differentiated only once.
         differentiate = own(compiled.gradients, implementation, border, case.config, weights)
         states = {name: border.leaf(held[name]) for name in given}
-        incoming = dict(zip(("grad_output", "grad_h_n"), weighed, strict=True))
-        upstream = {n: border.from_numpy(value, device) for n, value in incoming.items()}
-        recorded, found = own(differentiate, states, held.get("lengths"), tuple(upstream.values()))
+        coming = {n: border.from_numpy(value, device) for n, value in weighed.items()}
+        recorded, found = own(differentiate, states, held.get("lengths"), tuple(coming.values()))
         own(border.synchronize, tuple(found.values()))
-        _check_unchanged(border, given | incoming, states | upstream)
+        _check_unchanged(border, given | weighed, states | coming)
         for name, value in found.items():
             if border.device_of(value) != device:
                 raise ContractViolation(
                     f"returned grad_{name} on {border.device_of(value)}, expected {device}"
                 )
-        output = crossed(border, named(recorded), problem.x.shape, case)
+        output = crossed(border, named(recorded, case.config), problem.x.shape, case)
         return output, {f"grad_{name}": border.to_numpy(value) for name, value in found.items()}
 
     return differentiated
@@ -234,18 +239,26 @@ def own(function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
 
 
-def named(result: Any) -> dict[str, Any]:
-    """Return the parts of a result under their names.
+def named(result: Any, config: RNNConfig) -> dict[str, Any]:
+    """Return the parts of a result under their names: output, h_n, and an LSTM's c_n, if told.
 
     Raises:
-        ContractViolation: it is no pair.
+        ContractViolation: it is no pair, or an LSTM's last states are none.
     """
-    if not isinstance(result, tuple | list) or len(result) != 2:
-        size = f" of {len(result)}" if isinstance(result, tuple | list) else ""
-        raise ContractViolation(
-            f"returned a {type(result).__name__}{size}, expected the pair (output, h_n)"
-        )
-    return {"output": result[0], "h_n": result[1]}
+    expected = "(output, (h_n, c_n))" if config.kind == "lstm" else "(output, h_n)"
+    _check_pair("", result, expected)
+    if config.kind != "lstm":
+        return {"output": result[0], "h_n": result[1]}
+    _check_pair("as its last states ", result[1], "(h_n, c_n)")
+    found = {"output": result[0], "h_n": result[1][0], "c_n": result[1][1]}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _check_pair(what: str, value: Any, expected: str) -> None:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+        kind = type(value).__name__
+        raise ContractViolation(f"returned {what}a {kind}{size}, expected the pair {expected}")
 
 
 def crossed(border: Border, found: dict[str, Any], x: tuple[int, ...], case: Case) -> Result:
@@ -279,7 +292,8 @@ def result_shapes(config: RNNConfig, x: tuple[int, ...]) -> dict[str, tuple[int,
     """Return the shapes of output and h_n for an input's, `[T, B, I]`, `[B, T, I]` or `[T, I]`."""
     H, features = config.hidden_size, config.num_directions * config.hidden_size
     batch = x[:-1][0 if config.batch_first else 1 :][:1] if len(x) == 3 else ()
-    return {"output": (*x[:-1], features), "h_n": (config.num_cells, *batch, H)}
+    states = (config.num_cells, *batch, H)
+    return {"output": (*x[:-1], features), "h_n": states, "c_n": states}
 
 
 def _check_unchanged(border: Border, given: dict[str, Any], held: dict[str, Any]) -> None:

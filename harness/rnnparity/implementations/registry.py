@@ -24,25 +24,34 @@ class Spec(msgspec.Struct, frozen=True):
 
 
 @cache
-def registered() -> dict[str, Spec]:
-    """Return what the entry-point groups offer: the baseline, implementations, then peers."""
+def registered(kind: str = "rnn") -> dict[str, Spec]:
+    """Return what the entry-point groups offer: the baseline, implementations, then peers.
+
+    Args:
+        kind: of layers: "rnn", "gru" or "lstm", whose groups end in `.gru` and `.lstm`.
+    """
+    suffix = "" if kind == "rnn" else f".{kind}"
     found = [
         Spec(point.name, point.value, group == PEERS)
         for group in (GROUP, PEERS)
-        for point in entry_points(group=group)
+        for point in entry_points(group=group + suffix)
     ]
     found.sort(key=lambda spec: (spec.peer, spec.name != BASELINE, spec.name))
     return {spec.name: spec for spec in found}
 
 
-def resolve(text: str) -> Spec:
+def resolve(text: str, kind: str = "rnn") -> Spec:
     """Turn what a user wrote into a spec: a registered name, a file, or a module.
+
+    Args:
+        text: what a user wrote.
+        kind: of layers, in which registered names are looked up.
 
     Raises:
         UsageError: it is none of them.
     """
-    if text in registered():
-        return registered()[text]
+    if text in registered(kind):
+        return registered(kind)[text]
     path = Path(text)
     if path.suffix == ".py" or "/" in text or "\\" in text:
         if not path.is_file() or path.suffix != ".py":
@@ -52,26 +61,27 @@ def resolve(text: str) -> Spec:
     if re.fullmatch(r"[A-Za-z_][\w.]*", module) and _importable(module):
         return Spec(text, text)
     raise UsageError(
-        f"no implementation {text!r}: registered are {', '.join(registered())}; "
+        f"no implementation {text!r}: registered are {', '.join(registered(kind))}; "
         "or give a file (my_rnn.py) or a module (pkg.mod)"
     )
 
 
-def resolve_all(texts: list[str], peers: bool = False) -> list[Spec]:
+def resolve_all(texts: list[str], peers: bool = False, kind: str = "rnn") -> list[Spec]:
     """Resolve several, all registered ones if none is named; names are kept unique.
 
     Args:
         texts: what a user wrote.
         peers: whether peers come along, unless they are named.
+        kind: of layers, in which registered names are looked up.
 
     Raises:
         UsageError: as `resolve`.
     """
-    specs = [resolve(text) for text in texts]
+    specs = [resolve(text, kind) for text in texts]
     if not texts:
-        specs = [spec for spec in registered().values() if not spec.peer]
+        specs = [spec for spec in registered(kind).values() if not spec.peer]
     if peers:
-        specs += [spec for spec in registered().values() if spec.peer]
+        specs += [spec for spec in registered(kind).values() if spec.peer]
     unique = {spec.target: spec for spec in specs}.values()
     names = [spec.name for spec in unique]
     return [

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import suffixes
-from rnnparity.cells.elman import Trace
-from rnnparity.judging.truth import Truth
+from rnnparity.judging.truth import AnyTrace, Truth
 from rnnparity.judging.unit import KINK, Deviations
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import is_16_bit, numpy_dtype, underflow, unit_roundoff
-from rnnparity.problems.quantities import is_gradient
+from rnnparity.problems.quantities import is_gradient, of_weights
 from rnnparity.types import Array
 
 # Where the unit is above this share of a quantity's own size, rounding alone can soon reach all of
@@ -34,7 +33,7 @@ SUMS_16_BIT = 8
 
 def where_calm(case: Case, true: Truth, predicted: Deviations) -> dict[str, NDArray[np.bool_]]:
     """Return where rounding alone has not taken over: `[T, R, 1]` of output, and so on."""
-    config = msgspec.structs.replace(true.config, hidden_size=1)
+    config = msgspec.structs.replace(true.config, hidden_size=1, kind="rnn")
     layers = _own_chaos(case, true.traces, predicted.widest)
     none = np.zeros((*true.traces[0].x.shape[:2], 1))
     output, h_n = network.run(spread_chaos, none, None, layers, config, true.lengths)
@@ -44,6 +43,9 @@ def where_calm(case: Case, true: Truth, predicted: Deviations) -> dict[str, NDAr
         ones = None if true.lengths is None else np.ones_like(true.lengths)
         following = network.run(spread_chaos, none[:1], h_n, layers, config, ones)
         chaotic |= {"next_output": following[0], "next_h_n": following[1]}
+    for prefix in ("", "next_"):
+        if f"{prefix}c_n" in true.values:
+            chaotic[f"{prefix}c_n"] = chaotic[f"{prefix}h_n"]
     return {name: ~flags.any(axis=2, keepdims=True) for name, flags in chaotic.items()}
 
 
@@ -70,19 +72,21 @@ def where_finite(
         )
         return either
 
-    forward = over([trace.output for trace in true.traces])  # [T, R]
+    forward = over([state for trace in true.traces for state in trace.states])  # [T, R]
     for trace in true.traces:
         forward |= _sums_overflow(trace, most)
     in_order = config.num_cells == 1
     past = np.maximum.accumulate(forward, axis=0) if in_order else forward | forward.any(axis=0)
     row = forward.any(axis=0)
     tame = calm["output"].all(axis=(0, 2)) & calm["h_n"].all(axis=(0, 2))
-    row_backward = row | ~tame | over([trace.grad_h for trace in true.traces]).any(axis=0)
+    row_backward = (
+        row | ~tame | over([g for trace in true.traces for g in trace.grad_states]).any(axis=0)
+    )
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
         if name == "output":
             fine = ~past[:, :, None]
-        elif name in ("grad_x", "grad_h0"):
+        elif is_gradient(name) and not of_weights(name):
             fine = ~row_backward.reshape(1, -1, 1)
         elif is_gradient(name):
             fine = np.asarray(not row_backward.any())
@@ -92,8 +96,11 @@ def where_finite(
     for k, suffix in enumerate(suffixes(config)):
         trace = true.traces[k]
         before = np.concatenate((trace.h0[None], trace.output[:-1]))
-        for name, factor in (("ih", trace.x), ("hh", before)):
-            masks[f"grad_weight_{name}_{suffix}"] &= ~_sum_overflows(trace.grad_a, factor, most)
+        for name, gradient, factor in (
+            ("ih", trace.grad_input, trace.x),
+            ("hh", trace.grad_state, before),
+        ):
+            masks[f"grad_weight_{name}_{suffix}"] &= ~_sum_overflows(gradient, factor, most)
     return masks
 
 
@@ -113,14 +120,14 @@ def where_judged(
             # Rows of a batch do not depend on each other; weights depend on all of them.
             tame = calm["output"].all(axis=(0, 2)) & calm["h_n"].all(axis=(0, 2))
             tame &= finite["output"].all(axis=(0, 2)) & finite["h_n"].all(axis=(0, 2))
-            mask = tame.reshape(1, -1, 1) if name in ("grad_x", "grad_h0") else tame.all()
+            mask = tame.reshape(1, -1, 1) if not of_weights(name) else tame.all()
         else:
             mask = calm[name]
         masks[name] = np.broadcast_to(mask, value.shape) & finite[name]
     return masks
 
 
-def _own_chaos(case: Case, traces: list[Trace], widest: list[Array]) -> list[Array]:
+def _own_chaos(case: Case, traces: list[AnyTrace], widest: list[Array]) -> list[Array]:
     """Return where rounding alone reaches too much of a layer's states: `[T, B, 1]` for each.
 
     Relu's states may grow by many orders of magnitude: their size is that of the steps so far.
@@ -149,7 +156,7 @@ def spread_chaos(x: Array, h0: Array, own: Array, nonlinearity: str) -> tuple[Ar
     return chaotic, chaotic[-1]
 
 
-def _sums_overflow(trace: Trace, most: float) -> NDArray[np.bool_]:
+def _sums_overflow(trace: AnyTrace, most: float) -> NDArray[np.bool_]:
     """Return where what goes into the nonlinearity may overflow on the way, `[T, R]`.
 
     By the sum of absolute terms: in which order they are added up, and what of them is kept in the

@@ -17,8 +17,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from rnnparity.cells import network
-from rnnparity.cells.elman import Trace, layer, layer_backward
 from rnnparity.judging.reference import Reference
+from rnnparity.judging.truth import passes, untouched
 from rnnparity.problems.arrays import Problem, rows_are_left, weighing_all_rows
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype, unit_roundoff
@@ -127,8 +127,8 @@ def _of(case: Case, reference: Reference) -> OtherRows:
 
 def _computed(case: Case, reference: Reference) -> OtherRows:
     problem, units = reference.problem, reference.units
-    grad_output, grad_h_n = weighing_all_rows(case, problem)
-    whole = problem._replace(grad_output=grad_output, grad_h_n=grad_h_n)
+    upstream: dict[str, Any] = {**weighing_all_rows(case, problem)}
+    whole = problem._replace(**upstream)
     values, rounded = (_values(case, whole, dtype) for dtype in (np.float64, np.float32))
     roundoff = unit_roundoff(case.dtype)
     largest = NEAR_OVERFLOW * float(ml_dtypes.finfo(numpy_dtype(case.dtype)).max)
@@ -189,10 +189,11 @@ def _values(case: Case, problem: Problem, dtype: Any) -> dict[str, Array]:
 
 def _of_rows(case: Case, problem: Problem, dtype: Any) -> Quantities:
     given = setup(case, problem, dtype)
+    layer, layer_backward = passes(case.config)
     tape: list[network.Call] = []
 
-    def run(part: Setup) -> tuple[Array, Array]:
-        traces = [Trace(cell, *[np.empty(0)] * 5) for cell in part.cells]
+    def run(part: Setup) -> tuple[Array, Any]:
+        traces = [untouched(cell, part.config) for cell in part.cells]
         return part.replace(cells=traces).run(layer, None if tape else tape)
 
     return given.forward(run) | given.backward(layer_backward, tape)

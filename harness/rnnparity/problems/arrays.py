@@ -35,6 +35,8 @@ class Problem(NamedTuple):
     grad_output: Array  # laid out as the output: the functional whose gradient is taken is
     grad_h_n: Array  # sum(grad_output * output) + sum(grad_h_n * h_n)
     rows: Array  # [R], the batch rows that are judged; the functional weighs no other
+    c0: Array | None = None  # of an LSTM with h0, shaped as h0
+    grad_c_n: Array | None = None  # of an LSTM, shaped as h0: sum(grad_c_n * c_n) is added
 
 
 def build(case: Case) -> Problem:
@@ -61,11 +63,18 @@ def build(case: Case) -> Problem:
             }
     B = x.shape[1]
     h0 = _state(case, regime, (config.num_cells, B, config.hidden_size))
+    c0 = grad_c_n = None
+    if "c" in config.states:
+        c0 = _state(case, regime, h0.shape, "c0")
+        # A layer alone does not tell what c was at the ends of sequences of unequal length.
+        weight = 0.0 if case.ragged else 1.0
+        grad_c_n = _uniform(case, "grad_c_n", h0.shape, weight)
     lengths = _lengths(case) if case.ragged else None
     if case.inputs is not None:
         with np.load(case.inputs, allow_pickle=False) as given:
             x = time_major(case, "x", given["x"])
             h0 = time_major(case, "h0", given["h0"]) if "h0" in given else h0
+            c0 = time_major(case, "c0", given["c0"]) if "c0" in given else c0
             lengths = given.get("lengths", lengths)
     x_next = _input(case, regime, "x_next", 1)
     D, H = config.num_directions, config.hidden_size
@@ -73,6 +82,7 @@ def build(case: Case) -> Problem:
     weighed = np.isin(np.arange(B), rows)[None, :, None]
     grad_output = _uniform(case, "grad_output", (case.T, B, D * H), 1.0) * weighed
     grad_h_n = _uniform(case, "grad_h_n", (config.num_cells, B, H), 1.0) * weighed
+    grad_c_n = None if grad_c_n is None else grad_c_n * weighed
 
     def layout(a: Array) -> Array:
         a = a.astype(dtype)
@@ -94,6 +104,8 @@ def build(case: Case) -> Problem:
         layout(grad_output),
         states(grad_h_n),
         rows,
+        states(c0) if c0 is not None and case.h0 else None,
+        states(grad_c_n) if grad_c_n is not None else None,
     )
 
 
@@ -102,6 +114,8 @@ def build(case: Case) -> Problem:
 JUDGE_BYTES = 5e8
 JUDGE_REPLICA_FLOP = 6e11
 JUDGE_LONGDOUBLE_FLOP = 4e8
+# Arrays of differences that are kept of a layer, each as large as its states.
+JUDGE_ARRAYS = {"rnn": 4, "gru": 16, "lstm": 20}
 REPLICAS = 32
 
 
@@ -113,12 +127,16 @@ def judged_rows(case: Case) -> NDArray[np.int64]:
     config, B = case.config, case.B or 1
     width = config.input_size + config.hidden_size * (1 + config.num_directions)
     steps = case.T * config.num_cells
-    # Bytes of the replicas of one row: four arrays of every layer's states, and three of the widest
+    # Bytes of the replicas of one row: some arrays of every layer's states, and three of the widest
     # input (its gradient, that one's errors and squares), in float32.
     inner = config.num_directions * config.hidden_size if config.num_layers > 1 else 0
     inputs = max(config.input_size, inner)
-    size = REPLICAS * 4 * (4 * steps * config.hidden_size + 3 * case.T * inputs)
-    products = 6.0 * steps * config.hidden_size * width
+    size = (
+        REPLICAS
+        * 4
+        * (JUDGE_ARRAYS[config.kind] * steps * config.hidden_size + 3 * case.T * inputs)
+    )
+    products = 6.0 * steps * config.num_gates * config.hidden_size * width
     affordable = min(JUDGE_BYTES / size, JUDGE_REPLICA_FLOP / (REPLICAS * products))
     if case.dtype == "float64":
         affordable = min(affordable / 2, JUDGE_LONGDOUBLE_FLOP / products)
@@ -132,19 +150,31 @@ def rows_are_left(case: Case, problem: Problem) -> bool:
     return len(problem.rows) < (case.B or 1)
 
 
-def weighing_all_rows(case: Case, problem: Problem) -> tuple[Array, Array]:
-    """Return gradients of output and h_n, laid out as the problem's, that weigh all rows.
+def weighing_all_rows(case: Case, problem: Problem) -> dict[str, Array]:
+    """Return the gradients that come in, by name and laid out as the problem's, for all rows.
 
     Each row gets those of a judged one, the judged ones their own.
     """
-    found = []
-    for name, array in (("output", problem.grad_output), ("h_n", problem.grad_h_n)):
+    found = {}
+    for name, array in upstream(problem).items():
         whole = time_major(case, name, array).copy()
         source = np.resize(problem.rows, whole.shape[1])
         source[problem.rows] = problem.rows
         whole = whole[:, source]
-        found.append(np.ascontiguousarray(time_major(case, name, whole)))
-    return found[0], found[1]
+        found[name] = np.ascontiguousarray(time_major(case, name, whole))
+    return found
+
+
+def upstream(problem: Problem) -> dict[str, Array]:
+    """Return the gradients that come in, by name: of output, h_n, and an LSTM's c_n."""
+    found = {"grad_output": problem.grad_output, "grad_h_n": problem.grad_h_n}
+    return found if problem.grad_c_n is None else found | {"grad_c_n": problem.grad_c_n}
+
+
+def initial_states(problem: Problem) -> dict[str, Array]:
+    """Return the initial states that are given, by name: h0, and an LSTM's c0; or none."""
+    given = {"h0": problem.h0, "c0": problem.c0}
+    return {name: array for name, array in given.items() if array is not None}
 
 
 def _input(case: Case, regime: Regime, name: str, T: int) -> Array:
@@ -153,9 +183,9 @@ def _input(case: Case, regime: Regime, name: str, T: int) -> Array:
     return drawn * structures.scale(regime.inputs, case.dtype, _terms(case))
 
 
-def _state(case: Case, regime: Regime, shape: tuple[int, int, int]) -> Array:
+def _state(case: Case, regime: Regime, shape: tuple[int, ...], name: str = "h0") -> Array:
     inputs = regime.inputs if regime.inputs in structures.OF_STATES else "dense"
-    drawn = structures.INPUTS[inputs](_stream(case), "h0", shape, regime.h0)
+    drawn = structures.INPUTS[inputs](_stream(case), name, shape, regime.h0)
     return drawn * structures.scale(inputs, case.dtype, _terms(case))
 
 

@@ -65,6 +65,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The case in words: `float32-critical-bidirectional-2layers-T20-B4-I8-H16`."""
         config = self.config
         features = {
+            config.kind: config.kind != "rnn",
             "bidirectional": config.bidirectional,
             f"{config.num_layers}layers": config.num_layers > 1,
             config.nonlinearity: config.nonlinearity != "tanh",

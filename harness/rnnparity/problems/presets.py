@@ -1,6 +1,8 @@
 """The presets: which cases are checked under a name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from rnnparity.cells.config import RNNConfig
 from rnnparity.errors import UsageError
@@ -16,8 +18,12 @@ PRESETS = {
 }
 
 
-def preset(name: str) -> list[Case]:
+def preset(name: str, kind: str = "rnn") -> list[Case]:
     """Return the cases of a preset; those of a preset of sizes are what would be timed.
+
+    Args:
+        name: of the preset.
+        kind: of layers: "rnn", "gru" or "lstm"; what only a plain RNN has is left out.
 
     Raises:
         UsageError: there is no such preset.
@@ -26,9 +32,18 @@ def preset(name: str) -> list[Case]:
         known = dict.fromkeys([*PRESETS, *sizes.PRESETS])
         raise UsageError(f"no preset {name!r}: there are {', '.join(known)}")
     if name not in PRESETS:
-        return list(dict.fromkeys(job.case for job in sizes.jobs(name)))
-    chosen = {"quick": quick, "edges": edges.cases, "full": full}[name]
-    return list(dict.fromkeys(chosen()))
+        cases = [job.case for job in sizes.jobs(name)]
+    else:
+        cases = list({"quick": quick, "edges": edges.cases, "full": full}[name]())
+    return list(dict.fromkeys(cases if kind == "rnn" else of_kind(cases, kind)))
+
+
+def of_kind(cases: Iterable[Case], kind: str) -> Iterator[Case]:
+    """Yield the cases of a gated kind: not the trained model, and relu's as any other."""
+    for case in cases:
+        if case.weights is None:
+            config = msgspec.structs.replace(case.config, kind=kind, nonlinearity="tanh")
+            yield case.replace(config=config)
 
 
 def features(T: int = 12, B: int = 4, I: int = 8, H: int = 16) -> Iterator[Case]:

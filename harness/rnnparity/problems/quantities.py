@@ -9,7 +9,7 @@ from rnnparity.types import Array
 
 # Arrays of states, one row for each layer and direction; every other array that has a batch has a
 # time axis.
-STATES = ("h0", "h_n")
+STATES = ("h0", "h_n", "c0", "c_n")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Quantity:
 
     Attributes:
         name: as records have it: "output", "h_n", "next_output", "grad_x", "grad_weight_hh_l0", ...
-        kind: what it is, or is the gradient of: "output", "h_n", "x", "h0", "weight_ih", "bias_hh".
+        kind: what it is, or is the gradient of: "output", "h_n", "c_n", "x", "h0", "c0",
+            "weight_ih", "bias_hh".
         is_gradient: whether it is the gradient of that.
         is_next: whether it is of the one more step.
         layer: of a parameter; None for what is no parameter's.

@@ -33,6 +33,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     matmul_precision: str | None = None
     same_bits_twice: bool | None = None
     diagnosis: tuple[str, ...] = ()
+    cell: str = "rnn"
     definition: Case | None = None
 
     @property

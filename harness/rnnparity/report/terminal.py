@@ -43,7 +43,7 @@ COLOURS = {
 
 TIMING = "timing"
 
-COLUMNS = ("output", "h_n", "grad x", "grad h0", "grad W")
+COLUMNS = ("output", "h_n", "c_n", "grad x", "grad h0", "grad c0", "grad W")
 
 
 class Display:

@@ -185,7 +185,7 @@ class _Session:
 
     def _drive_baseline(self) -> None:
         """Run `torch.nn.RNN` on the CPU, for the others to be compared with."""
-        spec = registered().get(BASELINE)
+        spec = registered(self.plan.kind).get(BASELINE)
         examiner = self._examination(spec, "baseline") if spec is not None else None
         try:
             if examiner is None or "cpu" not in examiner.describe().devices:
@@ -326,6 +326,7 @@ class _Session:
             quantities=judgement.quantities,
             horizon=None if against is None else against.horizon,
             judged_rows=rows if case is not None and rows != (case.B or 1) else None,
+            cell=self.plan.kind,
             definition=case,
             **(more or {}),
         )
@@ -344,7 +345,7 @@ def _size(against: Reference) -> int:
     true = against.true
     arrays = [*true.values.values(), *against.units.values(), *against.problem.weights.values()]
     for trace in (*true.traces, *true.next_traces):
-        arrays += [*trace.cell, trace.x, trace.h0, trace.output, trace.grad_h, trace.grad_a]
+        arrays += [*trace.cell, trace.x, *trace.states, *trace.grad_states, trace.grad_input]
     return sum(array.nbytes for array in arrays)
 
 

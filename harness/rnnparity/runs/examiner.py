@@ -97,7 +97,8 @@ class Examiner:
             self._other.stop()
         if other.verdict:
             return Outcome(verdict=other.verdict, reason=f"with {threads} threads: {other.reason}")
-        result = {name: other.arrays[name] for name in ("output", "h_n")}
+        names = ("output", "h_n", "c_n")
+        result = {name: other.arrays[name] for name in names if name in other.arrays}
         seen = outcome.invariants | {invariants.THREADS: result}
         return replace(outcome, invariants=seen)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rnnparity.cells.config import KINDS
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
 from rnnparity.implementations import registry
@@ -33,6 +34,7 @@ class Plan:
         directory: the run's folder.
         preset: the name that the cases go by; None if they are the user's own.
         devices: device names or kinds ("cpu", "cuda", "cuda:1"); None for all that are found.
+        kind: of layers: "rnn", "gru" or "lstm".
         settings: threads and precision of the workers.
         resume: whether the run in `directory` is gone on with.
         timeout: seconds for one case, and for an import.
@@ -46,6 +48,7 @@ class Plan:
     jobs: tuple[Job, ...] = ()
     preset: str | None = None
     devices: tuple[str, ...] | None = None
+    kind: str = "rnn"
     settings: Settings = DEFAULT_SETTINGS
     resume: bool = False
     timeout: float = TIMEOUT
@@ -77,7 +80,10 @@ class Plan:
 
 
 def specs(
-    implementations: Sequence[Any], peers: bool = False, baseline: bool = False
+    implementations: Sequence[Any],
+    peers: bool = False,
+    baseline: bool = False,
+    kind: str = "rnn",
 ) -> tuple[Spec, ...]:
     """Return where implementations are.
 
@@ -85,13 +91,14 @@ def specs(
         implementations: registered names, files, or modules (themselves or by name); none for all
             that are registered.
         peers: whether the peers come along.
-        baseline: whether `torch.nn.RNN` comes along, first, if it is registered.
+        baseline: whether torch's own comes along, first, if it is registered.
+        kind: of layers: "rnn", "gru" or "lstm".
 
     Raises:
         UsageError: one cannot be found.
     """
-    found = registry.resolve_all([_text(one) for one in implementations], peers)
-    first = registry.registered().get(registry.BASELINE)
+    found = registry.resolve_all([_text(one) for one in implementations], peers, kind)
+    first = registry.registered(kind).get(registry.BASELINE)
     if baseline and first is not None and first not in found:
         found.insert(0, first)
     return tuple(found)
@@ -102,6 +109,17 @@ def several(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(given, str):
         return (given,)
     return tuple(given) if given else None
+
+
+def kind(given: str) -> str:
+    """Return a kind of layers that was asked for.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    if given not in KINDS:
+        raise UsageError(f"no cell {given!r}: there are {', '.join(KINDS)}")
+    return given
 
 
 def dtypes(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -12,10 +12,17 @@ import msgspec
 import numpy as np
 
 from rnnparity.implementations import compiled, stopwatch
-from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.frameworks import initial
+from rnnparity.implementations.outcome import Outcome, named
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
-from rnnparity.problems.arrays import Problem, rows_are_left, weighing_all_rows
+from rnnparity.problems.arrays import (
+    Problem,
+    initial_states,
+    rows_are_left,
+    weighing_all_rows,
+)
+from rnnparity.problems.arrays import upstream as coming_in
 from rnnparity.problems.sizes import FORWARD, Job
 from rnnparity.records.timing import IMPLEMENTATION
 from rnnparity.runs import work
@@ -66,9 +73,10 @@ class Timed:
         self._context = border.unrecorded if self._forward else nullcontext
         config = job.case.config
         weights = {n: border.from_numpy(value, device) for n, value in problem.weights.items()}
-        h0 = None if problem.h0 is None else border.from_numpy(problem.h0, device)
+        given = initial_states(problem)
+        states = {name: border.from_numpy(value, device) for name, value in given.items()}
         self._wait: Callable[[Any], None] = border.synchronize
-        wait_for_all([*weights.values(), h0], border)
+        wait_for_all([*weights.values(), *states.values()], border)
 
         begun = time.perf_counter()
         make = compiled.forward if self._forward else compiled.gradients
@@ -78,19 +86,16 @@ class Timed:
 
         upstream = None
         if not self._forward:
-            upstream = tuple(
-                border.from_numpy(a, device) for a in (problem.grad_output, problem.grad_h_n)
-            )
+            coming = coming_in(problem).values()
+            upstream = tuple(border.from_numpy(a, device) for a in coming)
 
         def arguments(x: Array) -> tuple[Any, ...]:
             held = border.from_numpy(x, device)
             wait_for_all([held], border)
             if self._forward:
-                return held, h0, None
-            states = {"x": border.leaf(held)}
-            if h0 is not None:
-                states["h0"] = border.leaf(h0)
-            return states, None, upstream
+                return held, initial(states), None
+            leaves = {"x": held} | states
+            return {name: border.leaf(value) for name, value in leaves.items()}, None, upstream
 
         self._case, self._problem = job.case, problem
         self._x, self._make_arguments = problem.x, arguments
@@ -171,10 +176,10 @@ class Timed:
     def outcome(self, result: Any) -> Outcome:
         """Return what a call returned as the verdict takes it."""
         if self._forward:
-            arrays = dict(zip(("output", "h_n"), result, strict=True))
+            arrays = named(result, self._case.config)
         else:
-            (output, h_n), gradients = result
-            arrays = {"output": output, "h_n": h_n}
+            outputs, gradients = result
+            arrays = named(outputs, self._case.config)
             arrays |= {f"grad_{name}": value for name, value in gradients.items()}
         crossed = {name: self._border.to_numpy(value) for name, value in arrays.items()}
         return Outcome(crossed, every_row=self._every_row())
@@ -185,9 +190,8 @@ class Timed:
         if self._forward or not rows_are_left(case, problem):
             return {}
         states, lengths, _ = self._make_arguments(problem.x)
-        upstream = tuple(
-            border.from_numpy(a, self.device) for a in weighing_all_rows(case, problem)
-        )
+        coming = weighing_all_rows(case, problem).values()
+        upstream = tuple(border.from_numpy(a, self.device) for a in coming)
         with stopwatch.running():
             _, gradients = self._call(states, lengths, upstream)
         return {f"grad_{name}": border.to_numpy(value) for name, value in gradients.items()}

@@ -101,6 +101,18 @@ class Border(Protocol):
         """Return the versions of the framework and of what it computes with."""
 
 
+def initial(states: Arrays) -> Any:
+    """Return initial states as a whole RNN takes them: h0, an LSTM's (h0, c0), or None."""
+    return (states["h0"], states["c0"]) if "c0" in states else states.get("h0")
+
+
+def parts(result: Any) -> list[Any]:
+    """Return the arrays of a result: output, h_n and an LSTM's c_n, if it is told."""
+    output, last = result
+    states = last if isinstance(last, tuple | list) else (last,)
+    return [array for array in (output, *states) if array is not None]
+
+
 def get(framework: str, settings: Settings) -> Border:
     """Import a framework and return its border."""
     border: Border = import_module(

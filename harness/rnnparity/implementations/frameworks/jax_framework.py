@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity.errors import ContractViolation
-from rnnparity.implementations.frameworks import Arrays, Differentiator, Function, Prepare, WholeRun
+from rnnparity.implementations.frameworks import (
+    Arrays,
+    Differentiator,
+    Function,
+    Prepare,
+    WholeRun,
+    initial,
+)
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import dtypes
 
@@ -105,10 +112,12 @@ class JaxBorder:
         @jax.jit
         def pulled_back(weights: Arrays, states: Arrays, lengths: Any, upstream: Any) -> Any:
             def function(weights: Arrays, states: Arrays) -> Any:
-                return run(prepare(weights), states["x"], states.get("h0"), lengths)
+                return run(prepare(weights), states["x"], initial(states), lengths)
 
             outputs, pull_back = jax.vjp(function, weights, states)
-            of_weights, of_states = pull_back(upstream)
+            leaves, tree = jax.tree.flatten(outputs)
+            given = jax.tree.unflatten(tree, upstream[: len(leaves)])
+            of_weights, of_states = pull_back(given)
             return outputs, of_weights | of_states
 
         return lambda weights: partial(pulled_back, weights)

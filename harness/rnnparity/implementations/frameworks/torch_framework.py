@@ -12,7 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from rnnparity.errors import ContractViolation
-from rnnparity.implementations.frameworks import Arrays, Differentiator, Function, Prepare, WholeRun
+from rnnparity.implementations.frameworks import (
+    Arrays,
+    Differentiator,
+    Function,
+    Prepare,
+    WholeRun,
+    initial,
+    parts,
+)
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import dtypes
 
@@ -123,16 +131,17 @@ class TorchBorder:
                 prepared = prepare(weights)
 
             def differentiate(
-                states: Arrays, lengths: Any, upstream: tuple[Any, Any]
+                states: Arrays, lengths: Any, upstream: tuple[Any, ...]
             ) -> tuple[Any, Arrays]:
                 leaves = weights | states
 
                 def outputs_and_gradients() -> tuple[Any, Any]:
-                    outputs = run(prepared, states["x"], states.get("h0"), lengths)
+                    outputs = run(prepared, states["x"], initial(states), lengths)
+                    found = parts(outputs)
                     return outputs, torch.autograd.grad(
-                        outputs,
+                        found,
                         list(leaves.values()),
-                        upstream,
+                        upstream[: len(found)],
                         retain_graph=bool(kept),
                         allow_unused=True,
                     )

@@ -11,6 +11,7 @@ stacks          of what is composed around a layer: deep stacks, two directions,
 edges           at the edges of kernels: tiles, blocks, counters
 precision       of precision: a coarser number somewhere
 backward        the commonest of the backward pass
+gates           of gated cells: orders of gates, biases, steps nearly right
 upstream        of what a backward pass starts from, of derivatives, of what it returns
 backward_edges  of the backward pass at the edges of kernels
 """
@@ -20,6 +21,7 @@ from rnnparity.judging.mistakes import (
     backward_edges,
     edges,
     forward,
+    gates,
     order,
     precision,
     stacks,
@@ -41,4 +43,5 @@ def every_mistake() -> tuple[Mistake, ...]:
         *backward.MISTAKES,
         *upstream.MISTAKES,
         *backward_edges.MISTAKES,
+        *gates.MISTAKES,
     )

@@ -9,7 +9,7 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Quantities, Setup, setup
 from rnnparity.types import Array
 
-Forward = Callable[[Setup], tuple[Array, Array]]
+Forward = Callable[[Setup], tuple[Array, Any]]
 Backward = Callable[[Setup], Quantities]
 
 
@@ -24,6 +24,7 @@ class Mistake:
         backward: returns the wrong gradients; None for a mistake of the forward pass.
         when: whether it can be made in a case, where that is not everywhere: e.g. only a square
             weight can be transposed.
+        kinds: of layers in which it can be made.
     """
 
     name: str
@@ -31,10 +32,11 @@ class Mistake:
     forward: Forward | None = None
     backward: Backward | None = None
     when: Callable[[Case], bool] | None = None
+    kinds: tuple[str, ...] = ("rnn",)
 
     def applies(self, case: Case) -> bool:
         """Return whether it can be made here."""
-        return self.when is None or self.when(case)
+        return case.config.kind in self.kinds and (self.when is None or self.when(case))
 
     def quantities(self, case: Case, problem: Problem, dtype: Any) -> Quantities:
         """Make the mistake.

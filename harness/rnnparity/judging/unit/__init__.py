@@ -14,17 +14,17 @@ implementations run in: all that it does to rows (reversing, masking, gathering,
 a row of differences alike. `docs/verdict.md` derives the sizes and says what was measured.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from rnnparity.cells import network
 from rnnparity.cells.config import Cell
-from rnnparity.cells.elman import Trace
-from rnnparity.judging.truth import Truth
+from rnnparity.judging.truth import AnyTrace, Truth
+from rnnparity.judging.unit import backward, forward, gated
 from rnnparity.judging.unit.arithmetic import Arithmetic
-from rnnparity.judging.unit.backward import layer_backward
-from rnnparity.judging.unit.forward import KINK, layer, one_step
+from rnnparity.judging.unit.forward import KINK, one_step
 from rnnparity.judging.unit.replicas import Replicas, Signs
 from rnnparity.problems.arrays import REPLICAS
 from rnnparity.problems.quantities import of_weights
@@ -63,7 +63,11 @@ def deviations(true: Truth, arithmetic: Arithmetic, seed: int) -> Deviations:
     config = true.config
     repeated = None if true.lengths is None else np.tile(true.lengths, REPLICAS)
 
-    def replicas(traces: list[Trace]) -> list[Replicas]:
+    layer, layer_backward = forward.layer, backward.layer_backward
+    if config.kind != "rnn":
+        layer, layer_backward = gated.layer, gated.layer_backward  # type: ignore[assignment]
+
+    def replicas(traces: list[AnyTrace]) -> list[Replicas]:
         return [
             Replicas(as_float64(trace), arithmetic, signs, work, np.empty(trace.output.shape[:2]))
             for trace in traces
@@ -75,7 +79,7 @@ def deviations(true: Truth, arithmetic: Arithmetic, seed: int) -> Deviations:
     layers, next_layers = replicas(true.traces), replicas(true.next_traces)
     waiting, tape = [layers, next_layers], list[network.Call]()
 
-    def run(part: Setup) -> tuple[Array, Array]:
+    def run(part: Setup) -> tuple[Array, Any]:
         return part.replace(cells=waiting.pop(0)).run(layer, None if tape else tape)
 
     given = Setup(
@@ -87,6 +91,8 @@ def deviations(true: Truth, arithmetic: Arithmetic, seed: int) -> Deviations:
         grad_output=none(true.values["output"]),
         grad_h_n=none(true.values["h_n"]),
         x_next=none(true.next_traces[0].x) if true.next_traces else None,
+        c0=none(true.values["c_n"]) if "c_n" in true.values else None,
+        grad_c_n=none(true.values["c_n"]) if "c_n" in true.values else None,
     )
     differences = given.forward(run) | given.backward(layer_backward, tape)
     found = {
@@ -106,8 +112,16 @@ def _spread(differences: Array) -> Array:
     return spread
 
 
-def as_float64(trace: Trace) -> Trace:
+def as_float64(trace: Any) -> Any:
     """Return a trace in float64, which is precise enough for deviations."""
-    arrays = (trace.x, trace.h0, trace.output, trace.grad_h, trace.grad_a)
-    cell = Cell(*(value.astype(np.float64) for value in trace.cell))
-    return Trace(cell, *(array.astype(np.float64) for array in arrays))
+    narrowed = {}
+    for field in fields(trace):
+        value = getattr(trace, field.name)
+        if isinstance(value, Cell):
+            value = Cell(*(parameter.astype(np.float64) for parameter in value))
+        elif isinstance(value, list):
+            value = [array.astype(np.float64) for array in value]
+        elif isinstance(value, np.ndarray):
+            value = value.astype(np.float64)
+        narrowed[field.name] = value
+    return replace(trace, **narrowed)

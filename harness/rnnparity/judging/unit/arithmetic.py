@@ -21,6 +21,10 @@ from rnnparity.types import Array
 # once, but for NumPy's float16 (3) and bfloat16 instructions of GPUs (1).
 TANH_ULP = {"float64": 7.0, "float32": 5.0, "float16": 3.0, "bfloat16": 2.0}
 
+# The largest error of a right logistic function, in units in the last place of a number of at least
+# 1/2: half of tanh's where it is made of that, two for exp, the sum and the quotient.
+LOGISTIC_ULP = {"float64": 4.0, "float32": 3.0, "float16": 2.0, "bfloat16": 2.0}
+
 # Standard deviation of what is different in every element, as a share of that.
 TANH_RANDOM = 0.25
 
@@ -73,6 +77,19 @@ class Arithmetic:
         """
         largest = TANH_ULP[self.dtype] * spacing(h, self.dtype) * (h != 0) + self.tanh_absolute
         return np.sqrt((TANH_RANDOM * largest) ** 2 + self.rounded(h)), np.copysign(largest, h)
+
+    def logistic_error(self, s: Array) -> tuple[Array, Array]:
+        """Return sizes of the error of a right logistic function, whose exact results are `s`.
+
+        By an absolute error below 1/2: several libraries compute it as tanh(a / 2) / 2 + 1/2, whose
+        error near 0 is that near 1/2.
+
+        Returns:
+            As `tanh_error`.
+        """
+        unit = spacing(np.maximum(np.abs(s), 0.5), self.dtype)
+        largest = LOGISTIC_ULP[self.dtype] * unit
+        return np.sqrt((TANH_RANDOM * largest) ** 2 + self.rounded(s)), largest
 
     def tanh_variance(self, h: Array) -> Array:
         """Return the variance of the error of a right tanh, whose exact results are `h`."""

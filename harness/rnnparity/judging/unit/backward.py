@@ -38,7 +38,7 @@ def layer_backward(
     error_h0 = np.sqrt(error_recurrent[0] + arithmetic.rounded(recurrent[0]))
     into_x, error_x = arithmetic.dot(grad_a, weight_ih)
     rounded = arithmetic.round(grad_a)
-    made_x = _made_product(arithmetic, rounded.reshape(-1, H), arithmetic.round(weight_ih))
+    made_x = made_product(arithmetic, rounded.reshape(-1, H), arithmetic.round(weight_ih))
     error_x = np.sqrt(error_x + arithmetic.rounded(into_x) + made_x.reshape(into_x.shape) ** 2)
     made_h, made_a = _made_backward(trace, arithmetic, tanh)
 
@@ -80,14 +80,14 @@ def layer_backward(
     before = np.concatenate((dh0[None], output[:-1]))
     h_before = np.concatenate((trace.h0[None], h[:-1]))
     of_cell = Cell(
-        _weight_deviation(replicas, da, trace.x, dx),
-        _weight_deviation(replicas, da, h_before, before),
-        *[_bias_deviation(replicas, da)] * 2,
+        weight_deviation(replicas, grad_a, da, trace.x, dx),
+        weight_deviation(replicas, grad_a, da, h_before, before),
+        *[bias_deviation(replicas, grad_a, da)] * 2,
     )
     return d_x, d.reshape(REPLICAS * B, H), of_cell
 
 
-def _made_product(arithmetic: Arithmetic, a: Array, b: Array) -> Array:
+def made_product(arithmetic: Arithmetic, a: Array, b: Array) -> Array:
     """The errors that one right product of two matrices in the dtype really makes."""
     exact_a, exact_b = arithmetic.higher(a, b)
     return np.asarray(arithmetic.sequential(a, b) - exact_a @ exact_b, np.float64)
@@ -97,7 +97,7 @@ def _made_backward(trace: Trace, arithmetic: Arithmetic, tanh: bool) -> tuple[Ar
     """The errors that a right computation makes of the gradients of h_t and of a_t, `[T, B, H]`."""
     grad_a, weight_hh = arithmetic.round(trace.grad_a), arithmetic.round(trace.cell.weight_hh)
     H = grad_a.shape[2]
-    carried = _made_product(arithmetic, grad_a.reshape(-1, H), weight_hh).reshape(grad_a.shape)
+    carried = made_product(arithmetic, grad_a.reshape(-1, H), weight_hh).reshape(grad_a.shape)
     made_h = np.concatenate((carried[1:], np.zeros_like(carried[:1])))
     made_h += arithmetic.round(trace.grad_h).astype(np.float64) - trace.grad_h
     if not tanh:
@@ -108,10 +108,10 @@ def _made_backward(trace: Trace, arithmetic: Arithmetic, tanh: bool) -> tuple[Ar
     return made_h, np.asarray(made - exact_g * (1 - exact_h * exact_h), np.float64)
 
 
-def _weight_deviation(replicas: Replicas, da: Array, b: Array, db: Array) -> Array:
+def weight_deviation(replicas: Replicas, gradient: Array, da: Array, b: Array, db: Array) -> Array:
     """Deviation of `sum over t, rows of grad_a^T b`, replica by replica to bound the memory."""
     T, _, B, H = da.shape
-    grad_a = replicas.trace.grad_a.reshape(T * B, H)
+    grad_a = gradient.reshape(T * B, H)
     n = b.shape[2]
     b_flat = np.asarray(b.reshape(T * B, n), replicas.dtype)
     g_flat = np.asarray(grad_a, replicas.dtype)
@@ -126,7 +126,7 @@ def _weight_deviation(replicas: Replicas, da: Array, b: Array, db: Array) -> Arr
         squares += np.square(change, dtype=np.float64)
     arithmetic = replicas.arithmetic
     total, error = arithmetic.dot(grad_a.T, b.reshape(T * B, n))
-    made = _made_product(
+    made = made_product(
         arithmetic, arithmetic.round(grad_a.T), arithmetic.round(b.reshape(T * B, n))
     )
     own = error + arithmetic.rounded(total) + made**2
@@ -135,13 +135,14 @@ def _weight_deviation(replicas: Replicas, da: Array, b: Array, db: Array) -> Arr
     return deviation
 
 
-def _bias_deviation(replicas: Replicas, da: Array) -> Array:
+def bias_deviation(replicas: Replicas, gradient: Array, da: Array) -> Array:
+    """Deviation of the sum of a gradient over steps and rows."""
     T, _, B, H = da.shape
     change = da.sum(axis=(0, 2), dtype=np.float64)
-    flat = replicas.trace.grad_a.reshape(T * B, H)
+    flat = gradient.reshape(T * B, H)
     arithmetic, ones = replicas.arithmetic, np.ones((T * B, 1))
     total, error = arithmetic.dot(flat.T, ones)
-    made = _made_product(arithmetic, arithmetic.round(flat.T), arithmetic.round(ones))
+    made = made_product(arithmetic, arithmetic.round(flat.T), arithmetic.round(ones))
     own = error + arithmetic.rounded(total) + made**2 + arithmetic.stepwise(flat.T, ones, T)
     deviation: Array = np.sqrt(np.mean(change**2, axis=0) + own[:, 0])
     return deviation

@@ -30,7 +30,7 @@ def layer(dx: Array, dh0: Array, replicas: Replicas, nonlinearity: str) -> tuple
     H = trace.h0.shape[1]
     weight_ih, weight_hh, _, _ = trace.cell
     a, deviation_a = pre_activation(trace, arithmetic)
-    made_a = _made_forward(trace, arithmetic)
+    made_a = made_forward(trace, arithmetic)
     deviation_a = np.sqrt(deviation_a**2 + sum(made**2 for made in made_a))
     noise_a, signs = replicas.noise(a), [replicas.signs.draw((REPLICAS, 1, 1)) for _ in made_a]
     to_input, to_hidden = replicas.cast(weight_ih.T, weight_hh.T)
@@ -59,7 +59,7 @@ def layer(dx: Array, dh0: Array, replicas: Replicas, nonlinearity: str) -> tuple
         for sign, made in zip(signs, made_a, strict=True):
             da += sign * made[t]
         if nonlinearity == "tanh":
-            da = _tanh_difference(a[t], h[t], slope[t], da)
+            da = tanh_difference(a[t], h[t], slope[t], da)
             da += noise_h.at(t, error[t])
             da += sign_h * made_h[t]
             da += share_h * throughout[t]
@@ -130,7 +130,7 @@ def one_step(
     return h, np.sqrt(moved**2 + arithmetic.tanh_variance(h))
 
 
-def _made_forward(trace: Trace, arithmetic: Arithmetic) -> list[Array]:
+def made_forward(trace: Trace, arithmetic: Arithmetic) -> list[Array]:
     """The errors that two right computations of the pre-activations really make, `[T, B, H]` each.
 
     One adds up the recurrent product by itself, the other onto the input's, as a product of both
@@ -142,7 +142,7 @@ def _made_forward(trace: Trace, arithmetic: Arithmetic) -> list[Array]:
     weight_ih, weight_hh, bias_ih, bias_hh = (arithmetic.round(p) for p in trace.cell)
     h_before = arithmetic.round(np.concatenate((trace.h0[None], trace.output[:-1])))
     x = arithmetic.round(trace.x)
-    shape = h_before.shape
+    shape = (*h_before.shape[:2], len(weight_hh))
 
     def flat(array: Array) -> Array:
         return array.reshape(-1, array.shape[-1])
@@ -155,7 +155,7 @@ def _made_forward(trace: Trace, arithmetic: Arithmetic) -> list[Array]:
     return [np.asarray(made.reshape(shape) - true, np.float64) for made in (alone, onto)]
 
 
-def _tanh_difference(a: Array, h: Array, slope: Array, d: Array) -> Array:
+def tanh_difference(a: Array, h: Array, slope: Array, d: Array) -> Array:
     """`tanh(a + d) - h`: by the addition theorem, or directly where d is large enough."""
     large = np.abs(d) > 0.5
     direct = np.tanh(a + d) - h if large.any() else None

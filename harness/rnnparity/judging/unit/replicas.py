@@ -1,11 +1,10 @@
 """Replicas of a network: the signs of their errors, and what is alike in them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from rnnparity.cells.elman import Trace
 from rnnparity.judging.unit.arithmetic import Arithmetic
 from rnnparity.problems.arrays import REPLICAS
 from rnnparity.types import Array
@@ -67,14 +66,16 @@ class Replicas:
         dtype: in which differences are computed.
         widest: `[T, B]`, gets the largest unit of every h_t.
         slopes: `[T, K, B, H]`, gets relu's slope at each replica's pre-activation.
+        kept: of a gated cell, differences that its gradients need: number to `[T, K, B, H]`.
     """
 
-    trace: Trace
+    trace: Any  # a Trace, or a GatedTrace
     arithmetic: Arithmetic
     signs: Signs
     dtype: Any
     widest: Array
     slopes: Array | None = None
+    kept: dict[int, Array] = field(default_factory=dict)
 
     def noise(self, results: Array) -> Noise:
         """Noise for the results of an operation at every step, `[T, B, H]`.

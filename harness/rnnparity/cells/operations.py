@@ -1,0 +1,93 @@
+"""The operations of a cell's step: what each computes, and its derivative.
+
+`judging.unit` has their differences and rounding errors.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from rnnparity.types import Array
+
+if TYPE_CHECKING:
+    from rnnparity.cells.step import Value
+
+
+class Operation(NamedTuple):
+    """One pointwise operation.
+
+    `apply` computes it; `derivative` returns, given its arguments, its result and the result's
+    gradient, the gradient of each argument, as further operations.
+    """
+
+    apply: Callable[..., Array]
+    derivative: "Callable[[Sequence[Value], Value, Value], tuple[Value, ...]]"
+
+
+def logistic(a: Array) -> Array:
+    """Return 1 / (1 + exp(-a)), with a small relative error also where it is near 0."""
+    small = np.exp(-np.abs(a))
+    return np.asarray(np.where(a >= 0, 1, small) / (1 + small), a.dtype)
+
+
+def _of_tanh(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+    return (g * (1 - y * y),)
+
+
+def _of_sigmoid(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+    return (g * (y * (1 - y)),)
+
+
+def _of_relu(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+    return (g * y.program.add("side", *arguments),)
+
+
+def _of_product(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+    a, b = arguments
+    return g * b, g * a
+
+
+def _of_difference(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+    return g, g.program.add("negative", g)
+
+
+def _none(*_: Any) -> "tuple[Value, ...]":
+    raise AssertionError("has no derivative")
+
+
+OPERATIONS = {
+    "sum": Operation(np.add, lambda arguments, y, g: (g, g)),
+    "difference": Operation(np.subtract, _of_difference),
+    "product": Operation(np.multiply, _of_product),
+    "one minus": Operation(
+        lambda a: 1 - a, lambda arguments, y, g: (g.program.add("negative", g),)
+    ),
+    "negative": Operation(np.negative, lambda arguments, y, g: (g.program.add("negative", g),)),
+    "tanh": Operation(np.tanh, _of_tanh),
+    "sigmoid": Operation(logistic, _of_sigmoid),
+    "relu": Operation(lambda a: np.maximum(a, 0), _of_relu),
+    # Relu's derivative, 0 at 0.
+    "side": Operation(lambda a: (a > 0).astype(a.dtype), _none),
+}
+
+
+def _lost(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+    return (g.program.add("nothing", g),)
+
+
+# What only known mistakes compute (`judging.mistakes.gates`): no gradient passes.
+OPERATIONS |= {
+    # Keras 2's, and that of mobile networks.
+    "hard sigmoid": Operation(lambda a: np.clip(a * 0.2 + 0.5, 0, 1).astype(a.dtype), _lost),
+    "sixth sigmoid": Operation(lambda a: np.clip(a / 6 + 0.5, 0, 1).astype(a.dtype), _lost),
+    "detached": Operation(lambda a: a, _lost),
+    "nothing": Operation(lambda a: 0 * a, _lost),
+}
+
+
+def chain_rule(
+    operation: str, arguments: "Sequence[Value]", result: "Value", gradient: "Value"
+) -> "tuple[Value, ...]":
+    """Return the gradient of each argument of an operation, as further values of its program."""
+    return OPERATIONS[operation].derivative(arguments, result, gradient)

@@ -29,14 +29,6 @@ app = typer.Typer(
 )
 
 
-class CellKind(StrEnum):
-    """What kind of layer weights are of."""
-
-    rnn = "rnn"
-    gru = "gru"
-    lstm = "lstm"
-
-
 class Nonlinearity(StrEnum):
     """What names and shapes of weights do not tell."""
 
@@ -56,7 +48,14 @@ Peers = Annotated[
     bool, typer.Option("--peers", help="And the peers: Flax, Keras, ONNX Runtime, ...")
 ]
 Preset = Annotated[str, typer.Option(help="Which cases: quick, edges or full.")]
-CellKind = Annotated[str, typer.Option("--cell", help="Kind of layers: rnn, gru or lstm.")]
+CellKind = Annotated[
+    str | None,
+    typer.Option(
+        "--cell",
+        help="Kind of layers: rnn, gru or lstm [default: that of --weights, or rnn].",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     list[str] | None,
     typer.Option(help="cpu, cuda, cuda:1, mps; repeatable. All found if none.", show_default=False),
@@ -74,10 +73,6 @@ Weights = Annotated[
 Prefix = Annotated[
     str | None,
     typer.Option(help="What names begin with, if --weights has several RNNs.", show_default=False),
-]
-CellOf = Annotated[
-    CellKind | None,
-    typer.Option("--cell", help="Kind of --weights; found out if none.", show_default=False),
 ]
 Input = Annotated[
     Path | None,
@@ -128,13 +123,12 @@ def check(
     implementations: Implementations = None,
     peers: Peers = False,
     preset: Preset = "quick",
-    cell: CellKind = "rnn",
+    cell: CellKind = None,
     device: Device = None,
     dtype: Dtype = None,
     case: Chosen = None,
     weights: Weights = None,
     prefix: Prefix = None,
-    cell: CellOf = None,
     input_: Input = None,
     lengths: Lengths = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
@@ -162,7 +156,6 @@ def check(
         case=case,
         weights=weights,
         prefix=prefix,
-        kind=None if cell is None else str(cell),
         x=None if input_ is None else given.load_array(input_),
         lengths=None if lengths is None else given.parse_lengths(lengths),
         nonlinearity=str(nonlinearity),
@@ -319,7 +312,7 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="What to write.")],
     weights: Annotated[Path, typer.Option(help="A .safetensors or .pt file.")],
     prefix: Prefix = None,
-    cell: CellOf = None,
+    cell: CellKind = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
     batch_first: BatchFirst = False,
     lengths: Annotated[
@@ -334,10 +327,9 @@ def export(
         raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")
     if weights.suffix.lower() == ".onnx":
         raise UsageError(f"{weights} is an ONNX model already: give .safetensors or .pt")
-    kind = None if cell is None else str(cell)
-    parameters = reader.read(weights, prefix, kind)
+    parameters = reader.read(weights, prefix, cell)
     config = reader.infer_config(
-        parameters, kind, nonlinearity=str(nonlinearity), batch_first=batch_first
+        parameters, cell, nonlinearity=str(nonlinearity), batch_first=batch_first
     )
     try:
         onnx_writer.write(target, parameters, config, lengths)

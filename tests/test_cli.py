@@ -141,8 +141,10 @@ def test_a_pt_file_is_read_in_a_worker(tmp_path):
     assert done.returncode == 0, done.stderr + done.stdout
     torch.save(torch.nn.LSTM(3, 4).state_dict(), tmp_path / "lstm.pt")
     done = rnnparity("check", "numpy-loop", "--weights", "lstm.pt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    done = rnnparity("check", "numpy-loop", "--weights", "lstm.pt", "--cell", "gru", cwd=tmp_path)
     assert done.returncode == 2
-    assert "an LSTM" in done.stderr
+    assert "an LSTM's, but a GRU was asked for" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

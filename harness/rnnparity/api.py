@@ -27,7 +27,7 @@ def check(
     *implementations: Any,
     peers: bool = False,
     preset: str = "quick",
-    cell: str = "rnn",
+    cell: str | None = None,
     cases: Sequence[Case] | None = None,
     device: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
@@ -51,15 +51,15 @@ def check(
             name); none for all that are registered.
         peers: whether the peers come along.
         preset: "quick", "edges" or "full", unless `cases` or `weights` are given.
-        cell: the kind of layers: "rnn", "gru" or "lstm".
+        cell: the kind of layers: "rnn", "gru" or "lstm"; if None, what `weights` are of, or "rnn".
         cases: what to check on.
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if
             None).
         case: only the cases of these ids.
-        weights: a `torch.nn.RNN`, a state dict, or the path of a `.safetensors`, `.pt` or `.onnx`
-            file: checks on these weights instead of a preset.
-        prefix: what the RNN's names begin with, where `weights` holds several.
+        weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a `.safetensors`,
+            `.pt` or `.onnx` file: checks on these weights instead of a preset.
+        prefix: what the layer's names begin with, where `weights` holds several.
         x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
         lengths: with `x`, the steps that count in each sequence.
         nonlinearity: of these weights, which names and shapes do not tell.
@@ -81,18 +81,18 @@ def check(
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     settings, wanted = settings or Settings(), plans.dtypes(dtype)
-    kind = plans.kind(cell)
-    specs = plans.specs(implementations, peers, kind=kind)
+    kind = plans.kind(cell or "rnn")
     name = preset if weights is None else "weights"
     directory = Path(out) if out is not None else plans.new_directory(name)
     if weights is not None:
-        given = Weights(weights, prefix, nonlinearity, batch_first)
+        given = Weights(weights, prefix, nonlinearity, batch_first, cell)
         cases = plans.weights_cases(given, Sequences(x, None, lengths), directory, wanted, settings)
+        kind = cases[0].config.kind
     elif cases is None:
         cases = presets.preset(preset, kind)
     chosen = plans.several(case)
     plan = Plan(
-        specs=specs,
+        specs=plans.specs(implementations, peers, kind=kind),
         cases=tuple(
             one for one in plans.in_dtypes(cases, wanted) if not chosen or one.id in chosen
         ),

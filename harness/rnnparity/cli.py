@@ -48,7 +48,14 @@ Peers = Annotated[
     bool, typer.Option("--peers", help="And the peers: Flax, Keras, ONNX Runtime, ...")
 ]
 Preset = Annotated[str, typer.Option(help="Which cases: quick, edges or full.")]
-CellKind = Annotated[str, typer.Option("--cell", help="Kind of layers: rnn, gru or lstm.")]
+CellKind = Annotated[
+    str | None,
+    typer.Option(
+        "--cell",
+        help="Kind of layers: rnn, gru or lstm [default: that of --weights, or rnn].",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     list[str] | None,
     typer.Option(help="cpu, cuda, cuda:1, mps; repeatable. All found if none.", show_default=False),
@@ -116,7 +123,7 @@ def check(
     implementations: Implementations = None,
     peers: Peers = False,
     preset: Preset = "quick",
-    cell: CellKind = "rnn",
+    cell: CellKind = None,
     device: Device = None,
     dtype: Dtype = None,
     case: Chosen = None,
@@ -305,26 +312,27 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="What to write.")],
     weights: Annotated[Path, typer.Option(help="A .safetensors or .pt file.")],
     prefix: Prefix = None,
+    cell: CellKind = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
     batch_first: BatchFirst = False,
     lengths: Annotated[
         bool, typer.Option("--lengths", help="With an input for sequences of unequal length.")
     ] = False,
 ) -> None:
-    """Write weights as an ONNX model of RNN nodes, which ONNX Runtime and others read."""
-    from rnnparity.problems import onnx_format
+    """Write weights as an ONNX model, which ONNX Runtime and others read."""
+    from rnnparity.problems import onnx_writer
     from rnnparity.problems import weights as reader
 
     if target.suffix != ".onnx":
         raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")
     if weights.suffix.lower() == ".onnx":
         raise UsageError(f"{weights} is an ONNX model already: give .safetensors or .pt")
-    parameters = reader.read(weights, prefix)
+    parameters = reader.read(weights, prefix, cell)
     config = reader.infer_config(
-        parameters, nonlinearity=str(nonlinearity), batch_first=batch_first
+        parameters, cell, nonlinearity=str(nonlinearity), batch_first=batch_first
     )
     try:
-        onnx_format.write(target, parameters, config, lengths)
+        onnx_writer.write(target, parameters, config, lengths)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}") from None
     sys.stdout.write(f"wrote {target}\n")

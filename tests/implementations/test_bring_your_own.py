@@ -191,7 +191,9 @@ def test_an_rnn_among_other_layers_is_found_or_asked_for():
         "lstm.weight_ih_l0": np.ones((16, 3), "f4"),
         "lstm.weight_hh_l0": np.ones((16, 4), "f4"),
     }
-    assert weights.read(inner | lstm).keys() == found.keys()
+    with pytest.raises(UsageError, match=r"one of encoder\.rnn, lstm; or --cell rnn or lstm"):
+        weights.read(inner | lstm)
+    assert weights.read(inner | lstm, kind="rnn").keys() == found.keys()
 
 
 def test_a_live_module_with_an_rnn_inside_brings_its_configuration():

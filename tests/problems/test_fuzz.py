@@ -12,11 +12,12 @@ from rnnparity.errors import UsageError
 from rnnparity.problems import given, weights
 
 CONFIG = RNNConfig(input_size=3, hidden_size=4)
+LSTM = RNNConfig(input_size=3, hidden_size=4, kind="lstm")
 
 
-def _parameters():
+def _parameters(config=CONFIG):
     rng = np.random.default_rng(0)
-    return {n: rng.normal(size=s).astype("f4") for n, s in parameter_shapes(CONFIG).items()}
+    return {n: rng.normal(size=s).astype("f4") for n, s in parameter_shapes(config).items()}
 
 
 def _safetensors(folder):
@@ -30,12 +31,23 @@ def _pt(folder):
     return made.getvalue()
 
 
-def _onnx(folder):
+def _onnx(folder, config=CONFIG):
     pytest.importorskip("onnx", reason="onnx is not installed")
-    from rnnparity.problems import onnx_format
+    from rnnparity.problems import onnx_writer
 
-    onnx_format.write(folder / "made.onnx", _parameters(), CONFIG)
+    onnx_writer.write(folder / "made.onnx", _parameters(config), config)
     return (folder / "made.onnx").read_bytes()
+
+
+def _onnx_with_states(folder):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    model = onnx.load_model_from_string(_onnx(folder, LSTM))
+    (node,) = [node for node in model.graph.node if node.op_type == "LSTM"]
+    for k, name in ((5, "h"), (6, "c")):
+        node.input[k] = name
+        state = onnx.numpy_helper.from_array(np.ones((1, 2, 4), "f4"), name)
+        model.graph.initializer.append(state)
+    return model.SerializeToString()
 
 
 def _npy(folder):
@@ -73,7 +85,8 @@ def _refusal(read, path):
     ("suffix", "make", "count"),
     [
         (".safetensors", _safetensors, 4500),
-        (".onnx", _onnx, 4000),
+        (".onnx", _onnx, 3000),
+        (".onnx", _onnx_with_states, 1000),
         (".pt", _pt, 1000),
         (".npy", _npy, 1000),
     ],

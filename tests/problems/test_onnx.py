@@ -1,5 +1,6 @@
 """ONNX models: read, written, and refused where torch.nn.RNN has no such thing."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,14 +15,17 @@ from rnnparity.implementations.contract import load
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import resolve_all
 from rnnparity.judging.verdict import judge
-from rnnparity.problems import onnx_format, weights
+from rnnparity.problems import onnx_reader, onnx_writer, weights
 from rnnparity.problems.cases import Case
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
 CONFIGS = [
-    RNNConfig(input_size=3, hidden_size=4, num_layers=layers, bidirectional=both, bias=bias)
+    RNNConfig(
+        kind=kind, input_size=3, hidden_size=4, num_layers=layers, bidirectional=both, bias=bias
+    )
+    for kind in ("rnn", "gru", "lstm")
     for layers in (1, 2, 3)
     for both in (False, True)
     for bias in (True, False)
@@ -36,10 +40,9 @@ def _parameters(config):
 @pytest.mark.parametrize("config", CONFIGS, ids=repr)
 def test_what_is_written_is_read_back(tmp_path, config):
     given = _parameters(config)
-    onnx_format.write(tmp_path / "a.onnx", given, config)
+    onnx_writer.write(tmp_path / "a.onnx", given, config)
     found = weights.read(tmp_path / "a.onnx")
-    if not config.bias:
-        assert all(not found.pop(name).any() for name in list(found) if name.startswith("bias"))
+    assert weights.infer_config(found) == config
     assert found.keys() == given.keys()
     assert all(np.array_equal(found[name], given[name]) for name in given)
 
@@ -62,7 +65,7 @@ def test_round_trip_through_onnx_runtime(tmp_path, layers, both, nonlinearity, b
     case = Case(config=config, T=7, B=4, ragged=ragged)
     against = reference_of(case)
     problem = against.problem
-    onnx_format.write(tmp_path / "a.onnx", problem.weights, config, lengths=ragged)
+    onnx_writer.write(tmp_path / "a.onnx", problem.weights, config, lengths=ragged)
     session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
     given = {"x": problem.x, "h0": problem.h0}
     if ragged:
@@ -107,10 +110,10 @@ def test_what_torch_cannot_do_is_refused_by_name(tmp_path, arguments, message):
 
 def test_attributes_are_read(tmp_path):
     onnx.save(_model({"activations": ["Relu"], "layout": 1}), tmp_path / "a.onnx")
-    model = onnx_format.read(tmp_path / "a.onnx")
+    model = onnx_reader.read(tmp_path / "a.onnx")
     assert (model.nonlinearity, model.batch_first, model.reverse) == ("relu", True, False)
     onnx.save(_model({"direction": "reverse"}), tmp_path / "b.onnx")
-    assert onnx_format.read(tmp_path / "b.onnx").reverse
+    assert onnx_reader.read(tmp_path / "b.onnx").reverse
 
 
 def _reversed_rnn(x, weight_ih, weight_hh, bias):
@@ -177,7 +180,7 @@ def test_a_model_without_an_rnn_says_what_it_has(tmp_path):
     del model.graph.node[:]
     model.graph.node.append(helper.make_node("Relu", ["x"], ["y"]))
     onnx.save(model, tmp_path / "a.onnx")
-    with pytest.raises(UsageError, match="no RNN node, but Relu"):
+    with pytest.raises(UsageError, match="no RNN, GRU or LSTM node, but Relu"):
         weights.read(tmp_path / "a.onnx")
 
 
@@ -226,13 +229,19 @@ def node_data(tmp_path_factory):
     subprocess.run([*command, "-d", str(folder), ONNX_WITH_DATA], check=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        names = [n for n in archive.namelist() if "/data/node/" in n and "rnn" in n]
+        wanted = re.compile(r".*/data/node/test_(simple_rnn|rnn|gru|lstm)_.*")
+        names = [n for n in archive.namelist() if wanted.fullmatch(n)]
         archive.extractall(folder, names)
     return folder / "onnx" / "backend" / "test" / "data" / "node"
 
 
 def _tensor(path):
     return numpy_helper.to_array(onnx.TensorProto.FromString(path.read_bytes()))
+
+
+def _tensors(folder, names, what):
+    data = folder / "test_data_set_0"
+    return {name: _tensor(data / f"{what}_{i}.pb") for i, name in enumerate(names)}
 
 
 @pytest.mark.install
@@ -245,14 +254,9 @@ def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
 
     folder = node_data / name
     model = onnx.load(folder / "model.onnx")
-    data = folder / "test_data_set_0"
-    inputs = {
-        value.name: _tensor(data / f"input_{i}.pb") for i, value in enumerate(model.graph.input)
-    }
-    expected = {
-        value.name: _tensor(data / f"output_{i}.pb") for i, value in enumerate(model.graph.output)
-    }
-    imported = onnx_format.read(folder / "model.onnx", inputs)
+    inputs = _tensors(folder, [value.name for value in model.graph.input], "input")
+    expected = _tensors(folder, [value.name for value in model.graph.output], "output")
+    imported = onnx_reader.read(folder / "model.onnx", inputs)
     told = (imported.nonlinearity, imported.batch_first)
     config = keep(Weights(imported.parameters, None, *told), tmp_path).config
     B = inputs[imported.x].shape[0 if config.batch_first else 1]
@@ -279,3 +283,44 @@ def test_onnx_s_own_node_cases_are_reproduced(node_data, name, tmp_path):
             np.testing.assert_allclose(found[key], value, rtol=1e-3, atol=1e-7, err_msg=spec.name)
             reproduced += 1
     assert reproduced >= 4
+
+
+@pytest.mark.install
+@pytest.mark.parametrize("name", ["defaults", "with_initial_bias", "batchwise"])
+def test_onnx_s_own_lstm_cases_are_what_torch_computes(node_data, name):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    folder = node_data / f"test_lstm_{name}"
+    graph = onnx.load(folder / "model.onnx").graph
+    inputs = _tensors(folder, [value.name for value in graph.input], "input")
+    expected = _tensors(folder, [value.name for value in graph.output], "output")
+    imported = onnx_reader.read(folder / "model.onnx", inputs)
+    config = weights.infer_config(imported.parameters, imported.kind)
+    module = torch.nn.LSTM(
+        config.input_size, config.hidden_size, bias=config.bias, batch_first=imported.batch_first
+    )
+    module.load_state_dict({k: torch.tensor(v) for k, v in imported.parameters.items()})
+    with torch.no_grad():
+        output, (h_n, c_n) = module(torch.tensor(inputs[imported.x]))
+    found = {"Y": output, "Y_h": h_n, "Y_c": c_n}
+    for key, value in expected.items():
+        made = found[key].numpy().ravel() if key in found else None
+        np.testing.assert_allclose(made, value.ravel(), rtol=1e-3, atol=1e-7)
+    assert expected
+
+
+@pytest.mark.install
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lstm_with_peepholes", "peepholes"),
+        ("gru_defaults", "linear_before_reset=0"),
+        ("gru_with_initial_bias", "linear_before_reset=0"),
+        ("gru_seq_length", "linear_before_reset=0"),
+        ("gru_batchwise", "linear_before_reset=0"),
+    ],
+)
+def test_onnx_s_own_cases_that_torch_cannot_do_are_refused(node_data, name, message):
+    folder = node_data / f"test_{name}"
+    names = [value.name for value in onnx.load(folder / "model.onnx").graph.input]
+    with pytest.raises(UsageError, match=message):
+        onnx_reader.read(folder / "model.onnx", _tensors(folder, names, "input"))

@@ -11,7 +11,10 @@ setup        the same, time-major, as computations by hand take them
 quantities   what is compared, by name
 dtypes       the floating-point formats
 given        weights and inputs of a user, kept with the run
-weights      reading weights: modules, state dicts, `.pt`, `.safetensors`
-onnx_format  reading and writing `.onnx`
+weights      reading weights: modules, state dicts, files; the configuration they imply
+tensors      what is in a weights file, by name: `.pt`, `.safetensors`, `.onnx`
+onnx_format  what ONNX calls the kinds of layers: operators, the order of gates
+onnx_reader  reading `.onnx`
+onnx_writer  writing it
 digits       the trained model that comes with the package
 """

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnparity.cells.config import RNNConfig
+from rnnparity.cells.config import KINDS, RNNConfig
 from rnnparity.errors import UsageError
-from rnnparity.problems import onnx_format, weights
+from rnnparity.problems import onnx_reader, weights
 from rnnparity.problems.cases import Case
 from rnnparity.types import Array
 
@@ -16,14 +16,16 @@ from rnnparity.types import Array
 class Weights(NamedTuple):
     """Weights as a user gives them, and what they do not tell.
 
-    `source` is a `torch.nn.RNN`, a state dict, or the path of a weights file; `prefix` is what the
-    names of one RNN begin with, where the source holds several.
+    `source` is a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file;
+    `prefix` is what the names of one layer begin with, where the source holds several; `kind` is
+    "rnn", "gru" or "lstm", None to find out.
     """
 
     source: Any
     prefix: str | None = None
     nonlinearity: str = "tanh"
     batch_first: bool = False
+    kind: str | None = None
 
     @property
     def suffix(self) -> str:
@@ -32,21 +34,23 @@ class Weights(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """An input as a user gives it: x, laid out as `torch.nn.RNN` takes it, perhaps h0 and lengths.
+    """An input as a user gives it: x, laid out as `torch.nn.RNN` takes it, perhaps more.
 
-    All None for one that is to be drawn.
+    That is the initial state, h0 and an LSTM's c0, and lengths. All None for one that is to be
+    drawn.
     """
 
     x: Any = None
     h0: Any = None
     lengths: Any = None
+    c0: Any = None
 
 
 class Kept(NamedTuple):
     """Weights in a run's folder, and what their source says besides.
 
-    `reverse`, `h0` and `lengths` are an ONNX model's: it reads sequences backwards only; states and
-    lengths are stored in it, and go with an input.
+    `reverse`, `h0`, `c0` and `lengths` are an ONNX model's: it reads sequences backwards only;
+    states and lengths are stored in it, and go with an input.
     """
 
     path: str
@@ -55,6 +59,7 @@ class Kept(NamedTuple):
     reverse: bool = False
     h0: Any = None
     lengths: Any = None
+    c0: Any = None
 
 
 def load_array(path: Path) -> Array:
@@ -114,15 +119,18 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
         UsageError: a shape that does not fit, or values that are not finite.
     """
     config, dtype = kept.config, dtype or kept.dtype
-    x, h0, lengths = given
+    x, h0, lengths, c0 = given
+    if c0 is not None and "c" not in KINDS[config.kind].states:
+        raise UsageError(f"c0 is given, but {weights.NAMES[config.kind]} has no c: leave it out")
     if x is not None:
-        h0 = kept.h0 if h0 is None else h0
+        if h0 is None and c0 is None:
+            h0, c0 = kept.h0, kept.c0
         lengths = kept.lengths if lengths is None else lengths
         if kept.reverse:
             x = reversed_in_time(x, config, lengths)
     if x is None:
-        if h0 is not None or lengths is not None:
-            raise UsageError("h0 or lengths are given without x: give the input, too")
+        if h0 is not None or c0 is not None or lengths is not None:
+            raise UsageError("h0, c0 or lengths are given without x: give the input, too")
         return Case(config=config, T=32, B=4, dtype=dtype, weights=kept.path)
     arrays = {"x": _numbers("x", x)}
     x = arrays["x"]
@@ -133,12 +141,17 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
         )
     B = None if x.ndim == 2 else x.shape[0 if config.batch_first else 1]
     T = x.shape[1 if config.batch_first and x.ndim == 3 else 0]
-    if h0 is not None:
-        arrays["h0"] = _numbers("h0", h0)
-        middle = () if B is None else (B,)
-        expected = (config.num_cells, *middle, config.hidden_size)
-        if arrays["h0"].shape != expected:
-            raise UsageError(f"h0 has shape {arrays['h0'].shape}, expected {expected}")
+    if config.kind == "lstm" and (h0 is None) != (c0 is None):
+        raise UsageError(
+            "h0 or c0 is given alone: an LSTM takes both, zeros if need be, or neither"
+        )
+    middle = () if B is None else (B,)
+    expected = (config.num_cells, *middle, config.hidden_size)
+    for name, state in (("h0", h0), ("c0", c0)):
+        if state is not None:
+            arrays[name] = _numbers(name, state)
+            if arrays[name].shape != expected:
+                raise UsageError(f"{name} has shape {arrays[name].shape}, expected {expected}")
     if lengths is not None:
         arrays["lengths"] = _lengths(lengths, B, T)
     digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays.values())).hexdigest()[:8]
@@ -174,13 +187,13 @@ def keep(given: Weights, directory: Path) -> Kept:
         UsageError: they cannot be used.
     """
     model = None
-    source, prefix, nonlinearity, batch_first = given
+    source, prefix, nonlinearity, batch_first, kind = given
     if given.suffix == ".onnx" and Path(source).is_file():
-        model = onnx_format.read(Path(source))
+        model = onnx_reader.read(Path(source), kind=kind)
         nonlinearity, batch_first = model.nonlinearity, model.batch_first
-    parameters = weights.read(source, prefix)
+    parameters = weights.read(source, prefix, kind)
     config = weights.config_of(
-        source, parameters, prefix, nonlinearity=nonlinearity, batch_first=batch_first
+        source, parameters, prefix, kind, nonlinearity=nonlinearity, batch_first=batch_first
     )
     digest = hashlib.sha256(b"".join(value.tobytes() for value in parameters.values()))
     path = directory / f"weights-{digest.hexdigest()[:8]}.safetensors"
@@ -192,7 +205,7 @@ def keep(given: Weights, directory: Path) -> Kept:
     kept = Kept(str(path.resolve()), config, parameters["weight_hh_l0"].dtype.name)
     if model is None:
         return kept
-    return kept._replace(reverse=model.reverse, h0=model.h0, lengths=model.lengths)
+    return kept._replace(reverse=model.reverse, h0=model.h0, c0=model.c0, lengths=model.lengths)
 
 
 def _numbers(name: str, value: Any) -> Array:

@@ -1,7 +1,9 @@
-"""Weights out of a live `torch.nn.RNN`, a state dict, or a file: a reader for each suffix.
+"""Weights out of a live `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or a file.
 
-The configuration is inferred from the parameters' names and shapes; what they cannot tell (the
-nonlinearity, `batch_first`) is asked for. Nothing here executes anything stored in a file.
+The configuration is inferred from the parameters' names and shapes: weight_hh `[G * H, H]` tells
+the kind, G = 1, 3 or 4. What they cannot tell (the nonlinearity, `batch_first`) is asked for. Under
+torch's names, gates are taken to be in torch's order; names of other libraries, whose order is
+another, are refused. Nothing here executes anything stored in a file.
 """
 
 import re
@@ -12,35 +14,48 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from rnnparity.cells.config import RNNConfig, parameter_shapes
+from rnnparity.cells.config import KINDS, RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
+from rnnparity.problems.tensors import one_line, tensors_in
 from rnnparity.types import Array
 
-_PARAMETER = re.compile(r"(weight|bias)_(ih|hh)_l(0|[1-9]\d*)(_reverse)?")
-_GATES = {3: "a GRU", 4: "an LSTM"}
+NAMES = {"rnn": "an RNN", "gru": "a GRU", "lstm": "an LSTM"}
+
+# torch's parameters; `weight_hr`, an LSTM's projection, is known so that it can be refused by name.
+_PARAMETER = re.compile(r"(?:(?:weight|bias)_(?:ih|hh)|(weight_hr))_l(0|[1-9]\d*)(?:_reverse)?")
+# Keras, Flax and TensorFlow have other names, and GRU and LSTM gates in another order.
+_NOT_GUESSED = "gates of other libraries, in other orders, are not guessed"
+# What torch's modules call their kind.
+_MODES = {"RNN_TANH": "rnn", "RNN_RELU": "rnn", "GRU": "gru", "LSTM": "lstm"}
 
 
-def read(source: Any, prefix: str | None = None) -> dict[str, Array]:
-    """Return an RNN's parameters by torch's names, from whatever holds them.
+def read(source: Any, prefix: str | None = None, kind: str | None = None) -> dict[str, Array]:
+    """Return one recurrent layer's parameters by torch's names, from whatever holds them.
 
     Args:
-        source: a live `torch.nn.RNN` or a module with one in it, a mapping of names to arrays (a
-            state dict, or a checkpoint with one in it), or the path of a `.safetensors`, `.pt`,
-            `.pth` or `.onnx` file. A `.pt` file is loaded with `weights_only=True`.
-        prefix: what the names begin with ("encoder.rnn"), where the source holds several RNNs.
+        source: a live `torch.nn.RNN`, `GRU` or `LSTM` or a module with one in it, a mapping of
+            names to arrays (a state dict, or a checkpoint with one in it), or the path of a
+            `.safetensors`, `.pt`, `.pth` or `.onnx` file. A `.pt` file is loaded with
+            `weights_only=True`.
+        prefix: what the names begin with ("encoder.rnn"), where the source holds several.
+        kind: "rnn", "gru" or "lstm", which also picks one of several; None to find out.
 
     Raises:
-        UsageError: a file that is missing or is no weights file; no RNN, or several; values that
-            are not finite numbers.
+        UsageError: a file that is missing or is no weights file; no recurrent layer, or several;
+            values that are not finite numbers.
     """
+    _check_kind(kind)
     if isinstance(source, str | Path):
-        tensors, label = _read_file(Path(source)), str(source)
+        tensors, label = tensors_in(Path(source), kind), str(source)
     else:
         tensors = source.state_dict() if hasattr(source, "state_dict") else source
         label = f"the {type(source).__name__}"
     if not isinstance(tensors, Mapping) or not tensors:
-        raise UsageError(f"{label} holds no named tensors: expected a torch.nn.RNN's state dict")
-    chosen = _choose(_flat(tensors), prefix, label)
+        raise UsageError(
+            f"{label} holds no named tensors: expected a torch.nn.RNN, GRU or LSTM, or its state "
+            f"dict; {_NOT_GUESSED}"
+        )
+    chosen = _choose(_flat(tensors), prefix, kind, label)
     arrays = {name: _to_numpy(name, value, label) for name, value in chosen.items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -59,8 +74,10 @@ def _flat(tensors: Mapping[Any, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-def _choose(tensors: dict[str, Any], prefix: str | None, label: str) -> dict[str, Any]:
-    """Pick the parameters of one RNN out of a model's, without what their names begin with."""
+def _choose(
+    tensors: dict[str, Any], prefix: str | None, kind: str | None, label: str
+) -> dict[str, Any]:
+    """Pick the parameters of one layer out of a model's, without what their names begin with."""
     groups: dict[str, dict[str, Any]] = {}
     for name, value in tensors.items():
         before, dot, last = name.rpartition(".")
@@ -74,51 +91,84 @@ def _choose(tensors: dict[str, Any], prefix: str | None, label: str) -> dict[str
         return groups[wanted]
     if not groups:
         raise UsageError(
-            f"{label} has no parameters of a torch.nn.RNN (weight_ih_l0, ...), but "
-            f"{_some(sorted(tensors))}"
+            f"{label} has no parameters of a torch.nn.RNN, GRU or LSTM (weight_ih_l0, ...), but "
+            f"{_some(sorted(tensors))}; {_NOT_GUESSED}"
         )
-    if set(groups) == {""}:  # an RNN's own names: then what stands beside them is of it, too
+    if set(groups) == {""}:  # a layer's own names: then what stands beside them is of it, too
         return {name: value for name, value in tensors.items() if "." not in name}
-    rnns = {name: group for name, group in groups.items() if _is_rnn(group)}
-    if len(rnns) == 1 or len(groups) == 1:
-        return next(iter((rnns or groups).values()))
-    listed = ", ".join(name.rstrip(".") or "(no prefix)" for name in (rnns or groups))
-    raise UsageError(f"{label} holds several RNNs: give --prefix, one of {listed}")
+    kinds = {name: _kind_of(group.get("weight_hh_l0")) for name, group in groups.items()}
+    told = [name for name, found in kinds.items() if found and kind in (None, found)]
+    if len(told) == 1 or len(groups) == 1:
+        return groups[next(iter(told or groups))]
+    listed = ", ".join(name.rstrip(".") or "(no prefix)" for name in (told or groups))
+    several = [found for found in KINDS if list(kinds.values()).count(found) == 1]
+    also = f"; or --cell {' or '.join(several)}" if several and kind is None else ""
+    none = f", none of them {NAMES[kind]}" if kind and not told else ""
+    raise UsageError(
+        f"{label} holds several recurrent layers{none}: give --prefix, one of {listed}{also}"
+    )
 
 
-def _is_rnn(group: Mapping[str, Any]) -> bool:
-    shape = tuple(getattr(group.get("weight_hh_l0"), "shape", ()))
-    return len(shape) == 2 and shape[0] == shape[1]
+def _kind_of(weight_hh: Any) -> str | None:
+    """Return the kind of layer that a weight_hh `[G * H, H]` belongs to; None if to none."""
+    shape = tuple(getattr(weight_hh, "shape", ()))
+    if len(shape) != 2 or 0 in shape:
+        return None
+    return next((k for k, kind in KINDS.items() if shape[0] == len(kind.gates) * shape[1]), None)
 
 
-def infer_config(parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
-    """Infer what `torch.nn.RNN` was constructed with.
+def _check_kind(kind: str | None) -> None:
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"no kind of cell {kind!r}: there are {', '.join(KINDS)}")
+
+
+def infer_config(
+    parameters: Mapping[str, Array], kind: str | None = None, **told: Any
+) -> RNNConfig:
+    """Infer what a `torch.nn.RNN`, `GRU` or `LSTM` was constructed with.
 
     Args:
         parameters: torch's parameter names to arrays.
+        kind: "rnn", "gru" or "lstm", what they are expected to be of; None to find out.
         **told: what names and shapes cannot tell: `nonlinearity`, `batch_first`, `dropout`.
 
     Raises:
-        UsageError: names or shapes that are not those of a `torch.nn.RNN`, each named.
+        UsageError: names or shapes that are not those of such a layer, each named.
     """
-    foreign = sorted(name for name in parameters if not _PARAMETER.fullmatch(name))
+    _check_kind(kind)
+    matches = {name: _PARAMETER.fullmatch(name) for name in parameters}
+    projections = [name for name, match in matches.items() if match and match[1]]
+    if projections:
+        raise UsageError(
+            f"LSTM with proj_size is not supported: {projections[0]} projects h; "
+            "give one with proj_size=0"
+        )
+    foreign = sorted(name for name, match in matches.items() if not match)
     if foreign:
         raise UsageError(
-            f"unexpected names {_some(foreign)}: expected only the parameters of one torch.nn.RNN "
-            "(weight_ih_l0, weight_hh_l0, bias_ih_l0, ...)"
+            f"unexpected names {_some(foreign)}: expected only the parameters of one torch.nn.RNN, "
+            "GRU or LSTM (weight_ih_l0, weight_hh_l0, bias_ih_l0, ...)"
         )
     for name in ("weight_ih_l0", "weight_hh_l0"):
         if name not in parameters:
-            raise UsageError(f"{name} is missing: save the whole state dict of the torch.nn.RNN")
+            raise UsageError(f"{name} is missing: save the layer's whole state dict")
         if parameters[name].ndim != 2:
             raise UsageError(f"{name} has shape {parameters[name].shape}, expected two dimensions")
-    rows, H = parameters["weight_hh_l0"].shape
-    if rows != H and H and rows % H == 0 and rows // H in _GATES:
+    weight_hh = parameters["weight_hh_l0"]
+    H = weight_hh.shape[1]
+    found = _kind_of(weight_hh)
+    if found is None:
+        expected = [f"({len(KINDS[k].gates) * H}, {H})" for k in ([kind] if kind else KINDS)]
         raise UsageError(
-            f"weight_hh_l0 has shape ({rows}, {H}), which is {_GATES[rows // H]}'s: "
-            "only torch.nn.RNN is compared here"
+            f"weight_hh_l0 has shape {weight_hh.shape}, expected {' or '.join(expected)}: "
+            f"{' or '.join(NAMES[k] for k in ([kind] if kind else KINDS))}"
         )
-    layers = [int(match[3]) for name in parameters if (match := _PARAMETER.fullmatch(name))]
+    if kind is not None and kind != found:
+        raise UsageError(
+            f"weight_hh_l0 has shape {weight_hh.shape}, which is {NAMES[found]}'s, "
+            f"but {NAMES[kind]} was asked for: give --cell {found}, or other weights"
+        )
+    layers = [int(match[2]) for match in matches.values() if match]
     gap = next(k for k in range(len(layers) + 1) if k not in layers)
     if gap < max(layers):
         raise UsageError(f"layer {max(layers)} is there, but weight_ih_l{gap} is missing")
@@ -128,54 +178,76 @@ def infer_config(parameters: Mapping[str, Array], **told: Any) -> RNNConfig:
         num_layers=max(layers) + 1,
         bias=any(name.startswith("bias") for name in parameters),
         bidirectional=any(name.endswith("_reverse") for name in parameters),
+        kind=found,
         **told,
     )
     shapes = parameter_shapes(config)
     extra = sorted(parameters.keys() - shapes.keys())
     if extra:
-        raise UsageError(f"unexpected names {_some(extra)} for {len(shapes)} parameters of an RNN")
+        raise UsageError(
+            f"unexpected names {_some(extra)} for {len(shapes)} parameters of {NAMES[found]}"
+        )
     missing = [name for name in shapes if name not in parameters]
     if missing:
-        raise UsageError(f"{_some(missing)} missing: save the whole state dict of the torch.nn.RNN")
+        raise UsageError(f"{_some(missing)} missing: save the layer's whole state dict")
     for name, shape in shapes.items():
         if parameters[name].shape != shape:
             raise UsageError(
                 f"{name} has shape {parameters[name].shape}, expected {shape} "
-                f"for hidden_size {H}, taken from weight_hh_l0"
+                f"for {NAMES[found]} with hidden_size {H}, taken from weight_hh_l0"
             )
     return config
 
 
 def config_of(
-    source: Any, parameters: Mapping[str, Array], prefix: str | None = None, **told: Any
+    source: Any,
+    parameters: Mapping[str, Array],
+    prefix: str | None = None,
+    kind: str | None = None,
+    **told: Any,
 ) -> RNNConfig:
-    """Return the configuration of a live `torch.nn.RNN`, or infer it from anything else's.
+    """Return the configuration of a live torch layer, or infer it from anything else's.
+
+    Args:
+        source: as `read`.
+        parameters: what `read` returned.
+        prefix: as `read`.
+        kind: as `infer_config`; a live layer's own type must be of it.
+        **told: as `infer_config`; a live layer tells these itself.
 
     Raises:
         UsageError: as `infer_config`.
     """
-    module = _live_rnn(source, parameters, prefix)
+    module = _live_layer(source, prefix, kind)
     if module is None:
-        return infer_config(parameters, **told)
+        return infer_config(parameters, kind, **told)
+    own = _MODES[module.mode]
+    if kind is not None and kind != own:
+        raise UsageError(
+            f"the module is {NAMES[own]}, but {NAMES[kind]} was asked for: give --cell {own}"
+        )
     return infer_config(
         parameters,
-        nonlinearity=module.nonlinearity,
+        own,
+        nonlinearity=getattr(module, "nonlinearity", "tanh"),
         batch_first=module.batch_first,
         dropout=module.dropout,
     )
 
 
-def _live_rnn(source: Any, parameters: Mapping[str, Array], prefix: str | None) -> Any:
-    """Return the `torch.nn.RNN` that the parameters were read from, if the source is a module."""
+def _live_layer(source: Any, prefix: str | None, kind: str | None) -> Any:
+    """Return the torch layer that `read` takes the parameters of, if the source is a module."""
     if not hasattr(source, "named_modules"):
         return None
     found = {
         name: module
         for name, module in source.named_modules()
-        if getattr(module, "mode", None) in ("RNN_TANH", "RNN_RELU")
+        if getattr(module, "mode", None) in _MODES
     }
     if prefix is not None:
         return found.get(prefix.rstrip("."))
+    if len(found) > 1:
+        found = {name: m for name, m in found.items() if kind in (None, _MODES[m.mode])}
     return next(iter(found.values())) if len(found) == 1 else None
 
 
@@ -186,48 +258,6 @@ def write(path: Path, parameters: Mapping[str, Array]) -> None:
     save_file({name: np.ascontiguousarray(value) for name, value in parameters.items()}, path)
 
 
-def _read_file(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise UsageError(f"no file {path}: expected a .safetensors, .pt or .onnx file")
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise UsageError(f"{path} is not a safetensors file: {_line(error)}") from None
-        except Exception as error:  # a dtype that NumPy lacks is an AttributeError, and so on
-            raise UsageError(f"{path} cannot be read: {_line(error)}") from None
-    if suffix in (".pt", ".pth"):
-        return _read_pt(path)
-    if suffix == ".onnx":
-        from rnnparity.problems import onnx_format
-
-        return onnx_format.read(path).parameters
-    raise UsageError(f"{path} is no weights file: expected .safetensors, .pt or .onnx")
-
-
-def _read_pt(path: Path) -> Mapping[str, Any]:
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise UsageError(
-            f"reading {path} needs torch: pip install 'rnnparity[torch]', or save as .safetensors"
-        ) from None
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # no common base; and torch's texts go on to suggest weights_only=False
-        raise UsageError(
-            f"{path} is no file of tensors, or holds other objects, which are not loaded "
-            "(weights_only=True): save module.state_dict()"
-        ) from None
-    if not isinstance(loaded, Mapping):
-        raise UsageError(f"{path} holds a {type(loaded).__name__}, expected a state dict")
-    return loaded
-
-
 def _to_numpy(name: str, value: Any, label: str) -> Array:
     try:
         if type(value).__module__.startswith("torch"):
@@ -236,11 +266,11 @@ def _to_numpy(name: str, value: Any, label: str) -> Array:
                 value = value.float().numpy().astype(ml_dtypes.bfloat16)
         array = np.asarray(value)
     except Exception as error:  # sparse, float8, on the meta device, ...: each its own type
-        raise UsageError(f"{label}: {name} cannot be read as numbers: {_line(error)}") from None
+        raise UsageError(f"{label}: {name} cannot be read as numbers: {one_line(error)}") from None
     if array.dtype == object:
         kind = type(value).__name__
         raise UsageError(
-            f"{label}: {name} is a {kind}, expected a tensor: save the RNN's state dict alone"
+            f"{label}: {name} is a {kind}, expected a tensor: save the layer's state dict alone"
         )
     if array.dtype.kind not in "fV":
         raise UsageError(f"{label}: {name} is {array.dtype}, expected floating-point numbers")
@@ -249,8 +279,3 @@ def _to_numpy(name: str, value: Any, label: str) -> Array:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _line(error: BaseException) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split())) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -157,7 +157,7 @@ def weights_cases(
         settings: of the worker that reads a `.pt` file.
 
     Raises:
-        UsageError: the source holds no weights of a `torch.nn.RNN`.
+        UsageError: the source holds no weights of a `torch.nn.RNN`, `GRU` or `LSTM`.
     """
     if given.suffix in (".pt", ".pth"):
         kept = _keep_in_worker(given, directory, settings)

@@ -1,6 +1,12 @@
 """What is computed: a layer's recurrence, and the whole network around it.
 
-elman    one layer in one direction, forward and backward: the formula
-config   the arguments of `torch.nn.RNN`, its parameters' names and shapes
-network  layers, directions and unequal lengths around a layer
+elman       the plain RNN: one layer in one direction, forward and backward
+gru         a GRU's step
+lstm        an LSTM's step
+gated       one layer of those, forward and backward, by its traced step
+step        from a step's formula to its program and its derivative
+program     straight-line programs
+operations  what a step is written over, and their derivatives
+config      the arguments of `torch.nn.RNN`, its parameters' names and shapes
+network     layers, directions and unequal lengths around a layer
 """

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnparity.cells import gru, lstm
 from rnnparity.cells.config import KINDS, Cell
+from rnnparity.cells.operations import run
 from rnnparity.cells.step import Step, Traced, traced
 from rnnparity.types import Array
 
@@ -85,7 +86,7 @@ def layer(x: Array, *given: object) -> tuple[Array, ...]:
         from_h = before[0] @ weight_hh.T + bias_hh
         values = [*gates(from_x[t], G), *gates(from_h, G), *before]
         values += [before[0]] * trace.traced.states  # in place of the gradients, not looked at
-        program.run(values, last=trace.traced.forward)
+        run(program, values, trace.traced.forward)
         before = [values[number] for number in trace.traced.after]
         for state, after in zip(states, before, strict=True):
             state[t] = after
@@ -110,7 +111,7 @@ def layer_backward(grad_output: Array, *given: object) -> tuple[object, ...]:
         upstream = [carried[0] + grad_output[t], *carried[1:]]
         values = [*gates(from_x[t], G), *gates(from_h[t], G), *(state[t] for state in before)]
         values += upstream
-        step.program.run(values)
+        run(step.program, values)
         for kept, gradient in zip(trace.grad_states, upstream, strict=True):
             kept[t] = gradient
         trace.grad_input[t] = np.concatenate([values[k] for k in step.grad_input], axis=-1)

@@ -5,7 +5,8 @@ r = s(x_r + h_r)    z = s(x_z + h_z)    n = tanh(x_n + r h_n)    h' = (1 - z) n 
 
 from collections.abc import Sequence
 
-from rnnparity.cells.step import Value, sigmoid, tanh
+from rnnparity.cells.program import Value
+from rnnparity.cells.step import sigmoid, tanh
 
 
 def step(x: Sequence[Value], h: Sequence[Value], before: Sequence[Value]) -> tuple[Value, ...]:

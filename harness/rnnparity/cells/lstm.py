@@ -5,7 +5,8 @@ i, f, o = s(x + h)    g = tanh(x_g + h_g)    c' = f c + i g    h' = o tanh(c')
 
 from collections.abc import Sequence
 
-from rnnparity.cells.step import Value, sigmoid, tanh
+from rnnparity.cells.program import Value
+from rnnparity.cells.step import sigmoid, tanh
 
 
 def step(x: Sequence[Value], h: Sequence[Value], before: Sequence[Value]) -> tuple[Value, ...]:

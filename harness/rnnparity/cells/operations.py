@@ -4,14 +4,12 @@
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnparity.cells.program import Program, Value
 from rnnparity.types import Array
-
-if TYPE_CHECKING:
-    from rnnparity.cells.step import Value
 
 
 class Operation(NamedTuple):
@@ -22,7 +20,7 @@ class Operation(NamedTuple):
     """
 
     apply: Callable[..., Array]
-    derivative: "Callable[[Sequence[Value], Value, Value], tuple[Value, ...]]"
+    derivative: Callable[[Sequence[Value], Value, Value], tuple[Value, ...]]
 
 
 def logistic(a: Array) -> Array:
@@ -31,28 +29,28 @@ def logistic(a: Array) -> Array:
     return np.asarray(np.where(a >= 0, 1, small) / (1 + small), a.dtype)
 
 
-def _of_tanh(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+def _of_tanh(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
     return (g * (1 - y * y),)
 
 
-def _of_sigmoid(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+def _of_sigmoid(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
     return (g * (y * (1 - y)),)
 
 
-def _of_relu(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+def _of_relu(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
     return (g * y.program.add("side", *arguments),)
 
 
-def _of_product(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+def _of_product(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
     a, b = arguments
     return g * b, g * a
 
 
-def _of_difference(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+def _of_difference(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
     return g, g.program.add("negative", g)
 
 
-def _none(*_: Any) -> "tuple[Value, ...]":
+def _none(*_: Any) -> tuple[Value, ...]:
     raise AssertionError("has no derivative")
 
 
@@ -72,7 +70,7 @@ OPERATIONS = {
 }
 
 
-def _lost(arguments: "Sequence[Value]", y: "Value", g: "Value") -> "tuple[Value, ...]":
+def _lost(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
     return (g.program.add("nothing", g),)
 
 
@@ -87,7 +85,13 @@ OPERATIONS |= {
 
 
 def chain_rule(
-    operation: str, arguments: "Sequence[Value]", result: "Value", gradient: "Value"
-) -> "tuple[Value, ...]":
+    operation: str, arguments: Sequence[Value], result: Value, gradient: Value
+) -> tuple[Value, ...]:
     """Return the gradient of each argument of an operation, as further values of its program."""
     return OPERATIONS[operation].derivative(arguments, result, gradient)
+
+
+def run(program: Program, values: list[Array], last: int | None = None) -> None:
+    """Append to the values what the first `last` instructions make of them; all if None."""
+    for operation, arguments in program.code[:last]:
+        values.append(OPERATIONS[operation].apply(*(values[k] for k in arguments)))

@@ -8,47 +8,14 @@ appended as further instructions), and differences (`judging.unit`).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
 from rnnparity.cells import operations
-from rnnparity.cells.operations import OPERATIONS
+from rnnparity.cells.program import Program, Value
 from rnnparity.types import Array
-
-
-class Instruction(NamedTuple):
-    """One operation: its name in `OPERATIONS`, and the numbers of its arguments."""
-
-    operation: str
-    arguments: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Value:
-    """A number of a program under construction."""
-
-    program: "Program"
-    number: int
-
-    def __add__(self, other: "Value") -> "Value":
-        """Return the sum."""
-        return self.program.add("sum", self, other)
-
-    def __sub__(self, other: "Value") -> "Value":
-        """Return the difference."""
-        return self.program.add("difference", self, other)
-
-    def __mul__(self, other: "Value") -> "Value":
-        """Return the product."""
-        return self.program.add("product", self, other)
-
-    def __rsub__(self, one: int) -> "Value":
-        """Return `1 - self`."""
-        assert one == 1
-        return self.program.add("one minus", self)
 
 
 def tanh(a: Value) -> Value:
@@ -69,35 +36,6 @@ def relu(a: Value) -> Value:
 # From the input's part of every gate, the state's part of every gate, and the states before, to the
 # states after, the first of which is the output.
 Step = Callable[[Sequence[Value], Sequence[Value], Sequence[Value]], tuple[Value, ...]]
-
-
-@dataclass
-class Program:
-    """A straight-line program on arrays `[..., B, H]`.
-
-    Attributes:
-        inputs: how many of its values are given; they have the first numbers.
-        code: what makes the others, in order.
-    """
-
-    inputs: int
-    code: list[Instruction] = field(default_factory=list)
-
-    def value(self, number: int) -> Value:
-        """Return a value by its number."""
-        return Value(self, number)
-
-    def add(self, operation: str, *arguments: Value) -> Value:
-        """Append an operation, or return what it made when it was appended before."""
-        instruction = Instruction(operation, tuple(a.number for a in arguments))
-        if instruction not in self.code:
-            self.code.append(instruction)
-        return Value(self, self.inputs + self.code.index(instruction))
-
-    def run(self, values: list[Array], first: int = 0, last: int | None = None) -> None:
-        """Append to the values what the instructions from `first` to `last` make of them."""
-        for operation, arguments in self.code[first:last]:
-            values.append(OPERATIONS[operation].apply(*(values[k] for k in arguments)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from rnnparity.cells import gated, network
 from rnnparity.cells.config import KINDS, Cell
 from rnnparity.cells.gated import GatedTrace, gates
 from rnnparity.cells.operations import logistic
-from rnnparity.cells.step import Step, Value, sigmoid, tanh
+from rnnparity.cells.program import Value
+from rnnparity.cells.step import Step, sigmoid, tanh
 from rnnparity.judging.mistakes.mistake import Backward, Forward, Mistake, product
 from rnnparity.problems.setup import Quantities, Setup
 from rnnparity.types import Array

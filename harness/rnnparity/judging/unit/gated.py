@@ -12,8 +12,8 @@ import numpy as np
 from rnnparity.cells.config import Cell
 from rnnparity.cells.elman import Trace
 from rnnparity.cells.gated import GatedTrace, gates
-from rnnparity.cells.operations import logistic
-from rnnparity.cells.step import Instruction
+from rnnparity.cells.operations import logistic, run
+from rnnparity.cells.program import Instruction
 from rnnparity.judging.unit.arithmetic import Arithmetic, tanh_shares
 from rnnparity.judging.unit.backward import bias_deviation, made_product, weight_deviation
 from rnnparity.judging.unit.forward import made_forward, pre_activation, tanh_difference
@@ -148,7 +148,7 @@ def _values(trace: GatedTrace, forward_only: bool = False) -> list[Array]:
     values = [*gates(trace.x @ weight_ih.T + bias_ih, G)]
     values += [*gates(before[0] @ weight_hh.T + bias_hh, G), *before]
     values += trace.states if forward_only else trace.grad_states
-    step.program.run(values, last=step.forward if forward_only else None)
+    run(step.program, values, step.forward if forward_only else None)
     return values
 
 

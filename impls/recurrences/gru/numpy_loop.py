@@ -35,15 +35,16 @@ ROWS = 2**8
 class Prepared(NamedTuple):
     """A cell's weights, laid out as products read them; in float32 for types of 16 bits.
 
-    The columns of r and z have their signs changed, so that steps find -a.
+    Those of r and z have their signs changed, so that steps find -a.
     """
 
-    weight_ih: Array  # [3H, I], as it was
-    weight_hh: Array  # [3H, H], as it was
-    from_x: Array  # [I, 3H]
-    from_h: Array  # [H, 3H]
-    bias: Array  # what is added to the input's part: b_ih, for r and z b_hh, too, [3H]
+    from_x: Array  # [3, I, H]
+    from_h: Array  # [3, H, H]
+    from_one: Array  # the same for a batch of one, [H, 3H]
+    bias: Array  # what is added to the input's part: b_ih, for r and z b_hh, too, [3, 1, 1, H]
     bias_hn: Array  # [H]
+    to_x: Array  # weight_ih with its own signs, [3, H, I]
+    to_h: Array  # weight_hh, likewise, [3, H, H]
     dtype: np.dtype[Any]  # of the cell
 
 
@@ -53,15 +54,18 @@ def prepare(cell: Cell) -> Prepared:
     Args:
         cell: `(weight_ih [3H, I], weight_hh [3H, H], bias_ih [3H], bias_hh [3H])`, rows r z n.
     """
-    dtype = cell[0].dtype
+    dtype, H = cell[0].dtype, cell[1].shape[1]
     wide = np.promote_types(dtype, np.float32)
-    weight_ih, weight_hh, bias_ih, bias_hh = (a.astype(wide, copy=False) for a in cell)
-    H = weight_hh.shape[1]
-    sign = np.repeat(np.array((-1, -1, 1), wide), H)
+    to_x, to_h, bias_ih, bias_hh = (a.astype(wide).reshape(3, H, -1) for a in cell)
+    sign = np.array((-1, -1, 1), wide)[:, None, None]
+    from_x, from_h = (_aligned(a.swapaxes(1, 2) * sign) for a in (to_x, to_h))
+    from_one = _aligned(from_h.swapaxes(0, 1).reshape(H, 3 * H))
     bias = bias_ih.copy()
-    bias[: 2 * H] += bias_hh[: 2 * H]
-    from_x, from_h = _aligned(weight_ih.T * sign), _aligned(weight_hh.T * sign)
-    return Prepared(weight_ih, weight_hh, from_x, from_h, bias * sign, bias_hh[2 * H :], dtype)
+    bias[:2] += bias_hh[:2]
+    bias_hn = bias_hh[2].reshape(H)
+    return Prepared(
+        from_x, from_h, from_one, (bias * sign).reshape(3, 1, 1, H), bias_hn, to_x, to_h, dtype
+    )
 
 
 def _aligned(a: Array) -> Array:
@@ -85,41 +89,55 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T. Types of 16
         bits are float32 in between.
     """
-    (T, B, I), H, wide = x.shape, h0.shape[1], cell.from_x.dtype
-    rows, h = x.reshape(T * B, I).astype(wide, copy=False), h0.astype(wide, copy=False)
-    output = np.empty((T, B, H), wide)
+    (T, B, _), H, dtype, wide = x.shape, h0.shape[1], x.dtype, cell.from_x.dtype
+    x, h, output = (
+        x.astype(wide, copy=False),
+        h0.astype(wide, copy=False),
+        np.empty((T, B, H), wide),
+    )
+    length = max(1, min(T, ROWS // max(1, B)))
+    projected = np.empty((3, length, B, H), wide)
+    to_gates, to_n = list(projected[:2].swapaxes(0, 1)), list(projected[2])  # of each step
 
-    length = max(1, min(T, ROWS // max(1, B)))  # steps whose inputs are projected at a time
-    projected = np.empty((length, B, 3 * H), wide)
-    flat = projected.reshape(length * B, 3 * H)
-    gates, candidates = list(projected[:, :, : 2 * H]), list(projected[:, :, 2 * H :])
-    to_r, to_z = list(projected[:, :, :H]), list(projected[:, :, H : 2 * H])
-    recurrent = np.empty((B, 3 * H), wide)
-    to_gates, to_candidate = recurrent[:, : 2 * H], recurrent[:, 2 * H :]
+    # A step's own memory, where gates lie one after the other, each in one piece.
+    sums = np.empty((3, B, H), wide)
+    gates, (r, z, n), row = sums[:2], sums, sums.reshape(1, -1)
+    bias_hn = np.empty((B, H), wide)
+    bias_hn[:] = cell.bias_hn
 
-    from_h, bias_hn, one = cell.from_h, cell.bias_hn, np.ones((), wide)
-    add, subtract, divide, exp, tanh = np.add, np.subtract, np.divide, np.exp, np.tanh
+    from_h, from_one, one = cell.from_h, cell.from_one, np.ones((), wide)
+    matmul, add, subtract, divide = np.matmul, np.add, np.subtract, np.divide
+    exp, tanh = np.exp, np.tanh
     with np.errstate(over="ignore"):
         for first in range(0, T, length):
-            part = rows[first * B : (first + length) * B]
-            np.dot(part, cell.from_x, out=flat[: len(part)])
-            flat[: len(part)] += cell.bias
-            steps = list(output[first : first + length])
+            _project(x[first : first + length], cell, projected)
             # Views: what is written to h_t is written to the output.
-            for gates_t, n, r, z, h_t in zip(gates, candidates, to_r, to_z, steps, strict=False):
-                h.dot(from_h, recurrent)
-                add(gates_t, to_gates, gates_t)
-                exp(gates_t, gates_t)
-                add(gates_t, one, gates_t)
-                add(to_candidate, bias_hn, to_candidate)
-                divide(to_candidate, r, to_candidate)
-                add(n, to_candidate, n)
+            steps = list(output[first : first + length])
+            for to_gates_t, to_n_t, h_t in zip(to_gates, to_n, steps, strict=False):
+                if B == 1:
+                    h.dot(from_one, row)
+                else:
+                    matmul(h, from_h, sums)
+                add(gates, to_gates_t, gates)
+                exp(gates, gates)
+                add(gates, one, gates)
+                add(n, bias_hn, n)
+                divide(n, r, n)
+                add(n, to_n_t, n)
                 tanh(n, n)
                 subtract(h, n, h_t)
                 divide(h_t, z, h_t)
                 add(h_t, n, h_t)
                 h = h_t
-    return output.astype(x.dtype, copy=False), h.astype(x.dtype)
+    return output.astype(dtype, copy=False), h.astype(dtype)
+
+
+def _project(x: Array, cell: Prepared, out: Array) -> None:
+    """Write what x and the biases contribute to each gate: `[L, B, I]` to the first L of out."""
+    L, B, I = x.shape
+    part = out[:, :L]
+    np.matmul(x.reshape(L * B, I), cell.from_x, out=part.reshape(3, L * B, -1))
+    part += cell.bias
 
 
 def layer_backward(
@@ -150,46 +168,80 @@ def layer_backward(
         The gradients of x `[T, B, I]`, h0 `[B, H]`, and of the four parameters given to `prepare`.
     """
     (T, B, I), H, wide = x.shape, h0.shape[1], cell.from_x.dtype
-    flat_x = x.reshape(T * B, I).astype(wide, copy=False)
-    before = np.concatenate((h0[None], output[:-1])).astype(wide, copy=False)
-    flat_before = before.reshape(T * B, H)
+    x, given, h = (a.astype(wide, copy=False) for a in (x, grad_output, h0))
+    before = np.concatenate((h[None], output[:-1])).astype(wide, copy=False)
 
-    projected = (np.dot(flat_x, cell.from_x) + cell.bias).reshape(T, B, 3, H)
-    recurrent = np.dot(flat_before, cell.from_h).reshape(T, B, 3, H)
-    recurrent[:, :, 2] += cell.bias_hn
-    q = recurrent[:, :, 2]
-    gates = projected[:, :, :2] + recurrent[:, :, :2]
-    with np.errstate(over="ignore"):
-        np.exp(gates, out=gates)
-    gates += 1
-    np.reciprocal(gates, out=gates)
-    r, z = gates[:, :, 0], np.ascontiguousarray(gates[:, :, 1])
-    n = np.tanh(projected[:, :, 2] + r * q)
+    # What g is multiplied by to be the gradient of each gate's product with h. For a batch of one
+    # all gates of a step lie side by side, as its product reads them.
+    memory = np.empty((T, 3, B, H) if B == 1 else (3, T, B, H), wide)
+    of_a = memory.swapaxes(0, 1) if B == 1 else memory
+    of_n, kept, gradients = np.empty((3, T, B, H), wide)
+    length = max(1, min(T, ROWS // max(1, B)))
+    for first in range(0, T, length):
+        part = slice(first, first + length)
+        _slopes(x[part], before[part], cell, of_a[:, part], of_n[part], kept[part])
 
-    # What the gradient of h_t is multiplied by.
-    to_n = (1 - z) * (1 - n * n)
-    factors = projected
-    np.multiply(to_n, r, out=factors[:, :, 2])
-    np.multiply(factors[:, :, 2] * q, 1 - r, out=factors[:, :, 0])
-    np.multiply((before - n) * z, 1 - z, out=factors[:, :, 1])
-
-    grad_a = factors.reshape(T, B, 3 * H)  # of h's product; in place
-    grads = np.empty((T, B, 1, H), wide)
     grad_h, passed = grad_h_n.astype(wide), np.empty((B, H), wide)
-    given = grad_output.astype(wide, copy=False)
-    backward = (list(a[::-1]) for a in (factors, grad_a, grads, grads[:, :, 0], z, given))
-    for factors_t, grad_a_t, grad, grad_t, z_t, given_t in zip(*backward, strict=True):
-        np.add(grad_h, given_t, grad_t)
-        np.multiply(factors_t, grad, factors_t)
-        np.multiply(grad_t, z_t, passed)
-        grad_a_t.dot(cell.weight_hh, grad_h)
+    parts, by_step, to_h = np.empty((3, B, H), wide), of_a.swapaxes(0, 1), cell.to_h
+    flat_to_h = to_h.reshape(3 * H, H)
+    backward = (list(a[::-1]) for a in (by_step, gradients, kept, given))
+    for grad_a, gradient, kept_t, given_t in zip(*backward, strict=True):
+        np.add(grad_h, given_t, gradient)
+        np.multiply(grad_a, gradient, grad_a)
+        np.multiply(gradient, kept_t, passed)
+        if B == 1:
+            grad_a.reshape(1, 3 * H).dot(flat_to_h, grad_h)
+        else:
+            np.matmul(grad_a, to_h, parts)
+            np.add.reduce(parts, 0, None, grad_h)
         np.add(grad_h, passed, grad_h)
 
-    flat, ones = grad_a.reshape(T * B, 3 * H), np.ones(T * B, wide)
-    grad_bias_hh, grad_weight_hh = np.dot(ones, flat), np.dot(flat.T, flat_before)
-    np.multiply(grads[:, :, 0], to_n, out=factors[:, :, 2])  # for x's product n's without r
-    grad_bias_ih, grad_weight_ih = np.dot(ones, flat), np.dot(flat.T, flat_x)
-    grad_x = np.dot(flat, cell.weight_ih).reshape(T, B, I)
-    of_cell = (grad_weight_ih, grad_weight_hh, grad_bias_ih, grad_bias_hh)
-    found = [a.astype(cell.dtype, copy=False) for a in (grad_x, grad_h, *of_cell)]
+    ones, rows, flat_x = np.ones(T * B, wide), of_a.reshape(3, T * B, H), x.reshape(T * B, I)
+    bias_hh, weight_hh = ones @ rows, rows.swapaxes(1, 2) @ before.reshape(T * B, H)
+    np.multiply(gradients, of_n, of_a[2])  # the gradient of x's product has no factor r in n
+    bias_ih, weight_ih = ones @ rows, rows.swapaxes(1, 2) @ flat_x
+    grad_x = rows[0] @ cell.to_x[0]
+    for of_gate, to_x in zip(rows[1:], cell.to_x[1:], strict=True):
+        grad_x += of_gate @ to_x
+    found = [
+        a.reshape(shape).astype(cell.dtype)
+        for a, shape in (
+            (grad_x, (T, B, I)),
+            (grad_h, (B, H)),
+            (weight_ih, (3 * H, I)),
+            (weight_hh, (3 * H, H)),
+            (bias_ih, 3 * H),
+            (bias_hh, 3 * H),
+        )
+    ]
     return found[0], found[1], (found[2], found[3], found[4], found[5])
+
+
+def _slopes(x: Array, before: Array, cell: Prepared, of_a: Array, of_n: Array, kept: Array) -> None:
+    """Compute the gates of some steps again, and write what gradients are multiplied by."""
+    L, B, H = before.shape
+    _project(x, cell, of_a)
+    recurrent = np.matmul(before.reshape(L * B, H), cell.from_h).reshape(3, L, B, H)
+    gates, q = recurrent[:2], recurrent[2]
+    gates += of_a[:2]
+    with np.errstate(over="ignore"):
+        np.exp(gates, gates)
+    gates += 1
+    r, z = np.reciprocal(gates, gates)
+    kept[:] = z
+    q += cell.bias_hn
+    n = r * q
+    n += of_a[2]
+    np.tanh(n, n)
+
+    np.subtract(before, n, of_a[1])
+    np.multiply(of_a[1], z, of_a[1])
+    np.multiply(n, n, n)
+    np.subtract(1, n, n)
+    np.subtract(1, z, z)
+    np.multiply(of_a[1], z, of_a[1])
+    np.multiply(n, z, of_n)
+    np.multiply(of_n, r, of_a[2])
+    np.multiply(of_a[2], q, q)
+    np.subtract(1, r, r)
+    np.multiply(q, r, of_a[0])

@@ -39,11 +39,12 @@ class Prepared(NamedTuple):
     signs changed, so that steps find -a. So do those that c depends on, and those of one product.
     """
 
-    weight_ih: Array  # [4H, I], as it was, but for the order
-    weight_hh: Array  # [4H, H], likewise
-    from_x: Array  # [I, 4H]
-    from_h: Array  # [H, 4H]
-    bias: Array  # bias_ih + bias_hh, [4H]
+    from_x: Array  # [4, I, H]
+    from_h: Array  # [4, H, H]
+    from_one: Array  # the same for a batch of one, [H, 4H]
+    bias: Array  # bias_ih + bias_hh, [4, 1, 1, H]
+    to_x: Array  # weight_ih with its own signs, [4, H, I]
+    to_h: Array  # weight_hh, likewise, [4, H, H]
     dtype: np.dtype[Any]  # of the cell
 
 
@@ -53,22 +54,16 @@ def prepare(cell: Cell) -> Prepared:
     Args:
         cell: `(weight_ih [4H, I], weight_hh [4H, H], bias_ih [4H], bias_hh [4H])`, rows i f g o.
     """
-    dtype = cell[0].dtype
+    dtype, H = cell[0].dtype, cell[1].shape[1]
     wide = np.promote_types(dtype, np.float32)
-    weight_ih, weight_hh, bias_ih, bias_hh = (_reordered(a.astype(wide, copy=False)) for a in cell)
-    sign = np.repeat(np.array((-1, -1, -1, 1), wide), weight_hh.shape[1])
-    from_x, from_h = _aligned(weight_ih.T * sign), _aligned(weight_hh.T * sign)
-    return Prepared(weight_ih, weight_hh, from_x, from_h, (bias_ih + bias_hh) * sign, dtype)
-
-
-def _reordered(a: Array) -> Array:
-    """Return rows i f g o as o i f g."""
-    return np.roll(a, len(a) // 4, axis=0)
-
-
-def _in_torchs_order(a: Array) -> Array:
-    """Return rows o i f g as i f g o."""
-    return np.roll(a, -(len(a) // 4), axis=0)
+    to_x, to_h, bias_ih, bias_hh = (
+        np.roll(a.astype(wide).reshape(4, H, -1), 1, axis=0) for a in cell
+    )
+    sign = np.array((-1, -1, -1, 1), wide)[:, None, None]
+    from_x, from_h = (_aligned(a.swapaxes(1, 2) * sign) for a in (to_x, to_h))
+    from_one = _aligned(from_h.swapaxes(0, 1).reshape(H, 4 * H))
+    bias = ((bias_ih + bias_hh) * sign).reshape(4, 1, 1, H)
+    return Prepared(from_x, from_h, from_one, bias, to_x, to_h, dtype)
 
 
 def _aligned(a: Array) -> Array:
@@ -93,43 +88,51 @@ def layer(x: Array, h0: Array, c0: Array, cell: Prepared) -> tuple[Array, Array,
         The output `[T, B, H]`, which is h_1 to h_T, h_n `[B, H]`, which is h_T, and c_n `[B, H]`,
         which is c_T. Types of 16 bits are float32 in between.
     """
-    (T, B, I), H, wide = x.shape, h0.shape[1], cell.from_x.dtype
-    rows, h = x.reshape(T * B, I).astype(wide, copy=False), h0.astype(wide, copy=False)
-    output = np.empty((T, B, H), wide)
+    (T, B, _), H, dtype, wide = x.shape, h0.shape[1], x.dtype, cell.from_x.dtype
+    x, h, output = (
+        x.astype(wide, copy=False),
+        h0.astype(wide, copy=False),
+        np.empty((T, B, H), wide),
+    )
+    length = max(1, min(T, ROWS // max(1, B)))
+    projected = np.empty((4, length, B, H), wide)
+    inputs = list(projected.swapaxes(0, 1))  # of each step of a block, [4, B, H]
 
-    length = max(1, min(T, ROWS // max(1, B)))  # steps whose inputs are projected at a time
-    projected = np.empty((length, B, 4 * H), wide)
-    flat = projected.reshape(length * B, 4 * H)
-    whole, gates = list(projected), list(projected[:, :, : 3 * H])
-    candidates = list(projected[:, :, 3 * H :])
-    to_o, i_and_f = list(projected[:, :, :H]), list(projected[:, :, H : 3 * H])
-    recurrent = np.empty((B, 4 * H), wide)
-    g_and_c, terms = np.empty((2, B, 2 * H), wide)
-    g, c, i_times_g, f_times_c = g_and_c[:, :H], g_and_c[:, H:], terms[:, :H], terms[:, H:]
+    # A step's own memory, where gates lie one after the other, each in one piece.
+    sums, g_and_c, products = (np.empty((n, B, H), wide) for n in (4, 2, 2))
+    gates, o, i_and_f, candidate, row = sums[:3], sums[0], sums[1:3], sums[3], sums.reshape(1, -1)
+    (g, c), (i_times_g, f_times_c) = g_and_c, products
     c[:] = c0
 
-    from_h, one = cell.from_h, np.ones((), wide)
-    add, divide, exp, tanh = np.add, np.divide, np.exp, np.tanh
+    from_h, from_one, one = cell.from_h, cell.from_one, np.ones((), wide)
+    matmul, add, divide, exp, tanh = np.matmul, np.add, np.divide, np.exp, np.tanh
     with np.errstate(over="ignore"):
         for first in range(0, T, length):
-            part = rows[first * B : (first + length) * B]
-            np.dot(part, cell.from_x, out=flat[: len(part)])
-            flat[: len(part)] += cell.bias
-            steps = list(output[first : first + length])
+            _project(x[first : first + length], cell, projected)
             # Views: what is written to h_t is written to the output.
-            of_steps = zip(whole, gates, candidates, to_o, i_and_f, steps, strict=False)
-            for a_t, gates_t, candidate, o, by, h_t in of_steps:
-                h.dot(from_h, recurrent)
-                add(a_t, recurrent, a_t)
-                exp(gates_t, gates_t)
-                add(gates_t, one, gates_t)
+            for input_t, h_t in zip(inputs, list(output[first : first + length]), strict=False):
+                if B == 1:
+                    h.dot(from_one, row)
+                else:
+                    matmul(h, from_h, sums)
+                add(sums, input_t, sums)
+                exp(gates, gates)
+                add(gates, one, gates)
                 tanh(candidate, g)
-                divide(g_and_c, by, terms)
+                divide(g_and_c, i_and_f, products)
                 add(i_times_g, f_times_c, c)
                 tanh(c, h_t)
                 divide(h_t, o, h_t)
                 h = h_t
-    return output.astype(x.dtype, copy=False), h.astype(x.dtype), c.astype(x.dtype)
+    return output.astype(dtype, copy=False), h.astype(dtype), c.astype(dtype)
+
+
+def _project(x: Array, cell: Prepared, out: Array) -> None:
+    """Write what x and the biases contribute to each gate: `[L, B, I]` to the first L of out."""
+    L, B, I = x.shape
+    part = out[:, :L]
+    np.matmul(x.reshape(L * B, I), cell.from_x, out=part.reshape(4, L * B, -1))
+    part += cell.bias
 
 
 def layer_backward(
@@ -171,50 +174,88 @@ def layer_backward(
         to `prepare`.
     """
     (T, B, I), H, wide = x.shape, h0.shape[1], cell.from_x.dtype
-    flat_x = x.reshape(T * B, I).astype(wide, copy=False)
-    before = np.concatenate((h0[None], output[:-1])).astype(wide, copy=False).reshape(T * B, H)
+    x, given, h, c = (a.astype(wide, copy=False) for a in (x, grad_output, h0, c0))
+    before = np.concatenate((h[None], output[:-1])).astype(wide, copy=False)
 
-    a = np.dot(flat_x, cell.from_x)
-    a += np.dot(before, cell.from_h)
-    a += cell.bias
-    factors = a.reshape(T, B, 4, H)
-    gates, g = np.moveaxis(factors[:, :, :3], 2, 0).copy(), np.tanh(factors[:, :, 3])
-    with np.errstate(over="ignore"):
-        np.exp(gates, out=gates)
-    gates += 1
-    o, i, f = np.reciprocal(gates, out=gates)
-    added, states = i * g, np.empty((T + 1, B, H), wide)
-    states[0], c = c0, list(states)
-    for t, (f_t, added_t) in enumerate(zip(f, added, strict=True)):
-        np.multiply(f_t, c[t], c[t + 1])
-        np.add(c[t + 1], added_t, c[t + 1])
-    tanh_c = np.tanh(states[1:])
+    # What the gradients of h_t and c_t are multiplied by to be those of a, and of c_{t-1}. For a
+    # batch of one all gates of a step lie side by side, as its product reads them.
+    memory = np.empty((T, 4, B, H) if B == 1 else (4, T, B, H), wide)
+    of_a, (to_c, kept) = memory.swapaxes(0, 1) if B == 1 else memory, np.empty((2, T, B, H), wide)
+    length = max(1, min(T, ROWS // max(1, B)))
+    for first in range(0, T, length):
+        part = slice(first, first + length)
+        c = _slopes(x[part], before[part], c, cell, of_a[:, part], to_c[part], kept[part])
 
-    # What the gradients of h_t and of c_t are multiplied by, where a was.
-    np.multiply(tanh_c * o, 1 - o, out=factors[:, :, 0])
-    np.multiply(added, 1 - i, out=factors[:, :, 1])
-    np.multiply(states[:-1] * f, 1 - f, out=factors[:, :, 2])
-    np.multiply(1 - g * g, i, out=factors[:, :, 3])
-    to_c = (1 - tanh_c * tanh_c) * o
-
-    grad_h, grad_c = grad_h_n.astype(wide), grad_c_n.astype(wide)
-    grad_c_of_gates, of_c = grad_c[:, None], np.empty((B, H), wide)
-    of_o, of_others, grad_a = factors[:, :, 0], factors[:, :, 1:], a.reshape(T, B, 4 * H)
-    given = grad_output.astype(wide, copy=False)
-    backward = (list(one[::-1]) for one in (of_o, of_others, grad_a, to_c, f, given))
-    for of_o_t, of_others_t, grad_a_t, to_c_t, f_t, given_t in zip(*backward, strict=True):
+    grad_h, grad_c, of_c = grad_h_n.astype(wide), grad_c_n.astype(wide), np.empty((B, H), wide)
+    parts, by_step, to_h = np.empty((4, B, H), wide), of_a.swapaxes(0, 1), cell.to_h
+    flat_to_h = to_h.reshape(4 * H, H)
+    backward = (list(a[::-1]) for a in (by_step, by_step[:, 0], by_step[:, 1:], to_c, kept, given))
+    for grad_a, grad_o, grad_others, to_c_t, kept_t, given_t in zip(*backward, strict=True):
         np.add(grad_h, given_t, grad_h)
         np.multiply(grad_h, to_c_t, of_c)
         np.add(grad_c, of_c, grad_c)
-        np.multiply(of_o_t, grad_h, of_o_t)
-        np.multiply(of_others_t, grad_c_of_gates, of_others_t)
-        np.multiply(grad_c, f_t, grad_c)
-        grad_a_t.dot(cell.weight_hh, grad_h)
+        np.multiply(grad_o, grad_h, grad_o)
+        np.multiply(grad_others, grad_c, grad_others)
+        np.multiply(grad_c, kept_t, grad_c)
+        if B == 1:
+            grad_a.reshape(1, 4 * H).dot(flat_to_h, grad_h)
+        else:
+            np.matmul(grad_a, to_h, parts)
+            np.add.reduce(parts, 0, None, grad_h)
 
-    grad_bias = _in_torchs_order(np.dot(np.ones(T * B, wide), a))
-    of_x = np.dot(a, cell.weight_ih).reshape(T, B, I)
-    of_weight_ih = _in_torchs_order(np.dot(a.T, flat_x))
-    of_weight_hh = _in_torchs_order(np.dot(a.T, before))
-    of_cell = (of_weight_ih, of_weight_hh, grad_bias, grad_bias.copy())
-    found = [one.astype(cell.dtype, copy=False) for one in (of_x, grad_h, grad_c, *of_cell)]
+    rows = of_a.reshape(4, T * B, H)
+    columns = rows.swapaxes(1, 2)
+    grad_x = rows[0] @ cell.to_x[0]
+    for of_gate, to_x in zip(rows[1:], cell.to_x[1:], strict=True):
+        grad_x += of_gate @ to_x
+    grad_bias = np.ones(T * B, wide) @ rows
+    of_cell = (columns @ x.reshape(T * B, I), columns @ before.reshape(T * B, H), grad_bias)
+    weight_ih, weight_hh, bias = (np.roll(a, -1, axis=0) for a in of_cell)
+    found = [
+        a.reshape(shape).astype(cell.dtype)
+        for a, shape in (
+            (grad_x, (T, B, I)),
+            (grad_h, (B, H)),
+            (grad_c, (B, H)),
+            (weight_ih, (4 * H, I)),
+            (weight_hh, (4 * H, H)),
+            (bias, 4 * H),
+            (bias, 4 * H),
+        )
+    ]
     return found[0], found[1], found[2], (found[3], found[4], found[5], found[6])
+
+
+def _slopes(
+    x: Array, before: Array, c: Array, cell: Prepared, of_a: Array, to_c: Array, kept: Array
+) -> Array:
+    """Compute some steps again, and write what gradients are multiplied by; return the last c."""
+    L, B, H = before.shape
+    _project(x, cell, of_a)
+    of_a += np.matmul(before.reshape(L * B, H), cell.from_h).reshape(4, L, B, H)
+    gates, g = of_a[:3].copy(), np.tanh(of_a[3])
+    with np.errstate(over="ignore"):
+        np.exp(gates, gates)
+    gates += 1
+    o, i, f = np.reciprocal(gates, gates)
+    kept[:] = f
+    added, states = i * g, np.empty((L + 1, B, H), c.dtype)
+    states[0] = c
+    for f_t, added_t, c_t, c_next in zip(f, added, states, states[1:], strict=False):
+        np.multiply(f_t, c_t, c_next)
+        np.add(c_next, added_t, c_next)
+    tanh_c = np.tanh(states[1:])
+
+    np.multiply(tanh_c, tanh_c, to_c)
+    np.subtract(1, to_c, to_c)
+    np.multiply(to_c, o, to_c)
+    tanh_c *= o
+    np.multiply(g, g, g)
+    np.subtract(1, g, g)
+    np.multiply(g, i, of_a[3])
+    np.subtract(1, gates, gates)
+    np.multiply(tanh_c, gates[0], of_a[0])
+    np.multiply(added, gates[1], of_a[1])
+    np.multiply(states[:-1], kept, of_a[2])
+    np.multiply(of_a[2], gates[2], of_a[2])
+    return states[-1]

@@ -27,6 +27,10 @@ dtypes = ("float64", "float32", "float16", "bfloat16")
 # step reads them, in memory that is used again.
 ROWS = 2**8
 
+# Steps from which it is worth to leave autograd's bookkeeping: for shorter sequences it costs less
+# than a function of our own.
+LONG = 3
+
 
 class Prepared:
     """A cell's weights, and the same as products read them; in float32 for types of 16 bits."""
@@ -66,14 +70,28 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
     if dtype != wide:
         x, h0 = x.to(wide), h0.to(wide)
     recorded = cell.recorded or x.requires_grad or h0.requires_grad
-    if recorded and torch.is_grad_enabled():
+    if not (recorded and torch.is_grad_enabled()):
+        output, h_n = _recur(x, h0, cell)
+    elif len(x) < LONG:
+        output, h_n = _record(x, h0, cell)
+    else:
         parameters = cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh
         output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]
             x, h0, *parameters, cell
         )
-    else:
-        output, h_n = _recur(x, h0, cell)
     return (output, h_n) if dtype == wide else (output.to(dtype), h_n.to(dtype))
+
+
+def _record(x: Array, h: Array, cell: Prepared) -> tuple[Array, Array]:
+    """Run the layer so that autograd records every step."""
+    linear, steps = torch.nn.functional.linear, []
+    for input_t in linear(x, cell.weight_ih, cell.bias_ih):
+        to_r, to_z, to_n = input_t.chunk(3, 1)
+        r, z, q = linear(h, cell.weight_hh, cell.bias_hh).chunk(3, 1)
+        n = torch.addcmul(to_n, torch.sigmoid(to_r + r), q).tanh_()
+        h = torch.lerp(n, h, torch.sigmoid(to_z + z))
+        steps.append(h)
+    return torch.stack(steps), h
 
 
 def _recur(x: Array, h0: Array, cell: Prepared, kept: Array | None = None) -> tuple[Array, Array]:

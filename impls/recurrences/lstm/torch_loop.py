@@ -27,6 +27,10 @@ dtypes = ("float64", "float32", "float16", "bfloat16")
 # step reads them, in memory that is used again.
 ROWS = 2**8
 
+# Steps from which it is worth to leave autograd's bookkeeping: for shorter sequences it costs less
+# than a function of our own.
+LONG = 3
+
 
 class Prepared:
     """A cell's weights, and the same as products read them; in float32 for types of 16 bits.
@@ -75,37 +79,51 @@ def layer(x: Array, h0: Array, c0: Array, cell: Prepared) -> tuple[Array, Array,
     if dtype != wide:
         x, h0, c0 = x.to(wide), h0.to(wide), c0.to(wide)
     recorded = cell.recorded or x.requires_grad or h0.requires_grad or c0.requires_grad
-    if recorded and torch.is_grad_enabled():
+    if not (recorded and torch.is_grad_enabled()):
+        output, h_n, c_n = _recur(x, h0, c0, cell)
+    elif len(x) < LONG:
+        output, h_n, c_n = _record(x, h0, c0, cell)
+    else:
         parameters = cell.weight_ih, cell.weight_hh, cell.bias
         output, h_n, c_n = _Recurrence.apply(  # type: ignore[no-untyped-call]
             x, h0, c0, *parameters, cell
         )
-    else:
-        output, h_n, c_n = _recur(x, h0, c0, cell)
     if dtype != wide:
         return output.to(dtype), h_n.to(dtype), c_n.to(dtype)
     return output, h_n, c_n
 
 
+def _record(x: Array, h: Array, c: Array, cell: Prepared) -> tuple[Array, Array, Array]:
+    """Run the layer so that autograd records every step."""
+    steps = []
+    for input_t in torch.nn.functional.linear(x, cell.weight_ih, cell.bias):
+        i, f, g, o = torch.addmm(input_t, h, cell.weight_hh.T).chunk(4, 1)
+        c = torch.addcmul(torch.sigmoid(f) * c, torch.sigmoid(i), torch.tanh(g))
+        h = torch.sigmoid(o) * torch.tanh(c)
+        steps.append(h)
+    return torch.stack(steps), h, c
+
+
 def _recur(
-    x: Array, h0: Array, c0: Array, cell: Prepared, kept: tuple[Array, Array] | None = None
+    x: Array, h0: Array, c0: Array, cell: Prepared, kept: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """Run the layer; write gates [T, B, 4H] and cell states [T, B, H] to what is to be kept."""
+    """Run the layer; write o, i, f, g and c of all steps to what is to be kept, `[T, B, 5H]`."""
     (T, B, I), H = x.shape, h0.shape[1]
     output = x.new_empty((T, B, H))
     length = max(1, min(T, ROWS // max(1, B)))
     with torch.inference_mode():  # takes a third off what a call costs besides its work
-        from_h, h, c = cell.from_h, h0, c0.clone()
-        projected, a = x.new_empty((length, B, 4 * H)), x.new_empty((B, 4 * H))
+        projected, state = x.new_empty((length, B, 4 * H)), x.new_empty((B, 5 * H))
         flat, inputs, rows = projected.view(-1, 4 * H), projected.unbind(), x.reshape(T * B, I)
-        gates, (o, i, f, g) = a[:, : 3 * H], a.view(B, 4, H).unbind(1)
+        a, gates, (o, i, f, g, c) = state[:, :-H], state[:, : 3 * H], state.chunk(5, 1)
+        from_h, h = cell.from_h, h0
+        c.copy_(c0)
         addmm, sigmoid_, tanh, tanh_ = torch.addmm, torch.sigmoid_, torch.tanh, torch.tanh_
         mul_, addcmul_ = torch.Tensor.mul_, torch.Tensor.addcmul_
         for first in range(0, T, length):
             part = rows[first * B : (first + length) * B]
             addmm(cell.added, part, cell.from_x, out=flat[: len(part)])
             steps = output[first : first + length].unbind()
-            keep = None if kept is None else zip(kept[0][first:], kept[1][first:], strict=True)
+            keep = None if kept is None else iter(kept[first : first + length].unbind())
             for input_t, h_t in zip(inputs, steps, strict=False):
                 addmm(input_t, h, from_h, out=a)
                 sigmoid_(gates)
@@ -114,9 +132,7 @@ def _recur(
                 mul_(tanh(c, out=h_t), o)
                 h = h_t
                 if keep is not None:
-                    gates_t, c_t = next(keep)
-                    gates_t.copy_(a)
-                    c_t.copy_(c)
+                    next(keep).copy_(state)
     return output, output[-1].clone(), c.clone()
 
 
@@ -136,9 +152,9 @@ class _Recurrence(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> tuple[Array, Array, Array]:
         x, h0, c0, _, _, _, cell = arguments
         (T, B, _), H = x.shape, h0.shape[1]
-        kept = x.new_empty((T, B, 4 * H)), x.new_empty((T, B, H))
+        kept = x.new_empty((T, B, 5 * H))
         output, h_n, c_n = _recur(x, h0, c0, cell, kept)
-        ctx.save_for_backward(x, h0, c0, output, *kept)
+        ctx.save_for_backward(x, h0, c0, output, kept)
         ctx.cell = cell
         return output, h_n, c_n
 
@@ -148,32 +164,32 @@ class _Recurrence(torch.autograd.Function):
     ) -> tuple[Array | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError("torch-loop can be differentiated once: leave create_graph out")
-        (x, h0, c0, output, gates, states), cell = ctx.saved_tensors, ctx.cell
+        (x, h0, c0, output, kept), cell = ctx.saved_tensors, ctx.cell
         (T, B, I), H = x.shape, h0.shape[1]
         sigmoid_backward = torch.ops.aten.sigmoid_backward  # (g, s) -> g s (1 - s)
         tanh_backward = torch.ops.aten.tanh_backward  # (g, t) -> g (1 - t^2)
+        grad_a = x.new_empty((T, B, 4 * H))
         with torch.inference_mode():
             # What the gradients of h_t and c_t are multiplied by, for all steps at once.
-            o, i, f, g = gates.view(T, B, 4, H).unbind(2)
-            tanh_c, grad_a = states.tanh(), torch.empty_like(gates)
-            of_o, of_i, of_f, of_g = grad_a.view(T, B, 4, H).unbind(2)
-            to_c = tanh_backward(o, tanh_c)
+            o, i, f, g, c = kept.chunk(5, 2)
+            of_o, of_i, of_f, of_g = grad_a.chunk(4, 2)
+            tanh_c, c_before = c.tanh(), torch.cat((c0[None], c[:-1]))
             sigmoid_backward(tanh_c, o, grad_input=of_o)
             sigmoid_backward(g, i, grad_input=of_i)
-            sigmoid_backward(torch.cat((c0[None], states[:-1])), f, grad_input=of_f)
+            sigmoid_backward(c_before, f, grad_input=of_f)
             tanh_backward(i, g, grad_input=of_g)
+            to_c = tanh_backward(o, tanh_c)
 
-            grad_h, grad_c, to_h = grad_h_n.clone(), grad_c_n.clone(), cell.to_h
-            grad_c_of_gates = grad_c[:, None]
-            steps = (
-                a.unbind()[::-1]
-                for a in (grad_a, of_o, grad_a.view(T, B, 4, H)[:, :, 1:], to_c, f, grad_output)
-            )
-            for grad_a_t, of_o_t, others_t, to_c_t, f_t, given_t in zip(*steps, strict=True):
+            by_gate = x.new_empty((B, 4, H))  # of h, for o; of c, for the others
+            grad_h, grad_c, copies = by_gate[:, 0], by_gate[:, 1], by_gate[:, 2:]
+            by_gate[:, 0], by_gate[:, 1], to_h = grad_h_n, grad_c_n, cell.to_h
+            repeated, flat = grad_c[:, None], by_gate.view(B, 4 * H)
+            steps = (one.unbind()[::-1] for one in (grad_a, to_c, f, grad_output))
+            for grad_a_t, to_c_t, f_t, given_t in zip(*steps, strict=True):
                 grad_h.add_(given_t)
                 grad_c.addcmul_(grad_h, to_c_t)
-                of_o_t.mul_(grad_h)
-                others_t.mul_(grad_c_of_gates)
+                copies.copy_(repeated)
+                grad_a_t.mul_(flat)
                 grad_c.mul_(f_t)
                 torch.mm(grad_a_t, to_h, out=grad_h)
 

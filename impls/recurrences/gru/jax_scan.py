@@ -21,6 +21,7 @@ transposition of the forward scan adds up a product per step. It can be differen
 mapped (`jax.vmap`), but only in reverse (`jax.grad`, `jax.vjp`; not `jax.jvp`).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -39,8 +40,9 @@ framework = "jax"
 dtypes = ("float64", "float32", "float16", "bfloat16")
 
 # Weights of an input product up to which each step makes its own: XLA makes so small a product in
-# place, and nothing need be written and read again.
-IN_STEP_UP_TO = 2**9
+# place, and nothing need be written and read again. For many sequences so large a one, which stays
+# in a core's cache.
+IN_STEP_UP_TO, MANY, IN_STEP_OF_MANY_UP_TO = 2**9, 16, 2**18
 
 # Rows of the input products that are made at a time: at most so many, and so many per hidden unit.
 # More would be out of the cache when they are read, and their memory is new with every call; with
@@ -91,7 +93,7 @@ def _recur(x: Array, h0: Array, cell: Prepared, kept: int) -> tuple[tuple[Array,
     """Return the first so many of h, r, z, n and q of all steps, and the last h."""
     from_x, from_h, bias, bias_hn = cell
     (T, B, I), H = x.shape, h0.shape[1]
-    in_step = from_x.size <= IN_STEP_UP_TO
+    in_step = from_x.size <= (IN_STEP_OF_MANY_UP_TO if B >= MANY else IN_STEP_UP_TO)
 
     def step(carried: tuple[Any, ...], now: tuple[Array, Array]) -> tuple[Any, None]:
         (h, written), (t, input_t) = carried, now
@@ -110,14 +112,37 @@ def _recur(x: Array, h0: Array, cell: Prepared, kept: int) -> tuple[tuple[Array,
 
     def block(carried: tuple[Any, ...], now: tuple[Array, Array]) -> tuple[Any, None]:
         times, inputs = now
-        steps = (times, inputs if in_step else inputs @ from_x)
-        return jax.lax.scan(step, carried, steps, unroll=_unrolled(B, H))
+        if in_step:
+            return jax.lax.scan(step, carried, now, unroll=_unrolled(B, H))
+        return _scan_ahead(step, carried, (times, inputs @ from_x), unroll=_unrolled(B, H))
 
     length = T if in_step else _block_length(T, B, H)
     blocks = (jnp.arange(T).reshape(T // length, length), x.reshape(T // length, length, B, I))
     written = tuple(jnp.zeros((T, B, H), x.dtype) for _ in range(kept))
     (h, written), _ = jax.lax.scan(block, (h0, written), blocks)
     return written, h
+
+
+def _scan_ahead(
+    step: Callable[..., Any], carried: Any, steps: Any, reverse: bool = False, unroll: int = 1
+) -> tuple[Any, Any]:
+    """Do as `lax.scan`, but copy what a step reads one step ahead, into what is carried.
+
+    XLA vectorises no loop over elements that has to pick its step's slice, too.
+    """
+    towards = 1 if reverse else -1
+    first = jax.tree.map(lambda a: a[-1 if reverse else 0], steps)
+    following = jax.tree.map(lambda a: jnp.roll(a, towards, axis=0), steps)
+
+    def ahead(state: tuple[Any, Any], later: Any) -> tuple[Any, Any]:
+        carried, now = state
+        carried, result = step(carried, now)
+        return (carried, later), result
+
+    (carried, _), results = jax.lax.scan(
+        ahead, (carried, first), following, reverse=reverse, unroll=unroll
+    )
+    return carried, results
 
 
 # On processors and on cards XLA makes it of exp, not of tanh: it is right where it is near 0, too.
@@ -135,9 +160,7 @@ def _unrolled(B: int, H: int) -> int:
     return 2 if 3 * B * H * H >= UNROLL_FROM else 1
 
 
-def _forward(
-    x: Array, h0: Array, cell: Prepared
-) -> tuple[tuple[Array, Array], tuple[Any, ...]]:
+def _forward(x: Array, h0: Array, cell: Prepared) -> tuple[tuple[Array, Array], tuple[Any, ...]]:
     written, h_n = _recur(x, h0, cell, 5)
     return (written[0], h_n), (x, h0, cell, written)
 

@@ -11,7 +11,7 @@ WRONG = {
     "nan": ("output[-1, 0, 0] = float('nan')", "fail", "not a finite number"),
     "in_place": ("x *= 2", "fail", "changed its argument x in place"),
     "weights_in_place": ("cell[1][:] = 0", "fail", "changed its argument weight"),
-    "nothing": ("return None", "error", "raises TypeError"),
+    "nothing": ("return None", "fail", "returned a NoneType, expected (output, h_n)"),
     "list": ("output = output.tolist()", "fail", "as a list"),
     "keyboard": ("raise KeyboardInterrupt", "error", "raises KeyboardInterrupt"),
     "panics": ("raise type('Panic', (BaseException,), {})('oh')", "error", "raises Panic: oh"),

@@ -293,7 +293,7 @@ def result_shapes(config: RNNConfig, x: tuple[int, ...]) -> dict[str, tuple[int,
     H, features = config.hidden_size, config.num_directions * config.hidden_size
     batch = x[:-1][0 if config.batch_first else 1 :][:1] if len(x) == 3 else ()
     states = (config.num_cells, *batch, H)
-    return {"output": (*x[:-1], features), "h_n": states, "c_n": states}
+    return {"output": (*x[:-1], features)} | {f"{state}_n": states for state in config.states}
 
 
 def _check_unchanged(border: Border, given: dict[str, Any], held: dict[str, Any]) -> None:

@@ -201,7 +201,7 @@ def layer_backward(
             grad_a.reshape(1, 4 * H).dot(flat_to_h, grad_h)
         else:
             np.matmul(grad_a, to_h, parts)
-            np.add.reduce(parts, 0, None, grad_h)
+            np.add.reduce(parts, axis=0, out=grad_h)
 
     rows = of_a.reshape(4, T * B, H)
     columns = rows.swapaxes(1, 2)

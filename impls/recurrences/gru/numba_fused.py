@@ -110,8 +110,8 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
     x, h = np.ascontiguousarray(x), np.ascontiguousarray(h0)
     length = max(1, min(T, ROWS // max(1, B)))
     output, a = np.empty((T, B, H), x.dtype), np.empty((length * B, 3 * H), x.dtype)
-    inputs_by_blas = length * B * I * 3 * H >= BLAS_FROM
     steps_by_blas = B >= BLAS_FROM_SEQUENCES and 3 * B * H * H >= BLAS_FROM
+    inputs_by_blas = steps_by_blas or length * B * I * 3 * H >= BLAS_FROM
     recurrent, of_gates = np.empty((B, 3 * H), x.dtype), np.empty((3, B, H), x.dtype)
     for first in range(0, T, length):
         rows, steps = x[first : first + length].reshape(-1, I), output[first : first + length]

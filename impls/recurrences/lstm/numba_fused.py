@@ -108,8 +108,8 @@ def layer(x: Array, h0: Array, c0: Array, cell: Prepared) -> tuple[Array, Array,
     x, h, c = np.ascontiguousarray(x), np.ascontiguousarray(h0), c0.copy()
     length = max(1, min(T, ROWS // max(1, B)))
     output, a = np.empty((T, B, H), x.dtype), np.empty((length * B, 4 * H), x.dtype)
-    inputs_by_blas = length * B * I * 4 * H >= BLAS_FROM
     steps_by_blas = B >= BLAS_FROM_SEQUENCES and 4 * B * H * H >= BLAS_FROM
+    inputs_by_blas = steps_by_blas or length * B * I * 4 * H >= BLAS_FROM
     recurrent = np.empty((4, B, H), x.dtype)
     for first in range(0, T, length):
         rows, steps = x[first : first + length].reshape(-1, I), output[first : first + length]

@@ -27,8 +27,8 @@ framework = "numpy"
 dtypes = ("float64", "float32")
 
 # Multiply-adds from which BLAS makes a product: of a block of inputs; and of a step, gate by gate,
-# if it has so many sequences. Its kernels use wider registers than the compiler does, and they
-# block for the caches.
+# if it has so many sequences. It blocks for the caches, and where a processor has registers of 512
+# bits it uses them, which the compiler does not.
 BLAS_FROM, BLAS_FROM_SEQUENCES = 2**20, 8
 
 # tanh(x) = x P(x^2) / Q(x^2) for |x| <= REACH, beyond which float32's tanh is 1. Highest power

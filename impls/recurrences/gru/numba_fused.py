@@ -9,9 +9,8 @@ Source of the formula: the documentation of `torch.nn.GRU`, after Cho et al. (20
 multiplies h_{t-1} before the product and not after it. Every matrix product here is of rows with
 rows (x_t with rows of W_ih, h with rows of W_hh). The kernel computes it in tiles of four times
 four of them: sixteen sums run side by side along the common dimension, which the compiler keeps in
-vector registers. tanh is a rational function and exp a polynomial, for the same reason. For wide
-states and large batches BLAS's blocking for the caches is worth its call per step: there it does
-the products.
+vector registers. tanh is a rational function and exp a polynomial, for the same reason. Large
+products are BLAS's, in a call per step if they are a step's.
 """
 
 from typing import Any, NamedTuple
@@ -27,8 +26,10 @@ kind = "gru"
 framework = "numpy"
 dtypes = ("float64", "float32")
 
-# Multiply-adds per step above which BLAS does the products.
-BLAS_FROM = 2**25
+# Multiply-adds from which BLAS makes a product: of a block of inputs; and of a step, gate by gate,
+# if it has so many sequences. It blocks for the caches, and where a processor has registers of 512
+# bits it uses them, which the compiler does not.
+BLAS_FROM, BLAS_FROM_SEQUENCES = 2**20, 8
 
 # tanh(x) = x P(x^2) / Q(x^2) for |x| <= REACH, beyond which float32's tanh is 1. Highest power
 # first; fitted for the least largest relative error (2.1e-8), by reweighted least squares.
@@ -49,8 +50,9 @@ EIGHT_FROM = 48
 # Bytes that a processor moves at once, and that a vector register has at most.
 CACHE_LINE = 64
 
-# Rows of x per round of the input product: as many as stay in a core's cache with the tiles.
-ROWS = 32
+# Rows of the input products that are made at a time, so that they are still in the cache when a
+# step reads them, and of those per round of the kernel's own product, which stay there with tiles.
+ROWS, ROUND = 2**8, 32
 
 # NumPy's error model: by Python's, which looks for zeros before it divides, nothing is vectorised.
 _compiled = numba.njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
@@ -64,6 +66,7 @@ class Prepared(NamedTuple):
 
     weight_ih: Array  # [3H, I]
     weight_hh: Array  # [3H, H]
+    by_gate: Array  # the same as BLAS reads it, [3, H, H]
     bias_ih: Array  # [3H]
     bias_hh: Array  # [3H]
 
@@ -75,7 +78,11 @@ def prepare(cell: Cell) -> Prepared:
         cell: `(weight_ih [3H, I], weight_hh [3H, H], bias_ih [3H], bias_hh [3H])`, rows r z n.
     """
     weight_ih, weight_hh, bias_ih, bias_hh = cell
-    return Prepared(_aligned(weight_ih), _aligned(weight_hh), bias_ih.copy(), bias_hh.copy())
+    H = weight_hh.shape[1]
+    by_gate = _aligned(weight_hh.reshape(3, H, H).swapaxes(1, 2))
+    return Prepared(
+        _aligned(weight_ih), _aligned(weight_hh), by_gate, bias_ih.copy(), bias_hh.copy()
+    )
 
 
 def _aligned(a: Array) -> Array:
@@ -98,25 +105,29 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
     Returns:
         The output `[T, B, H]` and h_n `[B, H]`.
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    weight_ih, weight_hh, by_gate, bias_ih, bias_hh = cell
     (T, B, I), H = x.shape, h0.shape[1]
-    output, x = np.empty((T, B, H), x.dtype), np.ascontiguousarray(x)
+    x, h = np.ascontiguousarray(x), np.ascontiguousarray(h0)
     length = max(1, min(T, ROWS // max(1, B)))
-    a, recurrent = np.empty((length, B, 3 * H), x.dtype), np.empty((B, 3 * H), x.dtype)
-    if 3 * B * H * H < BLAS_FROM:
-        _recur(output, a, recurrent, x, np.ascontiguousarray(h0), *cell)
-        return output, output[-1].copy()
-    h = np.ascontiguousarray(h0)
+    output, a = np.empty((T, B, H), x.dtype), np.empty((length * B, 3 * H), x.dtype)
+    steps_by_blas = B >= BLAS_FROM_SEQUENCES and 3 * B * H * H >= BLAS_FROM
+    inputs_by_blas = steps_by_blas or length * B * I * 3 * H >= BLAS_FROM
+    recurrent, of_gates = np.empty((B, 3 * H), x.dtype), np.empty((3, B, H), x.dtype)
     for first in range(0, T, length):
-        part = x[first : first + length]
-        rows = part.reshape(-1, I)
-        flat = a.reshape(length * B, 3 * H)[: len(rows)]
-        np.dot(rows, weight_ih.T, out=flat)
-        flat += bias_ih
-        for a_t, h_t in zip(a, output[first : first + length], strict=False):
-            np.dot(h, weight_hh.T, out=recurrent)
-            _finish(h_t, h, a_t, recurrent, bias_hh)
-            h = h_t
+        rows, steps = x[first : first + length].reshape(-1, I), output[first : first + length]
+        if inputs_by_blas:
+            part = a[: len(rows)]
+            np.dot(rows, weight_ih.T, out=part)
+            part += bias_ih
+        if steps_by_blas:
+            for t, h_t in enumerate(steps):
+                np.matmul(h, by_gate, out=of_gates)
+                _finish(h_t, h, a[t * B : (t + 1) * B], recurrent, of_gates, bias_hh)
+                h = h_t
+        else:
+            weights = weight_ih, weight_hh, bias_ih, bias_hh
+            _recur(steps, a, recurrent, rows, h, *weights, not inputs_by_blas)
+            h = steps[-1]
     return output, h.copy()
 
 
@@ -125,23 +136,22 @@ def _recur(
     output: Array,
     a: Array,
     recurrent: Array,
-    x: Array,
-    h0: Array,
+    rows: Array,
+    h: Array,
     weight_ih: Array,
     weight_hh: Array,
     bias_ih: Array,
     bias_hh: Array,
+    project: bool,
 ) -> None:
-    (T, B, H), I, length = output.shape, x.shape[2], a.shape[0]
-    flat_x, flat = x.reshape(T * B, I), a.reshape(length * B, 3 * H)
-    h = h0
-    for t in range(T):
-        step = t % length
-        if step == 0:
-            for row in range(length * B):
-                flat[row] = bias_ih
-            rows = flat_x[t * B : (t + length) * B]
-            _add_product(flat[: rows.shape[0]], rows, weight_ih)
+    """Write some steps of the output, [L, B, H]; a is, or gets, what x adds to the gates."""
+    L, B, H = output.shape
+    if project:
+        for row in range(L * B):
+            a[row] = bias_ih
+        for row in range(0, L * B, ROUND):
+            _add_product(a[row : min(row + ROUND, L * B)], rows[row : row + ROUND], weight_ih)
+    for t in range(L):
         h_t = output[t]
         for b in range(B):
             recurrent[b] = bias_hh
@@ -149,15 +159,21 @@ def _recur(
             _add_row(recurrent[0], h[0], weight_hh)
         else:
             _add_product(recurrent, h, weight_hh)
-        _advance(h_t, h, a[step], recurrent)
+        _advance(h_t, h, a[t * B : (t + 1) * B], recurrent)
         h = h_t
 
 
 @_compiled
-def _finish(h_t: Array, h: Array, a_t: Array, recurrent: Array, bias_hh: Array) -> None:
-    for b in range(recurrent.shape[0]):
-        for k in range(recurrent.shape[1]):
-            recurrent[b, k] += bias_hh[k]
+def _finish(
+    h_t: Array, h: Array, a_t: Array, recurrent: Array, of_gates: Array, bias_hh: Array
+) -> None:
+    gates, B, H = of_gates.shape
+    for b in range(B):
+        for gate in range(gates):
+            row, product = recurrent[b, gate * H : (gate + 1) * H], of_gates[gate, b]
+            bias = bias_hh[gate * H : (gate + 1) * H]
+            for k in range(H):
+                row[k] = product[k] + bias[k]
     _advance(h_t, h, a_t, recurrent)
 
 

@@ -136,7 +136,7 @@ def _project(x: Array, cell: Prepared, out: Array) -> None:
     """Write what x and the biases contribute to each gate: `[L, B, I]` to the first L of out."""
     L, B, I = x.shape
     part = out[:, :L]
-    np.matmul(x.reshape(L * B, I), cell.from_x, out=part.reshape(3, L * B, -1))
+    np.matmul(x.reshape(L * B, I), cell.from_x, out=part.reshape(3, L * B, out.shape[3]))
     part += cell.bias
 
 
@@ -193,7 +193,7 @@ def layer_backward(
             grad_a.reshape(1, 3 * H).dot(flat_to_h, grad_h)
         else:
             np.matmul(grad_a, to_h, parts)
-            np.add.reduce(parts, axis=0, out=grad_h)
+            np.add.reduce(parts, 0, out=grad_h)
         np.add(grad_h, passed, grad_h)
 
     ones, rows, flat_x = np.ones(T * B, wide), of_a.reshape(3, T * B, H), x.reshape(T * B, I)

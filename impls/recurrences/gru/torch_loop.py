@@ -109,7 +109,7 @@ def _recur(x: Array, h0: Array, cell: Prepared, kept: Array | None = None) -> tu
         from_h, h, bias_hh = cell.from_h, h0, cell.bias_hh
         projected, a = x.new_empty((length, B, 3 * H)), x.new_empty((B, 4 * H))
         flat, rows = projected.view(-1, 3 * H), x.reshape(T * B, I)
-        to_gates, to_n = projected[:, :, : 2 * H].unbind(), projected[:, :, 2 * H :].unbind()
+        to_gates, to_ns = projected[:, :, : 2 * H].unbind(), projected[:, :, 2 * H :].unbind()
         recurrent, gates, (r, z, q, n) = a[:, : 3 * H], a[:, : 2 * H], a.view(B, 4, H).unbind(1)
         addmm, addcmul, lerp = torch.addmm, torch.addcmul, torch.lerp
         add_, sigmoid_, tanh_ = torch.Tensor.add_, torch.sigmoid_, torch.tanh_
@@ -118,7 +118,7 @@ def _recur(x: Array, h0: Array, cell: Prepared, kept: Array | None = None) -> tu
             addmm(cell.bias_ih, part, cell.from_x, out=flat[: len(part)])
             steps = output[first : first + length].unbind()
             keep = None if kept is None else iter(kept[first : first + length].unbind())
-            for to_gates_t, to_n_t, h_t in zip(to_gates, to_n, steps, strict=False):
+            for to_gates_t, to_n_t, h_t in zip(to_gates, to_ns, steps, strict=False):
                 addmm(bias_hh, h, from_h, out=recurrent)
                 sigmoid_(add_(gates, to_gates_t))
                 tanh_(addcmul(to_n_t, r, q, out=n))

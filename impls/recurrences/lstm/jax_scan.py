@@ -147,7 +147,7 @@ def _scan_ahead(
     return carried, results
 
 
-# On processors and on cards XLA makes it of exp, not of tanh: it is right where it is near 0, too.
+# XLA makes it of exp, not of tanh: it is right where it is near 0, too, which the tests check.
 _logistic = jax.lax.logistic
 
 

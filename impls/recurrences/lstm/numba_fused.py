@@ -10,8 +10,7 @@ Source of the formula: the documentation of `torch.nn.LSTM`, after Hochreiter an
 is of rows with rows (x_t with rows of W_ih, h with rows of W_hh). The kernel computes it in tiles
 of four times four of them: sixteen sums run side by side along the common dimension, which the
 compiler keeps in vector registers. tanh is a rational function and exp a polynomial, for the same
-reason. For wide states and large batches BLAS's blocking for the caches is worth its call per step:
-there it does the products.
+reason. Large products are BLAS's, in a call per step if they are a step's.
 """
 
 from typing import Any, NamedTuple
@@ -27,8 +26,10 @@ kind = "lstm"
 framework = "numpy"
 dtypes = ("float64", "float32")
 
-# Multiply-adds per step above which BLAS does the products.
-BLAS_FROM = 2**25
+# Multiply-adds from which BLAS makes a product: of a block of inputs; and of a step, gate by gate,
+# if it has so many sequences. It blocks for the caches, and where a processor has registers of 512
+# bits it uses them, which the compiler does not.
+BLAS_FROM, BLAS_FROM_SEQUENCES = 2**20, 8
 
 # tanh(x) = x P(x^2) / Q(x^2) for |x| <= REACH, beyond which float32's tanh is 1. Highest power
 # first; fitted for the least largest relative error (2.1e-8), by reweighted least squares.
@@ -49,8 +50,9 @@ EIGHT_FROM = 48
 # Bytes that a processor moves at once, and that a vector register has at most.
 CACHE_LINE = 64
 
-# Rows of x per round of the input product: as many as stay in a core's cache with the tiles.
-ROWS = 32
+# Rows of the input products that are made at a time, so that they are still in the cache when a
+# step reads them, and of those per round of the kernel's own product, which stay there with tiles.
+ROWS, ROUND = 2**8, 32
 
 # NumPy's error model: by Python's, which looks for zeros before it divides, nothing is vectorised.
 _compiled = numba.njit(cache=True, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy")
@@ -64,6 +66,7 @@ class Prepared(NamedTuple):
 
     weight_ih: Array  # [4H, I]
     weight_hh: Array  # [4H, H]
+    by_gate: Array  # the same as BLAS reads it, [4, H, H]
     bias: Array  # bias_ih + bias_hh, [4H]
 
 
@@ -74,7 +77,9 @@ def prepare(cell: Cell) -> Prepared:
         cell: `(weight_ih [4H, I], weight_hh [4H, H], bias_ih [4H], bias_hh [4H])`, rows i f g o.
     """
     weight_ih, weight_hh, bias_ih, bias_hh = cell
-    return Prepared(_aligned(weight_ih), _aligned(weight_hh), bias_ih + bias_hh)
+    H = weight_hh.shape[1]
+    by_gate = _aligned(weight_hh.reshape(4, H, H).swapaxes(1, 2))
+    return Prepared(_aligned(weight_ih), _aligned(weight_hh), by_gate, bias_ih + bias_hh)
 
 
 def _aligned(a: Array) -> Array:
@@ -98,22 +103,28 @@ def layer(x: Array, h0: Array, c0: Array, cell: Prepared) -> tuple[Array, Array,
     Returns:
         The output `[T, B, H]`, h_n `[B, H]` and c_n `[B, H]`.
     """
-    weight_ih, weight_hh, bias = cell
+    weight_ih, weight_hh, by_gate, bias = cell
     (T, B, I), H = x.shape, h0.shape[1]
-    output, c, x = np.empty((T, B, H), x.dtype), c0.copy(), np.ascontiguousarray(x)
+    x, h, c = np.ascontiguousarray(x), np.ascontiguousarray(h0), c0.copy()
     length = max(1, min(T, ROWS // max(1, B)))
-    a = np.empty((length, B, 4 * H), x.dtype)
-    if 4 * B * H * H < BLAS_FROM:
-        _recur(output, a, x, np.ascontiguousarray(h0), c, weight_ih, weight_hh, bias)
-        return output, output[-1].copy(), c
-    h = h0
+    output, a = np.empty((T, B, H), x.dtype), np.empty((length * B, 4 * H), x.dtype)
+    steps_by_blas = B >= BLAS_FROM_SEQUENCES and 4 * B * H * H >= BLAS_FROM
+    inputs_by_blas = steps_by_blas or length * B * I * 4 * H >= BLAS_FROM
+    recurrent = np.empty((4, B, H), x.dtype)
     for first in range(0, T, length):
-        part = x[first : first + length]
-        rows = part.reshape(-1, I)
-        np.dot(rows, weight_ih.T, out=a.reshape(length * B, 4 * H)[: len(rows)])
-        for a_t, h_t in zip(a, output[first : first + length], strict=False):
-            _finish(h_t, c, a_t, h.dot(weight_hh.T), bias)
-            h = h_t
+        rows, steps = x[first : first + length].reshape(-1, I), output[first : first + length]
+        if inputs_by_blas:
+            part = a[: len(rows)]
+            np.dot(rows, weight_ih.T, out=part)
+            part += bias
+        if steps_by_blas:
+            for t, h_t in enumerate(steps):
+                np.matmul(h, by_gate, out=recurrent)
+                _finish(h_t, c, a[t * B : (t + 1) * B], recurrent)
+                h = h_t
+        else:
+            _recur(steps, a, rows, h, c, weight_ih, weight_hh, bias, not inputs_by_blas)
+            h = steps[-1]
     return output, h.copy(), c
 
 
@@ -121,24 +132,23 @@ def layer(x: Array, h0: Array, c0: Array, cell: Prepared) -> tuple[Array, Array,
 def _recur(
     output: Array,
     a: Array,
-    x: Array,
-    h0: Array,
+    rows: Array,
+    h: Array,
     c: Array,
     weight_ih: Array,
     weight_hh: Array,
     bias: Array,
+    project: bool,
 ) -> None:
-    (T, B, H), I, length = output.shape, x.shape[2], a.shape[0]
-    flat_x, flat = x.reshape(T * B, I), a.reshape(length * B, 4 * H)
-    h = h0
-    for t in range(T):
-        step = t % length
-        if step == 0:
-            for row in range(length * B):
-                flat[row] = bias
-            rows = flat_x[t * B : (t + length) * B]
-            _add_product(flat[: rows.shape[0]], rows, weight_ih)
-        a_t, h_t = a[step], output[t]
+    """Write some steps of the output, [L, B, H], and change c; a is, or gets, what x adds."""
+    L, B, H = output.shape
+    if project:
+        for row in range(L * B):
+            a[row] = bias
+        for row in range(0, L * B, ROUND):
+            _add_product(a[row : min(row + ROUND, L * B)], rows[row : row + ROUND], weight_ih)
+    for t in range(L):
+        a_t, h_t = a[t * B : (t + 1) * B], output[t]
         if B == 1 and H >= EIGHT_FROM:
             _add_row(a_t[0], h[0], weight_hh)
         else:
@@ -148,10 +158,13 @@ def _recur(
 
 
 @_compiled
-def _finish(h_t: Array, c: Array, a_t: Array, recurrent: Array, bias: Array) -> None:
-    for b in range(a_t.shape[0]):
-        for k in range(a_t.shape[1]):
-            a_t[b, k] += recurrent[b, k] + bias[k]
+def _finish(h_t: Array, c: Array, a_t: Array, recurrent: Array) -> None:
+    gates, B, H = recurrent.shape
+    for b in range(B):
+        for gate in range(gates):
+            row, added = a_t[b, gate * H : (gate + 1) * H], recurrent[gate, b]
+            for k in range(H):
+                row[k] += added[k]
     _advance(h_t, c, a_t)
 
 

@@ -131,7 +131,7 @@ def _project(x: Array, cell: Prepared, out: Array) -> None:
     """Write what x and the biases contribute to each gate: `[L, B, I]` to the first L of out."""
     L, B, I = x.shape
     part = out[:, :L]
-    np.matmul(x.reshape(L * B, I), cell.from_x, out=part.reshape(4, L * B, -1))
+    np.matmul(x.reshape(L * B, I), cell.from_x, out=part.reshape(4, L * B, out.shape[3]))
     part += cell.bias
 
 
@@ -201,7 +201,7 @@ def layer_backward(
             grad_a.reshape(1, 4 * H).dot(flat_to_h, grad_h)
         else:
             np.matmul(grad_a, to_h, parts)
-            np.add.reduce(parts, axis=0, out=grad_h)
+            np.add.reduce(parts, 0, out=grad_h)
 
     rows = of_a.reshape(4, T * B, H)
     columns = rows.swapaxes(1, 2)
@@ -258,4 +258,5 @@ def _slopes(
     np.multiply(added, gates[1], of_a[1])
     np.multiply(states[:-1], kept, of_a[2])
     np.multiply(of_a[2], gates[2], of_a[2])
-    return states[-1]
+    last: Array = states[-1]
+    return last

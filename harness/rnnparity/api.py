@@ -81,7 +81,7 @@ def check(
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     settings, wanted = settings or Settings(), plans.dtypes(dtype)
-    kind = plans.kind(cell or "rnn")
+    kind = plans.kind(cell, implementations)
     name = preset if weights is None else "weights"
     directory = Path(out) if out is not None else plans.new_directory(name)
     if weights is not None:

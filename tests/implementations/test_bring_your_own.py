@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import loaded
 
+import rnnparity
 from rnnparity import UsageError, assert_parity
 from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.problems import weights
@@ -265,3 +266,46 @@ def test_export_from_the_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     done = run("rnnparity", "check", "numpy-loop", "--weights", "out.onnx", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+LSTM_FILE = """
+import numpy as np
+framework = "numpy"
+kind = "lstm"
+
+def s(a):
+    return 1 / (1 + np.exp(-a))
+
+def layer(x, h0, c0, cell):
+    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    h, c, output = h0, c0, []
+    for x_t in x:
+        a = x_t @ weight_ih.T + bias_ih + h @ weight_hh.T + bias_hh
+        i, f, g, o = np.split(a, 4, axis=1)
+        c = s(f) * c + s(i) * np.tanh(g)
+        h = s(o) * np.tanh(c)
+        output.append(h)
+    return np.stack(output).astype(x.dtype), h.astype(x.dtype), c.astype(x.dtype)
+"""
+
+
+def test_a_file_says_of_which_kind_it_is(tmp_path):
+    right, wrong = tmp_path / "my_lstm.py", tmp_path / "onnx_order.py"
+    right.write_text(LSTM_FILE)
+    wrong.write_text(LSTM_FILE.replace("i, f, g, o = np", "i, o, f, g = np"))
+    run = rnnparity.check(right, wrong, dtype="float32", out=tmp_path / "run")
+    assert {record.cell for record in run.records} == {"lstm"}
+    verdicts = {r.verdict for r in run.records if r.implementation == "my_lstm"}
+    assert verdicts == {"pass"}
+    told = {r.reason for r in run.records if r.implementation == "onnx_order"}
+    assert any("equals the recurrence with gates in the order i o f g" in one for one in told)
+
+
+def test_files_of_several_kinds_are_one_line(tmp_path):
+    one, other = tmp_path / "my_lstm.py", tmp_path / "my_rnn.py"
+    one.write_text(LSTM_FILE)
+    other.write_text("framework = 'numpy'")
+    with pytest.raises(
+        UsageError, match=r"several kinds: .*my_lstm.py is lstm, .*my_rnn.py is rnn"
+    ):
+        rnnparity.check(one, other)

@@ -92,6 +92,11 @@ def resolve_all(texts: list[str], peers: bool = False, kind: str = "rnn") -> lis
 
 def framework_hint(spec: Spec) -> str | None:
     """Return the framework that a module declares in so many words, without importing it."""
+    return declared(spec, "framework")
+
+
+def declared(spec: Spec, name: str) -> str | None:
+    """Return what a module declares in so many words, `name = "..."`, without importing it."""
     target = spec.target.partition(":")[0]
     if not target.endswith(".py"):
         try:
@@ -101,12 +106,12 @@ def framework_hint(spec: Spec) -> str | None:
         if found is None or found.origin is None:
             return None
         target = found.origin
-    declared = re.search(
-        r"""^framework = ["'](\w+)["']""",
+    found_in = re.search(
+        rf"""^{name} = ["'](\w+)["']""",
         Path(target).read_text(encoding="utf-8", errors="replace"),
         re.MULTILINE,
     )
-    return declared[1] if declared else None
+    return found_in[1] if found_in else None
 
 
 def _importable(module: str) -> bool:

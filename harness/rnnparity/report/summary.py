@@ -153,8 +153,8 @@ def failures(run: Run) -> list[dict[str, str]]:
 
 
 @lru_cache
-def _ids(preset: str) -> frozenset[str]:
-    return frozenset(case.id for case in presets.preset(preset))
+def _ids(preset: str, kind: str) -> frozenset[str]:
+    return frozenset(case.id for case in presets.preset(preset, kind))
 
 
 def command(record: Record, run: Run) -> str:
@@ -163,11 +163,13 @@ def command(record: Record, run: Run) -> str:
     words = ["rnnparity", "check", _target(record.implementation, run)]
     if case is None:
         return shlex.join(words)
+    kind = case.config.kind
+    words += ["--cell", kind] if kind != "rnn" else []
     if case.weights not in (None, "digits"):
         words += ["--weights", str(case.weights)]
-    elif record.case in _ids("full") and record.case not in _ids("quick"):
+    elif record.case in _ids("full", kind) and record.case not in _ids("quick", kind):
         words += ["--preset", "full"]
-    elif record.case not in _ids("quick"):
+    elif record.case not in _ids("quick", kind):
         # A size, which is checked before it is timed; or a case of the caller's own.
         timed = any(t.definition == case for t in run.timings)
         return bench_command(record.implementation, record.device, run) if timed else ""

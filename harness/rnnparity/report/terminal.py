@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnparity.judging.limit import LIMIT
-from rnnparity.problems.quantities import of_weights
+from rnnparity.problems.quantities import quantity
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import Timing
@@ -43,7 +43,10 @@ COLOURS = {
 
 TIMING = "timing"
 
-COLUMNS = ("output", "h_n", "c_n", "grad x", "grad h0", "grad c0", "grad W")
+COLUMNS = ("output", "h_n", "grad x", "grad h0", "grad W")
+
+# Of an LSTM, whose c is told with h: in columns of its own the table is wider than 80 characters.
+WITH_C = {"h_n": "h, c", "grad h0": "grad h, c"}
 
 
 class Display:
@@ -184,9 +187,11 @@ def _table(device: str, records: list[Record]) -> Table:
         padding=(0, 1, 0, 0),
     )
     table.add_column("implementation", no_wrap=True)
+    cell = records[0].cell
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("nn.RNN", justify="right", no_wrap=True)
+        shown = WITH_C.get(column, column) if cell == "lstm" else column
+        table.add_column(shown, justify="right", no_wrap=True)
+    table.add_column(f"nn.{cell.upper()}", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for implementation in dict.fromkeys(record.implementation for record in records):
         rows = [record for record in records if record.implementation == implementation]
@@ -201,17 +206,18 @@ def _table(device: str, records: list[Record]) -> Table:
     return table
 
 
-def _column(quantity: str) -> str:
-    if of_weights(quantity):
-        return "grad W"
-    return quantity.removeprefix("next_").replace("grad_", "grad ")
+def _column(name: str) -> str:
+    """Return the column of a quantity; states of one kind share one."""
+    of = quantity(name)
+    kind = "W" if of.is_parameter else {"c_n": "h_n", "c0": "h0"}.get(of.kind, of.kind)
+    return f"grad {kind}" if of.is_gradient else kind
 
 
 def _worst(rows: list[Record], column: str) -> str:
     found = [
-        quantity
+        difference
         for row in rows
-        for name, quantity in row.quantities.items()
+        for name, difference in row.quantities.items()
         if _column(name) == column
     ]
     if not found:
@@ -221,11 +227,11 @@ def _worst(rows: list[Record], column: str) -> str:
 
 def _worst_difference(rows: list[Record]) -> str:
     found = [
-        quantity.max_abs_difference_to_torch_rnn
+        difference.max_abs_difference_to_torch_rnn
         for row in rows
         if row.dtype in ("float32", "float64")
-        for quantity in row.quantities.values()
-        if quantity.max_abs_difference_to_torch_rnn is not None
+        for difference in row.quantities.values()
+        if difference.max_abs_difference_to_torch_rnn is not None
     ]
     return _short(max(found)) if found else "-"
 

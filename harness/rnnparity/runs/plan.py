@@ -111,15 +111,28 @@ def several(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(given) if given else None
 
 
-def kind(given: str) -> str:
-    """Return a kind of layers that was asked for.
+def kind(given: str | None, implementations: Sequence[Any]) -> str:
+    """Return the kind of layers that was asked for, or that a user's own modules declare.
+
+    Args:
+        given: "rnn", "gru" or "lstm"; None to find out.
+        implementations: as `specs` takes them.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: there is no such kind, or the modules are of several.
     """
-    if given not in KINDS:
-        raise UsageError(f"no cell {given!r}: there are {', '.join(KINDS)}")
-    return given
+    if given is not None:
+        if given not in KINDS:
+            raise UsageError(f"no cell {given!r}: there are {', '.join(KINDS)}")
+        return given
+    own = [_text(one) for one in implementations]
+    own = [text for text in own if text not in registry.registered()]
+    found = {text: registry.declared(registry.resolve(text), "kind") or "rnn" for text in own}
+    kinds = set(found.values())
+    if len(kinds) > 1:
+        told = ", ".join(f"{text} is {of}" for text, of in found.items())
+        raise UsageError(f"implementations of several kinds: {told}; check one kind, with --cell")
+    return kinds.pop() if kinds and kinds <= set(KINDS) else "rnn"
 
 
 def dtypes(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -111,6 +111,7 @@ def bench(
     *implementations: Any,
     peers: bool = False,
     preset: str = "cpu",
+    cell: str | None = None,
     device: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
     settings: Settings | None = None,
@@ -127,6 +128,8 @@ def bench(
         *implementations: as for `check`; `torch.nn.RNN`, the baseline, always comes along.
         peers: whether the peers come along.
         preset: of sizes: "quick", "cpu", "streaming", ...
+        cell: the kind of layers: "rnn", "gru" or "lstm"; None for what own modules declare, else
+            "rnn".
         device: device names or kinds; None for all that are found.
         dtype: what to time in; float32 if None.
         settings: threads and matmul precision.
@@ -143,11 +146,12 @@ def bench(
     Raises:
         UsageError: something given cannot be used.
     """
-    wanted = plans.dtypes(dtype) or ("float32",)
+    wanted, kind = plans.dtypes(dtype) or ("float32",), plans.kind(cell, implementations)
     plan = Plan(
-        specs=plans.specs(implementations, peers, baseline=True),
+        specs=plans.specs(implementations, peers, baseline=True, kind=kind),
         cases=(),
-        jobs=tuple(sizes.jobs(preset, wanted)),
+        jobs=tuple(sizes.jobs(preset, wanted, kind)),
+        kind=kind,
         directory=Path(out) if out is not None else plans.new_directory(preset),
         preset=preset,
         devices=plans.several(device),
@@ -164,6 +168,7 @@ def run(
     *implementations: Any,
     peers: bool = False,
     preset: str = "quick",
+    cell: str | None = None,
     device: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
     settings: Settings | None = None,
@@ -180,6 +185,8 @@ def run(
         peers: whether the peers come along.
         preset: "quick"; "full", all cases, with the sizes of "cpu"; or one of sizes, with the cases
             of "quick".
+        cell: the kind of layers: "rnn", "gru" or "lstm"; None for what own modules declare, else
+            "rnn".
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes, and timings in them; if None, all cases, and float32.
         settings: threads and matmul precision of the workers.
@@ -194,12 +201,13 @@ def run(
     Raises:
         UsageError: something given cannot be used.
     """
-    wanted = plans.dtypes(dtype)
+    wanted, kind = plans.dtypes(dtype), plans.kind(cell, implementations)
     full, quick = preset == "full", preset == "quick"
     plan = Plan(
-        specs=plans.specs(implementations, peers, baseline=True),
-        cases=plans.in_dtypes(presets.preset("full" if full else "quick"), wanted),
-        jobs=tuple(sizes.jobs("cpu" if full else preset, wanted or ("float32",))),
+        specs=plans.specs(implementations, peers, baseline=True, kind=kind),
+        cases=plans.in_dtypes(presets.preset("full" if full else "quick", kind), wanted),
+        jobs=tuple(sizes.jobs("cpu" if full else preset, wanted or ("float32",), kind)),
+        kind=kind,
         directory=Path(out) if out is not None else plans.new_directory(preset),
         preset=preset,
         devices=plans.several(device),

@@ -172,6 +172,7 @@ def bench(
     implementations: Implementations = None,
     peers: Peers = False,
     preset: Annotated[str, typer.Option(help="Which sizes: see rnnparity list.")] = "cpu",
+    cell: CellKind = None,
     device: Device = None,
     dtype: Dtype = None,
     threads: Threads = "1",
@@ -193,6 +194,7 @@ def bench(
         implementations or [],
         peers=peers,
         preset=preset,
+        cell=cell,
         device=device,
         dtype=dtype,
         settings=_settings(threads, matmul_precision, tanh_absolute),
@@ -211,6 +213,7 @@ def run(
     preset: Annotated[
         str, typer.Option(help="quick, full, or sizes: see rnnparity list.")
     ] = "quick",
+    cell: CellKind = None,
     device: Device = None,
     dtype: Dtype = None,
     threads: Threads = "1",
@@ -228,6 +231,7 @@ def run(
         implementations or [],
         peers=peers,
         preset=preset,
+        cell=cell,
         device=device,
         dtype=dtype,
         settings=_settings(threads, matmul_precision, tanh_absolute),

@@ -86,8 +86,13 @@ WITH_GRADIENTS = {
 JUDGED = 2
 
 
-def jobs(preset: str, dtypes: tuple[str, ...] = ("float32",)) -> list[Job]:
+def jobs(preset: str, dtypes: tuple[str, ...] = ("float32",), kind: str = "rnn") -> list[Job]:
     """Return what a preset times.
+
+    Args:
+        preset: of sizes, by name.
+        dtypes: what to time in.
+        kind: of layers: "rnn", "gru" or "lstm".
 
     Raises:
         UsageError: there is no such preset.
@@ -97,7 +102,7 @@ def jobs(preset: str, dtypes: tuple[str, ...] = ("float32",)) -> list[Job]:
     made = []
     for dtype in dtypes:
         for size in PRESETS[preset][1]:
-            config = RNNConfig(input_size=size.I, hidden_size=size.H)
+            config = RNNConfig(input_size=size.I, hidden_size=size.H, kind=kind)
             case = Case(config=config, T=size.T, B=size.B, dtype=dtype, judged=JUDGED)
             made.append(Job(case, FORWARD))
             if size in WITH_GRADIENTS.get(preset, (size,)):
@@ -110,14 +115,14 @@ def floating_point_operations(case: Case) -> float:
     config, D = case.config, case.config.num_directions
     I, H, steps = config.input_size, config.hidden_size, case.T * (case.B or 1)
     per_step = sum(D * H * ((I if k == 0 else D * H) + H) for k in range(config.num_layers))
-    return 2.0 * steps * per_step
+    return 2.0 * config.num_gates * steps * per_step
 
 
 def compulsory_bytes(case: Case) -> float:
-    """Return what one forward pass must read and write at least: x, h0, weights, output, h_n."""
+    """Return what one forward pass must read and write at least: x, states, weights, output."""
     config, B = case.config, case.B or 1
     D, H, I = config.num_directions, config.hidden_size, config.input_size
     size = {"float64": 8, "float32": 4}.get(case.dtype, 2)
     weights = sum(D * H * ((I if k == 0 else D * H) + H + 2) for k in range(config.num_layers))
-    states = 2 * config.num_cells * B * H
-    return float(size * (case.T * B * (I + D * H) + weights + states))
+    states = 2 * len(config.states) * config.num_cells * B * H
+    return float(size * (case.T * B * (I + D * H) + config.num_gates * weights + states))

@@ -182,6 +182,8 @@ def bench_command(implementation: str, device: str, run: Run) -> str:
     preset = run.environment.get("preset")
     words = ["rnnparity", "bench", _target(implementation, run)]
     words += ["--preset", preset] if preset else []
+    cell = run.environment.get("cell", "rnn")
+    words += ["--cell", cell] if cell != "rnn" else []
     return shlex.join([*words, "--device", device, *_settings(run)])
 
 

@@ -81,6 +81,7 @@ def check(
     directory = plan.directory
     described = environment(plan.settings) | {
         "preset": plan.preset,
+        "cell": plan.kind,
         "implementations": {s.name: _identity(s) for s in plan.specs},
     }
     earlier = _earlier(directory, described, plan.resume)

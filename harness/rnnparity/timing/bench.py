@@ -226,7 +226,8 @@ class _Session:
         return timings
 
     def _bounds(self, passed: list[Contestant], job: Job, device: str) -> list[Contestant]:
-        if job.mode != FORWARD or job.case.config.hidden_size < BOUND_FROM:
+        config = job.case.config
+        if job.mode != FORWARD or config.hidden_size < BOUND_FROM or config.kind != "rnn":
             return []
         frameworks = {self.frameworks.get(c.name) for c in passed} & {"numpy", "jax", "torch"}
         target = "rnnparity.timing.bare_products:{}_products"
@@ -335,7 +336,9 @@ class _Session:
         judgement = judge(job.case, outcome, self._reference(job.case))
         if not judgement.verdict.is_right:
             return judgement.verdict, f"while timed: {judgement.reason}"
-        if contestant.role != IMPLEMENTATION or contestant.spec == registered().get(BASELINE):
+        if contestant.role != IMPLEMENTATION or contestant.spec == registered(self.plan.kind).get(
+            BASELINE
+        ):
             return Verdict.PASS, ""  # torch.nn.RNN keeps nothing, and its threads are read back
         if not suspicion(measured, asked, device):
             return Verdict.PASS, ""

@@ -31,6 +31,7 @@ def assert_parity(
     weights: Any,
     x: Any = None,
     h0: Any = None,
+    c0: Any = None,
     lengths: Any = None,
     framework: str | None = None,
     device: str = "cpu",
@@ -39,18 +40,22 @@ def assert_parity(
     batch_first: bool = False,
     prefix: str | None = None,
 ) -> None:
-    """Assert that an implementation is the recurrence of `torch.nn.RNN` on these weights.
+    """Assert that an implementation is the recurrence of torch's `nn.RNN`, `GRU` or `LSTM`.
+
+    Of which kind the weights are is found out.
 
     Outputs, final states and, where the implementation has them, gradients are judged against the
     recurrence in higher precision.
 
     Args:
         implementation: a module or object with the names of the contract, or a function: `layer(x,
-            h0, cell, nonlinearity)`, or `rnn(x, h0, weights, config, lengths)`. One of a
+            h0, cell, nonlinearity)`, of a GRU `layer(x, h0, cell)`, of an LSTM `layer(x, h0, c0,
+            cell)`, or `rnn(x, h0, weights, config, lengths)`. One of a
             module that has a `prepare` stands for the module.
-        weights: a `torch.nn.RNN`, a state dict, or the path of a weights file.
+        weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file.
         x: input, laid out as `torch.nn.RNN` takes it; drawn (T = 32, B = 4) if None.
         h0: initial state; zeros if None and x is given.
+        c0: of an LSTM, with h0.
         lengths: steps that count in each sequence; all if None.
         framework: "numpy", "jax" or "torch"; found out from the implementation's module or from x.
         device: one of the framework's, as `rnnparity list` shows them.
@@ -65,10 +70,11 @@ def assert_parity(
     """
     __tracebackhide__ = True
     settings = Settings(threads=threads_given())
-    loaded = _loaded(implementation, framework, x)
     with tempfile.TemporaryDirectory() as folder:
         kept = keep(Weights(weights, prefix, nonlinearity, batch_first), Path(folder))
-        case = case_of(kept, Sequences(x, h0, lengths), Path(folder), dtype)
+        kind = kept.config.kind
+        loaded = _loaded(implementation, framework, x, kind)
+        case = case_of(kept, Sequences(x, h0, lengths, c0), Path(folder), dtype)
         border = frameworks.get(loaded.framework, settings)
         if device not in border.devices():
             there = ", ".join(border.devices())
@@ -78,7 +84,7 @@ def assert_parity(
             with _once_more(implementation) as again:
                 if again is None:
                     return None
-                anew = _loaded(again, framework, x)
+                anew = _loaded(again, framework, x, kind)
                 return run_times(anew, border, probe, device, times, gradients)
 
         against = reference(case)
@@ -88,21 +94,23 @@ def assert_parity(
         raise AssertionError(_message(loaded, device, case.id, judgement))
 
 
-def _loaded(implementation: Any, framework: str | None, x: Any) -> contract.Implementation:
+def _loaded(
+    implementation: Any, framework: str | None, x: Any, kind: str
+) -> contract.Implementation:
     name = str(getattr(implementation, "__name__", type(implementation).__name__))
     if not hasattr(implementation, "layer") and not hasattr(implementation, "rnn"):
         home = sys.modules.get(getattr(implementation, "__module__", None) or "")
         own = (getattr(home, "layer", None), getattr(home, "rnn", None))
         if hasattr(home, "prepare") and implementation in own:
-            return _loaded(home, framework, x)
+            return _loaded(home, framework, x, kind)
         framework = framework or getattr(home, "framework", None) or _of_array(x)
         if framework not in FRAMEWORKS:
             raise UsageError(
                 f"whose arrays {name} takes is not known: give framework=, one of "
                 f"{', '.join(FRAMEWORKS)}"
             )
-        kind = _kind(name, implementation)
-        implementation = SimpleNamespace(framework=framework, **{kind: implementation})
+        told = {_part(name, implementation, kind): implementation}
+        implementation = SimpleNamespace(framework=framework, kind=kind, **told)
     try:
         return contract.from_object(name, implementation)
     except contract.BrokenImplementation as error:
@@ -136,18 +144,20 @@ def _once_more(implementation: Any) -> Iterator[Any]:
 _importing: set[str] = set()  # a module that asserts on import does not import itself for ever
 
 
-def _kind(name: str, function: Any) -> str:
-    """Tell `layer(x, h0, cell, nonlinearity)` from `rnn(x, h0, weights, config, lengths)`."""
-    expected = "expected layer(x, h0, cell, nonlinearity) or rnn(x, h0, weights, config, lengths)"
+def _part(name: str, function: Any, kind: str) -> str:
+    """Tell a `layer` of a kind from a whole `rnn`, by the arguments that a function takes."""
+    layer, whole = contract.LAYER[kind], contract.WHOLE
+    expected = f"expected layer({layer}) or rnn({whole})"
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         raise UsageError(f"{name} is no function with a signature: {expected}") from None
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     required = [p for p in parameters if p.kind in positional and p.default is p.empty]
-    if len(required) not in (4, 5):
+    parts = {len(layer.split(", ")): "layer", len(whole.split(", ")): "rnn"}
+    if len(required) not in parts:
         raise UsageError(f"{name} takes {len(required)} arguments: {expected}")
-    return "layer" if len(required) == 4 else "rnn"
+    return parts[len(required)]
 
 
 def _of_array(x: Any) -> str | None:

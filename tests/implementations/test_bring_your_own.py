@@ -309,3 +309,55 @@ def test_files_of_several_kinds_are_one_line(tmp_path):
         UsageError, match=r"several kinds: .*my_lstm.py is lstm, .*my_rnn.py is rnn"
     ):
         rnnparity.check(one, other)
+
+
+@pytest.mark.parametrize("name", ["GRU", "LSTM"])
+def test_assert_parity_of_gated_functions(name):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch.manual_seed(0)
+    module = getattr(torch.nn, name)(3, 4)
+
+    def s(a):
+        return 1 / (1 + np.exp(-a))
+
+    def gru(x, h0, cell):
+        weight_ih, weight_hh, bias_ih, bias_hh = cell
+        h, output = h0, []
+        for x_t in x:
+            (a_r, a_z, a_n), (u_r, u_z, u_n) = (
+                np.split(x_t @ weight_ih.T + bias_ih, 3, axis=1),
+                np.split(h @ weight_hh.T + bias_hh, 3, axis=1),
+            )
+            z = s(a_z + u_z)
+            h = (1 - z) * np.tanh(a_n + s(a_r + u_r) * u_n) + z * h
+            output.append(h)
+        return np.stack(output), h
+
+    def lstm(x, h0, c0, cell):
+        weight_ih, weight_hh, bias_ih, bias_hh = cell
+        h, c, output = h0, c0, []
+        for x_t in x:
+            a = x_t @ weight_ih.T + bias_ih + h @ weight_hh.T + bias_hh
+            i, f, g, o = np.split(a, 4, axis=1)
+            c = s(f) * c + s(i) * np.tanh(g)
+            h = s(o) * np.tanh(c)
+            output.append(h)
+        return np.stack(output), h, c
+
+    right = {"GRU": gru, "LSTM": lstm}[name]
+    x, states = np.ones((5, 2, 3), "f4"), {"h0": np.full((1, 2, 4), 0.5, "f4")}
+    if name == "LSTM":
+        states["c0"] = np.full((1, 2, 4), 2.0, "f4")
+    assert_parity(right, weights=module, x=x, framework="numpy", **states)
+
+    def wrong(x, *others):
+        return right(np.roll(x, 1, axis=0) * 0.99, *others)
+
+    def three(x, h0, cell):
+        return wrong(x, h0, cell)
+
+    def four(x, h0, c0, cell):
+        return wrong(x, h0, c0, cell)
+
+    with pytest.raises(AssertionError, match="units of rounding"):
+        assert_parity(three if name == "GRU" else four, weights=module, framework="numpy")

@@ -21,7 +21,7 @@ ROOMS = {
     "report": BASE | {"problems", "implementations", "judging", "records", "runs", "timing"},
     "selftest": BASE
     | {"cells", "problems", "implementations", "judging", "records", "runs", "timing"},
-    "conformance": BASE | {"problems", "implementations", "judging"},
+    "conformance": BASE | {"cells", "problems", "implementations", "judging"},
 }
 # What stands in front of the rooms may import all of them.
 DOORS = {"__init__", "__main__", "api", "assertion", "cli"}

@@ -12,9 +12,14 @@ from rnnparity.problems.regimes import REGIMES
 from rnnparity.verdicts import Verdict
 
 
-def cases() -> list[Case]:
-    """Return every feature in every dtype, some in every regime too, edges, the trained model."""
-    return list(dict.fromkeys(_cases()))
+def cases(kind: str = "rnn") -> list[Case]:
+    """Return every feature in every dtype, some in every regime too, edges, the trained model.
+
+    Args:
+        kind: of layers; what only a plain RNN has is left out for another.
+    """
+    made = _cases() if kind == "rnn" else presets.of_kind(_cases(), kind)
+    return list(dict.fromkeys(made))
 
 
 def _cases() -> Iterator[Case]:
@@ -32,9 +37,10 @@ def _cases() -> Iterator[Case]:
     yield presets.trained("float64")
 
 
-def cases_of_peers() -> list[Case]:
+def features(kind: str = "rnn") -> list[Case]:
     """Return every feature in float32: what peers are for is comparison, not conformance."""
-    return list(presets.features())
+    made = presets.features() if kind == "rnn" else presets.of_kind(presets.features(), kind)
+    return list(dict.fromkeys(made))
 
 
 def kinds(spec: Spec) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ import os
 
 import pytest
 
+from rnnparity.cells.config import KINDS
 from rnnparity.conformance import matrix
 from rnnparity.conformance.evaluation import SETTINGS, devices_of, evaluate, find_device
 from rnnparity.errors import UsageError
-from rnnparity.implementations.registry import Spec, resolve_all
+from rnnparity.implementations.registry import Spec, declared, resolve_all
 from rnnparity.problems.cases import Case, full_id
 from rnnparity.verdicts import Verdict
 
@@ -18,12 +19,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test per implementation, device that is here, and case."""
     if "case" not in metafunc.fixturenames:
         return
-    named = metafunc.config.getoption("--rnn-impl")
+    named = bool(metafunc.config.getoption("--rnn-impl"))
     metafunc.parametrize(
         ("implementation", "kind", "case"),
         [
             pytest.param(
-                spec.target if named else spec.name,
+                # Registered names are those of plain RNNs.
+                spec.target if named or cell != "rnn" else spec.name,
                 kind,
                 case,
                 id=_id(spec, kind, case),
@@ -31,16 +33,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 marks=[pytest.mark.filterwarnings("ignore")] if spec.peer else [],
             )
             for spec in _specs(metafunc.config)
+            for cell in [declared(spec, "kind") or "rnn"]
             for kind in matrix.kinds_here(spec, devices_of)
-            for case in (matrix.cases_of_peers() if spec.peer else matrix.cases())
+            for case in _cases(spec, cell, named)
         ],
     )
+
+
+def _cases(spec: Spec, cell: str, named: bool) -> list[Case]:
+    """Return the whole matrix, or of peers, and of what is registered for gated cells, features."""
+    whole = named or (cell == "rnn" and not spec.peer)
+    return matrix.cases(cell) if whole else matrix.features(cell)
 
 
 def _specs(config: pytest.Config) -> list[Spec]:
     named = config.getoption("--rnn-impl")
     try:
-        return resolve_all(named or [], peers=not named)
+        if named:
+            return resolve_all(named)
+        return [spec for kind in KINDS for spec in resolve_all([], peers=True, kind=kind)]
     except UsageError as error:
         raise pytest.UsageError(f"--rnn-impl: {error}") from None
 

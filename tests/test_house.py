@@ -10,19 +10,11 @@ PACKAGE = Path(rnnparity.__file__).parent
 
 # Each room, in the order in which data goes through them, and the rooms that it may import.
 BASE = {"errors", "defaults", "types", "verdicts"}
-ROOMS = {
-    "cells": BASE,
-    "problems": BASE | {"cells"},
-    "implementations": BASE | {"cells", "problems"},
-    "judging": BASE | {"cells", "problems", "implementations"},
-    "records": BASE | {"problems", "implementations", "judging"},
-    "runs": BASE | {"cells", "problems", "implementations", "judging", "records"},
-    "timing": BASE | {"problems", "implementations", "judging", "records", "runs"},
-    "report": BASE | {"problems", "implementations", "judging", "records", "runs", "timing"},
-    "selftest": BASE
-    | {"cells", "problems", "implementations", "judging", "records", "runs", "timing"},
-    "conformance": BASE | {"cells", "problems", "implementations", "judging"},
-}
+ORDER = ("cells", "problems", "implementations", "judging", "records", "runs", "timing", "report")
+ROOMS = {room: BASE | set(ORDER[:k]) for k, room in enumerate(ORDER)}
+ROOMS["records"] -= {"cells"}
+ROOMS["selftest"] = BASE | set(ORDER) - {"report"}
+ROOMS["conformance"] = BASE | set(ORDER[:4])
 # What stands in front of the rooms may import all of them.
 DOORS = {"__init__", "__main__", "api", "assertion", "cli"}
 

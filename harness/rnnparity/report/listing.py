@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rnnparity.cells.config import KINDS
 from rnnparity.defaults import TIMEOUT
 from rnnparity.implementations import registry
 from rnnparity.implementations.settings import Settings
@@ -22,12 +23,21 @@ from rnnparity.verdicts import Verdict
 
 
 def collect() -> dict[str, Description]:
-    """Ask every registered implementation, in a worker, what it is and where it runs."""
+    """Ask every registered implementation, in a worker, what it is and where it runs.
+
+    Returns:
+        By name; those of gated kinds have the kind after it: "numpy-loop (gru)".
+    """
     settings, found = Settings(), {}
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(settings, Path(folder) / "worker.log")
         try:
-            for name, spec in registry.registered().items():
+            every = {
+                name if kind == "rnn" else f"{name} ({kind})": spec
+                for kind in KINDS
+                for name, spec in registry.registered(kind).items()
+            }
+            for name, spec in every.items():
                 try:
                     found[name] = worker.call(TIMEOUT, work.describe, spec, settings)
                 except WorkerLost as lost:

@@ -367,8 +367,8 @@ BROKEN = {
         "grad_weight_ih_l0 has shape (8, 16), expected (16, 8)",
     ),
     "a list": ("fail", "return of_x.tolist(), of_h0, of_cell", "expected a numpy.ndarray"),
-    "one too few": ("error", "return of_x, of_h0", "raises ValueError"),
-    "nothing": ("error", "return None", "raises TypeError"),
+    "one too few": ("fail", "return of_x, of_h0", "returned a tuple of 2, expected (grad_x,"),
+    "nothing": ("fail", "return None", "returned a NoneType, expected (grad_x,"),
 }
 
 

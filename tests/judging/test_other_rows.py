@@ -9,6 +9,7 @@ from rnnparity.cells.config import RNNConfig
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.judging import other_rows
 from rnnparity.judging.verdict import judge
+from rnnparity.problems.arrays import rows_are_left, weighing_all_rows
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
 from rnnparity.problems.quantities import time_major
@@ -36,15 +37,11 @@ def layer(x, h0, cell, nonlinearity):
 """
 
 
-def upstream(case):
-    return other_rows.weighed(case, reference_of(case).problem)
-
-
 def right(case):
     """Return a right outcome of all rows: the recurrence in float32, rounded to the dtype."""
     problem, dtype = reference_of(case).problem, numpy_dtype(case.dtype)
     everything = problem._replace(rows=np.arange(case.B))
-    whole = problem._replace(**dict(zip(("grad_output", "grad_h_n"), upstream(case), strict=True)))
+    whole = problem._replace(**weighing_all_rows(case, problem))
 
     def laid_out(given):
         values = other_rows._values(case, given, np.float32)
@@ -92,7 +89,7 @@ def test_a_row_that_is_left_out_of_the_gradient_of_a_weight_fails(weight):
     without_last = problem._replace(
         **{
             name: value * (np.arange(SMALL.B) < SMALL.B - 1)[None, :, None]
-            for name, value in zip(("grad_output", "grad_h_n"), upstream(SMALL), strict=True)
+            for name, value in weighing_all_rows(SMALL, reference_of(SMALL).problem).items()
         }
     )
     assert SMALL.B - 1 not in problem.rows
@@ -136,7 +133,7 @@ def test_right_implementations_pass_in_rows_unlike_the_judged_ones(name, draw, n
 def test_a_case_that_is_judged_on_all_rows_costs_nothing_more():
     case = SMALL.replace(judged=None)
     against = reference_of(case)
-    assert not other_rows.are_left(case, against.problem)
+    assert not rows_are_left(case, against.problem)
     assert other_rows.reasons(case, {}, {}, against, 10.0) == []
 
 

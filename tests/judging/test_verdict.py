@@ -5,7 +5,7 @@ import pytest
 from conftest import evaluate, loaded, reference_of
 
 from rnnparity.cells import network
-from rnnparity.cells.config import RNNConfig
+from rnnparity.cells.config import KINDS, RNNConfig
 from rnnparity.implementations import invariants
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.settings import Settings
@@ -49,7 +49,10 @@ def test_every_mistake_that_can_be_seen_is_failed_and_named(case):
 
 def test_there_are_enough_mistakes_each_with_a_name_and_a_bug():
     mistakes = every_mistake()
-    assert len({mistake.name for mistake in mistakes}) == len(mistakes) >= 60
+    assert len(mistakes) >= 180
+    for kind in KINDS:
+        names = [mistake.name for mistake in mistakes if kind in mistake.kinds]
+        assert len(set(names)) == len(names) >= 12
     assert all(mistake.stands_for for mistake in mistakes)
     assert sum(mistake.backward is not None for mistake in mistakes) >= 15
 

@@ -196,9 +196,8 @@ def backward(
                 zeros = xp.zeros_like(grad)
                 grad = grad + xp.where(span.is_last[:, :, None], last[0][None, ...], zeros)
                 last = [xp.zeros_like(g) for g in last]
-            of_x, *grad_before[row], grad_cells[row] = layer_backward(
-                grad, *last, call.x, *call.before, call.output, call.cell, *more
-            )
+            made = layer_backward(grad, *last, call.x, *call.before, call.output, call.cell, *more)
+            of_x, *grad_before[row], grad_cells[row] = _counted(made, config)
             grads_x.append(_reversed(xp, of_x, span) if reverse else of_x)
         grad_x = grads_x[0] if D == 1 else grads_x[0] + grads_x[1]
     grad_x = grad_x if span is None else _masked(xp, grad_x, span)
@@ -209,6 +208,17 @@ def backward(
     elif config.batch_first:
         grad_x = xp.permute_dims(grad_x, (1, 0, 2))
     return grad_x, of_states[0] if len(of_states) == 1 else tuple(of_states), grad_cells
+
+
+def _counted(made: Any, config: RNNConfig) -> tuple[Any, ...]:
+    """Return what a `layer_backward` returned, if it is as many as there should be."""
+    names = ["grad_x", *(f"grad_{state}0" for state in config.states), "grad_cell"]
+    if not isinstance(made, tuple | list) or len(made) != len(names):
+        size = f" of {len(made)}" if isinstance(made, tuple | list) else ""
+        raise ContractViolation(
+            f"layer_backward returned a {type(made).__name__}{size}, expected ({', '.join(names)})"
+        )
+    return tuple(made)
 
 
 def in_cell_order(array: Any, lengths: Any | None, reverse: bool) -> Any:

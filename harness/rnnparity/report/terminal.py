@@ -166,6 +166,7 @@ def show(run: Run, console: Console) -> None:
             where = f" on {record.device}" if record.device else ""
             name = (record.implementation, "yellow")
             console.print(Text.assemble(name, f"{where} absent: {record.reason}"), soft_wrap=True)
+    _show_unsupported(run.records, console)
     show_timings(run, console)
     if run.interrupted:
         console.print(
@@ -174,6 +175,15 @@ def show(run: Run, console: Console) -> None:
             style="bold yellow",
         )
     console.print(f"records in {run.directory}", style="dim", highlight=False, soft_wrap=True)
+
+
+def _show_unsupported(records: list[Record], console: Console) -> None:
+    """Print why not, for every implementation of which nothing could be checked."""
+    for name in dict.fromkeys(record.implementation for record in records):
+        own = [record for record in records if record.implementation == name]
+        if all(record.verdict == Verdict.UNSUPPORTED for record in own):
+            line = Text.assemble((name, "yellow"), f" {own[0].verdict}: {own[0].reason}")
+            console.print(line, soft_wrap=True)
 
 
 def _table(device: str, records: list[Record]) -> Table:

@@ -1,5 +1,6 @@
 """Mistakes of gated cells: orders of gates, biases, steps nearly right, states mixed up."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -174,30 +175,24 @@ def _of(kind: str, name: str, bug: str, forward: Forward) -> Mistake:
     return Mistake(name, bug, forward, kinds=(kind,))
 
 
+# Whose order of gates, other than torch's (r z n, i f g o), it is.
+ORDERS = {
+    "zrn": "weights from Keras or ONNX, whose order that is",
+    "iofg": "weights from ONNX, whose order that is",
+    "igfo": "weights from TensorFlow 1, whose order that is",
+}
+
 MISTAKES = (
-    _of(
-        "gru",
-        "gates in the order z r n",
-        "weights from Keras or ONNX, whose order that is",
-        _parameters(_reordered("zrn", "gru")),
-    ),
-    _of(
-        "lstm",
-        "gates in the order i o f g",
-        "weights from ONNX, whose order that is",
-        _parameters(_reordered("iofg", "lstm")),
-    ),
-    _of(
-        "lstm",
-        "gates in the order i g f o",
-        "weights from TensorFlow 1, whose order that is",
-        _parameters(_reordered("igfo", "lstm")),
-    ),
-    _of(
-        "lstm",
-        "gates in the order f i g o",
-        "weights of a paper's order",
-        _parameters(_reordered("figo", "lstm")),
+    *(
+        _of(
+            kind,
+            f"gates in the order {' '.join(order)}",
+            ORDERS.get("".join(order), "weights laid out in another order than torch's"),
+            _parameters(_reordered("".join(order), kind)),
+        )
+        for kind in ("gru", "lstm")
+        for order in itertools.permutations(KINDS[kind].gates)
+        if order != KINDS[kind].gates
     ),
     _both("bias_hh dropped", "a port with one bias", _zeroed("bias_hh")),
     _both("bias_ih dropped", "the same, taking bias_hh", _zeroed("bias_ih")),

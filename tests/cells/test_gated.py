@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import reference_of
+from conftest import evaluate, reference_of
 
 from rnnparity.cells import gated, gru
 from rnnparity.cells.config import RNNConfig
@@ -150,3 +150,25 @@ def test_a_fifth_kind_is_a_step_and_its_names(monkeypatch):
     assert judge(case, right, against).verdict == "pass"
     assert judge(case, wrong, against).verdict == "fail"
     assert np.isfinite(against.true.values["grad_weight_hh_l0"]).all()
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_nothing_is_said_where_a_product_on_the_way_overflows(kind):
+    """A huge state times the gradient of a gate is beyond the dtype; a right page is not failed."""
+    config = RNNConfig(input_size=12, hidden_size=93, num_layers=2, kind=kind)
+    case = Case(config=config, T=16, B=1, regime="near-overflow", seed=2)
+    against = reference_of(case)
+    assert not against.judged["grad_weight_hh_l0"].any()
+    judgement = evaluate(f"recurrences.{kind}.numpy_loop", "cpu", case)
+    assert judgement.verdict in ("pass", "chaotic"), judgement.reason
+
+
+def test_a_mistake_keeps_a_coarse_dtype():
+    """Diagnosis makes every mistake in the case's own dtype, too."""
+    config = RNNConfig(input_size=4, hidden_size=5, kind="gru")
+    case = Case(config=config, T=3, B=2, dtype="bfloat16")
+    against = reference_of(case)
+    for mistake in every_mistake():
+        if mistake.applies(case):
+            for name, array in wrong_outcome(case, mistake, against).arrays.items():
+                assert array.dtype.name == "bfloat16" or quantity(name).is_gradient

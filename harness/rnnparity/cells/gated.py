@@ -31,6 +31,7 @@ class GatedTrace:
         grad_states: the gradient of each of these, `[T, B, H]`.
         grad_input: of the input's part of all gates, `[T, B, G * H]`.
         grad_state: of the state's part of all gates, `[T, B, G * H]`.
+        at_most: the largest number on the way, of the program's values and gradients, `[T, B]`.
     """
 
     cell: Cell
@@ -42,6 +43,7 @@ class GatedTrace:
     grad_states: list[Array] = field(default_factory=list)
     grad_input: Array = field(default_factory=lambda: np.empty(0))
     grad_state: Array = field(default_factory=lambda: np.empty(0))
+    at_most: Array = field(default_factory=lambda: np.empty(0))
 
     @property
     def h0(self) -> Array:
@@ -91,7 +93,7 @@ def layer(x: Array, *given: object) -> tuple[Array, ...]:
         for state, after in zip(states, before, strict=True):
             state[t] = after
     trace.x, trace.initial, trace.states = x, [np.asarray(state) for state in initial], states
-    return states[0], before[0], *states[1:]
+    return states[0], states[0][-1], *states[1:]
 
 
 def layer_backward(grad_output: Array, *given: object) -> tuple[object, ...]:
@@ -106,12 +108,14 @@ def layer_backward(grad_output: Array, *given: object) -> tuple[object, ...]:
     from_h = before[0] @ weight_hh.T + bias_hh
     trace.grad_states = [np.empty_like(state) for state in trace.states]
     trace.grad_input, trace.grad_state = np.empty_like(from_x), np.empty_like(from_h)
+    trace.at_most = np.empty(x.shape[:2], x.dtype)
     carried = grad_last
     for t in reversed(range(len(x))):
         upstream = [carried[0] + grad_output[t], *carried[1:]]
         values = [*gates(from_x[t], G), *gates(from_h[t], G), *(state[t] for state in before)]
         values += upstream
         run(step.program, values)
+        trace.at_most[t] = np.max([np.abs(value).max(axis=1) for value in values], axis=0)
         for kept, gradient in zip(trace.grad_states, upstream, strict=True):
             kept[t] = gradient
         trace.grad_input[t] = np.concatenate([values[k] for k in step.grad_input], axis=-1)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import suffixes
+from rnnparity.cells.gated import GatedTrace
 from rnnparity.judging.truth import AnyTrace, Truth
 from rnnparity.judging.unit import KINK, Deviations
 from rnnparity.problems.cases import Case
@@ -79,9 +80,11 @@ def where_finite(
     past = np.maximum.accumulate(forward, axis=0) if in_order else forward | forward.any(axis=0)
     row = forward.any(axis=0)
     tame = calm["output"].all(axis=(0, 2)) & calm["h_n"].all(axis=(0, 2))
-    row_backward = (
-        row | ~tame | over([g for trace in true.traces for g in trace.grad_states]).any(axis=0)
-    )
+    backward = over([gradient for trace in true.traces for gradient in trace.grad_states])
+    for trace in true.traces:
+        if isinstance(trace, GatedTrace):  # a huge state, say, times the gradient of a gate
+            backward |= over([trace.at_most[:, :, None]])
+    row_backward = row | ~tame | backward.any(axis=0)
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
         if name == "output":

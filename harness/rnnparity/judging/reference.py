@@ -60,6 +60,8 @@ def reference(case: Case, settings: Settings | None = None) -> Reference:
         predicted = deviations(true, arithmetic, seed)
         calm = chaos.where_calm(case, true, predicted)
         finite = chaos.where_finite(case, true, calm)
+        # Where rounding alone carries replicas beyond all numbers, nothing can be said either.
+        finite = {name: mask & np.isfinite(predicted.units[name]) for name, mask in finite.items()}
         judged = chaos.where_judged(true, calm, finite)
     steps = np.flatnonzero(~judged["output"].all(axis=(1, 2)))
     horizon = int(steps[0]) if len(steps) else None

@@ -87,8 +87,10 @@ class Arithmetic:
         Returns:
             As `tanh_error`.
         """
-        unit = spacing(np.maximum(np.abs(s), 0.5), self.dtype)
-        largest = LOGISTIC_ULP[self.dtype] * unit
+        absolute = spacing(np.maximum(np.abs(s), 0.5), self.dtype)
+        # Farther out tanh(a / 2) is -1, and what is made of it is 0, which is off by all of s.
+        absolute = np.minimum(LOGISTIC_ULP[self.dtype] * absolute, 8 * np.abs(s))
+        largest = np.maximum(absolute, LOGISTIC_ULP[self.dtype] * spacing(s, self.dtype) * (s != 0))
         return np.sqrt((TANH_RANDOM * largest) ** 2 + self.rounded(s)), largest
 
     def tanh_variance(self, h: Array) -> Array:

@@ -41,3 +41,11 @@ def test_the_check_can_fail(framework):
         f"from rnnparity.implementations.settings import Settings\nget({framework!r}, Settings())"
     )
     assert framework in _loaded_after(code)
+
+
+def test_no_chart_is_drawn_until_one_is_asked_for():
+    loaded = "import sys, rnnparity.api; print('altair' in sys.modules)"
+    drawn = loaded.replace("rnnparity.api", "rnnparity.report.charts")
+    for code, expected in ((loaded, "False"), (drawn, "True")):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.strip() == expected

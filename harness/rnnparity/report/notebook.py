@@ -6,7 +6,6 @@ from typing import Any
 from rnnparity.errors import UsageError
 from rnnparity.records.run import Run
 from rnnparity.report import summary
-from rnnparity.report.charts import charts, svg
 
 
 class ShownRun(Run):
@@ -30,6 +29,8 @@ class ShownRun(Run):
 
 def html(run: Run) -> str:
     """Return a run as HTML with its chart inlined."""
+    from rnnparity.report.charts import charts, svg  # Altair: only where a chart is drawn
+
     columns, matrix = summary.matrix(run)
     head = "".join(f"<th>{escape(name)}</th>" for name in ["implementation", *columns])
     rows = "".join(

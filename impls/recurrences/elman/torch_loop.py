@@ -91,7 +91,7 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
         return _recur(x, h0, cell, nonlinearity)
     if len(x) >= LONG:
         parameters = cell.weight_ih, cell.weight_hh, cell.bias
-        output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]  # torch gives it no types
             x, h0, *parameters, cell, nonlinearity
         )
         return output, h_n

@@ -76,7 +76,7 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
         output, h_n = _record(x, h0, cell)
     else:
         parameters = cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh
-        output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]  # torch gives it no types
             x, h0, *parameters, cell
         )
     return (output, h_n) if dtype == wide else (output.to(dtype), h_n.to(dtype))

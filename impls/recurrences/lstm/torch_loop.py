@@ -85,7 +85,7 @@ def layer(x: Array, h0: Array, c0: Array, cell: Prepared) -> tuple[Array, Array,
         output, h_n, c_n = _record(x, h0, c0, cell)
     else:
         parameters = cell.weight_ih, cell.weight_hh, cell.bias
-        output, h_n, c_n = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        output, h_n, c_n = _Recurrence.apply(  # type: ignore[no-untyped-call]  # torch gives it no types
             x, h0, c0, *parameters, cell
         )
     if dtype != wide:

@@ -63,9 +63,10 @@ def deviations(true: Truth, arithmetic: Arithmetic, seed: int) -> Deviations:
     config = true.config
     repeated = None if true.lengths is None else np.tile(true.lengths, REPLICAS)
 
-    layer, layer_backward = forward.layer, backward.layer_backward
+    layer: network.Layer = forward.layer
+    layer_backward: network.LayerBackward = backward.layer_backward
     if config.kind != "rnn":
-        layer, layer_backward = gated.layer, gated.layer_backward  # type: ignore[assignment]
+        layer, layer_backward = gated.layer, gated.layer_backward
 
     def replicas(traces: list[AnyTrace]) -> list[Replicas]:
         return [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import evaluate, reference_of
 
-from rnnparity.cells import gated, gru
+from rnnparity.cells import gru, recurrence
 from rnnparity.cells.config import RNNConfig
 from rnnparity.judging.diagnosis import diagnose
 from rnnparity.judging.mistakes import every_mistake
@@ -95,7 +95,7 @@ def test_the_certificate_is_refused_where_one_gate_is_wrong(monkeypatch):
         (after,) = gru.step([x[1], x[0], x[2]], [h[1], h[0], h[2]], before)
         return (after,)
 
-    monkeypatch.setitem(gated.STEPS, "gru", step)
+    monkeypatch.setitem(recurrence.STEPS, "gru", step)
     against, found = certified(case)
     assert largest(against, found, lambda name: not quantity(name).is_gradient) > 1
 
@@ -128,7 +128,7 @@ def test_a_fifth_kind_is_a_step_and_its_names(monkeypatch):
         return ((1 - f) * before[0] + f * n,)
 
     monkeypatch.setitem(cells.KINDS, "mgu", cells.Kind(("f", "n"), ("h",)))
-    monkeypatch.setitem(gated.STEPS, "mgu", step)
+    monkeypatch.setitem(recurrence.STEPS, "mgu", step)
     monkeypatch.setitem(arrays.JUDGE_ARRAYS, "mgu", 16)
     case = Case(config=RNNConfig(input_size=3, hidden_size=4, kind="mgu"), T=6, B=2)
     against = reference_of(case)

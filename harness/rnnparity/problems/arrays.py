@@ -111,11 +111,11 @@ def build(case: Case) -> Problem:
 
 # What judging a case may cost: the memory of the replicas (bytes), the floating-point operations of
 # the replicas, and those of a truth in longdouble, which are about a hundred times slower.
-JUDGE_BYTES = 5e8
+JUDGE_BYTES = 3e8
 JUDGE_REPLICA_FLOP = 6e11
 JUDGE_LONGDOUBLE_FLOP = 4e8
 # Arrays of differences that are kept of a layer, each as large as its states.
-JUDGE_ARRAYS = {"rnn": 4, "gru": 16, "lstm": 20}
+JUDGE_ARRAYS = {"rnn": 8, "gru": 16, "lstm": 20}
 REPLICAS = 32
 
 

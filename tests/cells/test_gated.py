@@ -1,11 +1,14 @@
 """GRU and LSTM: their truth is certified, and the judge tells right from wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from conftest import evaluate, reference_of
+from conftest import evaluate, loaded, reference_of
 
 from rnnparity.cells import gru, recurrence
 from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations.outcome import Outcome, execute
 from rnnparity.judging.diagnosis import diagnose
 from rnnparity.judging.mistakes import every_mistake
 from rnnparity.judging.verdict import judge
@@ -119,7 +122,6 @@ def test_a_fifth_kind_is_a_step_and_its_names(monkeypatch):
     """A minimal gated unit (Zhou et al., 2016): truth, gradients, unit and verdict come of it."""
     from rnnparity.cells import config as cells
     from rnnparity.cells.step import sigmoid, tanh
-    from rnnparity.implementations.outcome import Outcome
     from rnnparity.problems import arrays
 
     def step(x, h, before):
@@ -161,6 +163,23 @@ def test_nothing_is_said_where_a_product_on_the_way_overflows(kind):
     assert not against.judged["grad_weight_hh_l0"].any()
     judgement = evaluate(f"recurrences.{kind}.numpy_loop", "cpu", case)
     assert judgement.verdict in ("pass", "chaotic"), judgement.reason
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_past_a_horizon_a_grus_steps_are_judged_one_by_one(dtype):
+    config = RNNConfig(input_size=5, hidden_size=64, kind="gru")
+    case = Case(config=config, T=150, B=2, dtype=dtype, regime="radius8.0")
+    against = reference_of(case)
+    assert against.horizon is not None
+    assert against.horizon < 140
+    implementation, border = loaded("recurrences.gru.numpy_loop")
+    outcome = execute(implementation, border, case, against.problem, "cpu")
+    assert judge(case, outcome, against).verdict == "chaotic"
+    off = outcome.arrays["output"].copy()
+    off[145, 1, 3] = 0.5 - off[145, 1, 3] / 2
+    wrong = replace(outcome, arrays=outcome.arrays | {"output": off}, invariants={})
+    reason = judge(case, wrong, against).reason
+    assert reason.startswith("step 145 (row 1, unit 3) does not follow from the state before it")
 
 
 def test_a_mistake_keeps_a_coarse_dtype():

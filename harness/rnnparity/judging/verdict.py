@@ -297,7 +297,7 @@ def _steps_do_not_follow(case: Case, outcome: Outcome, reference: Reference) -> 
     the states are seen: with one layer.
     """
     true, config = reference.true, reference.true.config
-    if config.num_layers > 1 or config.kind != "rnn":
+    if config.num_layers > 1 or len(config.states) > 1:
         return []
     H, lengths = config.hidden_size, true.lengths
     output = judged_part(case, "output", outcome.arrays["output"], reference).astype(np.float64)

@@ -312,11 +312,12 @@ def _steps_do_not_follow(case: Case, outcome: Outcome, reference: Reference) -> 
         z = np.abs(h - expected) / deviation
         z = np.where(fine[:, :, None], np.where(np.isnan(z), np.inf, z), 0)
         if z.max() > LIMIT:
-            t, row, unit = (int(i) for i in np.unravel_index(int(np.argmax(z)), z.shape))
+            t = int(np.flatnonzero((z > LIMIT).any(axis=(1, 2)))[0])
+            row, unit = (int(i) for i in np.unravel_index(int(np.argmax(z[t])), z[t].shape))
             row = int(reference.problem.rows[row])
             return [
                 f"step {t} (row {row}, unit {unit}) does not follow from the state before it: off "
-                f"by {z.max():.3g} units of one step's rounding"
+                f"by {z[t].max():.3g} units of one step's rounding"
             ]
         last = h[ends - 1, np.arange(R)]
         off = np.abs(h_n[d] - last) > LIMIT * unit_roundoff(case.dtype) * np.abs(last)

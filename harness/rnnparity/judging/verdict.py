@@ -110,8 +110,9 @@ def judge(
         if reference.horizon is not None and not reasons:
             reasons += _steps_do_not_follow(case, outcome, reference)
     if not reasons and case.weights == "digits":
-        of_truth = digits.predict(reference.true.values["h_n"])
-        wrong = digits.predict(outcome.arrays["h_n"]) != of_truth
+        of_truth = digits.predict(reference.true.values["h_n"], case.config.kind)
+        found = judged_part(case, "h_n", outcome.arrays["h_n"], reference)
+        wrong = digits.predict(found, case.config.kind) != of_truth
         if wrong.any():
             reasons = [f"reads another digit from {wrong.sum()} of {len(wrong)} images"]
     if outcome.trouble is not None:

@@ -1,6 +1,6 @@
 """The verdict on an outcome: its error in units of predicted rounding."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -100,6 +100,12 @@ def judge(
             other = None if baseline is None else baseline.arrays.get(name)
             quantities[name] = _difference(case, name, array, reference, other)
             reasons += _reasons(case, name, array, quantities[name], reference)
+        # What has no right form is not asked anything more.
+        outcome = replace(
+            outcome,
+            arrays={name: outcome.arrays[name] for name in quantities},
+            every_row={n: array for n, array in outcome.every_row.items() if n in quantities},
+        )
         reasons += _broken_invariants(case, outcome, reference)
         of_calls = _is_cached(case, outcome, reference) + _keeps_state(case, outcome, reference)
         if not reasons:
@@ -188,7 +194,7 @@ def _keeps_state(case: Case, outcome: Outcome, reference: Reference) -> list[str
     """Whether an earlier call shows in a later one: in the same again, or in one without h0."""
     question = "is state kept between calls?"
     for name, again in outcome.invariants.get(invariants.REPEATED, {}).items():
-        if again is outcome.arrays[name]:
+        if name not in outcome.arrays:
             continue
         found = judged_part(case, name, again, reference)
         first = judged_part(case, name, outcome.arrays[name], reference)

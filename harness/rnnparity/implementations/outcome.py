@@ -40,6 +40,15 @@ class Trouble:
     verdict: Verdict
     reason: str
 
+    def __post_init__(self) -> None:
+        """Refuse a verdict that is no trouble.
+
+        Raises:
+            ValueError: the verdict is another than FAIL and ERROR.
+        """
+        if not self.verdict.is_wrong:
+            raise ValueError(f"the verdict on gradients is {self.verdict}, expected fail or error")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -61,6 +70,15 @@ class Outcome:
     invariants: dict[str, dict[str, Array]] = field(default_factory=dict)
     trouble: Trouble | None = None
     every_row: dict[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a verdict that only judging can come to.
+
+        Raises:
+            ValueError: the verdict says that something is right.
+        """
+        if self.verdict is not None and self.verdict.is_right:
+            raise ValueError(f"the verdict on what is not judged yet is {self.verdict}")
 
 
 def execute(
@@ -185,9 +203,12 @@ def _run(
     _, repeated = called(held)  # after which a reused buffer holds the first result again
     if differentiated is not None and trouble is None:
         repeated |= differentiated(weighed)[1]
-    same = all(arrays[name].tobytes() == value.tobytes() for name, value in repeated.items())
-    # The very same arrays, where they are the same: an outcome is sent to another process.
-    observed[invariants.REPEATED] = {n: arrays[n] for n in repeated} if same else repeated
+    for name, value in repeated.items():
+        if value.shape != arrays[name].shape or value.dtype != arrays[name].dtype:
+            raise ContractViolation(f"returned {name} in another shape or dtype at a second call")
+    observed[invariants.REPEATED] = {
+        name: value for name, value in repeated.items() if value.tobytes() != arrays[name].tobytes()
+    }
 
     for name, value in kept.items():
         if border.device_of(value) != device:
@@ -228,7 +249,8 @@ def _differentiation(
                     f"returned grad_{name} on {border.device_of(value)}, expected {device}"
                 )
         output = crossed(border, named(recorded, case.config), problem.x.shape, case)
-        return output, {f"grad_{name}": border.to_numpy(value) for name, value in found.items()}
+        gradients = {f"grad_{name}": value for name, value in found.items()}
+        return output, {n: _crossed(border, n, value, case) for n, value in gradients.items()}
 
     return differentiated
 
@@ -276,16 +298,24 @@ def crossed(border: Border, found: dict[str, Any], x: tuple[int, ...], case: Cas
     arrays = {}
     expected = result_shapes(case.config, x)
     for name, value in found.items():
-        try:
-            array = border.to_numpy(value)
-        except ContractViolation as violation:
-            raise ContractViolation(f"{name}: {violation}") from None
+        array = _crossed(border, name, value, case)
         if array.shape != expected[name]:
             raise ContractViolation(f"{name} has shape {array.shape}, expected {expected[name]}")
         if array.dtype != numpy_dtype(case.dtype):
             raise ContractViolation(f"{name} is {array.dtype}, expected {case.dtype}")
         arrays[name] = array
     return arrays
+
+
+def _crossed(border: Border, name: str, value: Any, case: Case) -> Array:
+    """Return one array as NumPy's, of any numbers."""
+    try:
+        array = border.to_numpy(value)
+    except ContractViolation as violation:
+        raise ContractViolation(f"{name}: {violation}") from None
+    if array.dtype.hasobject:
+        raise ContractViolation(f"{name} is {array.dtype}, expected {case.dtype}")
+    return array
 
 
 def result_shapes(config: RNNConfig, x: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

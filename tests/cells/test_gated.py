@@ -10,7 +10,7 @@ from rnnparity.cells import gru, recurrence
 from rnnparity.cells.config import RNNConfig
 from rnnparity.implementations.outcome import Outcome, execute
 from rnnparity.judging.diagnosis import diagnose
-from rnnparity.judging.mistakes import every_mistake
+from rnnparity.judging.mistakes import every_mistake, gates
 from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
 from rnnparity.problems.quantities import quantity
@@ -109,13 +109,40 @@ def test_every_mistake_of_gates_is_failed_and_named(kind, dtype):
     config = RNNConfig(input_size=5, hidden_size=7, num_layers=2, bidirectional=True, kind=kind)
     case = Case(config=config, T=9, B=4, dtype=dtype, regime="critical")
     against = reference_of(case)
-    tried = [mistake for mistake in every_mistake() if mistake.applies(case)]
+    tried = [mistake for mistake in gates.MISTAKES if mistake.applies(case)]
     assert len(tried) >= 12
     for mistake in tried:
         wrong = wrong_outcome(case, mistake, against)
         assert judge(case, wrong, against).verdict == "fail", mistake.name
         named = [match.mistake.name for match in diagnose(case, wrong, against)]
         assert mistake.name in named, (mistake.name, named)
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_what_is_a_mistake_in_every_kind_is_failed_in_this_one(kind):
+    """Each in some case: of layers, directions, lengths, tiles of rows, long sequences."""
+    config = RNNConfig(
+        input_size=10, hidden_size=5, num_layers=4, bidirectional=True, dropout=0.5, kind=kind
+    )
+    narrow = RNNConfig(input_size=5, hidden_size=9, kind=kind)
+    cases = [
+        Case(config=config, T=9, B=9, ragged=True, regime="critical"),
+        Case(config=config, T=5, B=5, regime="critical"),
+        Case(config=narrow, T=1, B=67, regime="critical"),
+        Case(config=narrow, T=131, B=1, dtype="float64", regime="critical"),
+        Case(config=narrow, T=7, B=67, dtype="bfloat16", regime="critical"),
+    ]
+    tried, failed = set(), set()
+    for case in cases:
+        against = reference_of(case)
+        for mistake in every_mistake():
+            if mistake.applies(case) and mistake not in gates.MISTAKES:
+                tried.add(mistake.name)
+                wrong = wrong_outcome(case, mistake, against)
+                if judge(case, wrong, against).verdict == "fail":
+                    failed.add(mistake.name)
+    assert len(tried) >= 85
+    assert tried == failed
 
 
 def test_a_fifth_kind_is_a_step_and_its_names(monkeypatch):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity.judging.mistakes.forward import right_layer
+from rnnparity.judging.mistakes.forward import each_final, each_state, right_layer, run
 from rnnparity.judging.mistakes.mistake import Forward, Mistake
 from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Setup
@@ -16,42 +16,40 @@ def _swap_directions(rows: list[Any]) -> list[Any]:
     return [rows[i ^ 1] for i in range(len(rows))]
 
 
-def _h0_rows_swapped(s: Setup) -> tuple[Array, Array]:
-    return s.replace(h0=s.h0[::-1]).run(right_layer)
+def _h0_rows_swapped(s: Setup) -> tuple[Array, Any]:
+    return run(each_state(s, lambda states: states[::-1]))
 
 
-def _h0_of_first_layer(s: Setup) -> tuple[Array, Array]:
-    return s.replace(h0=np.broadcast_to(s.h0[:1], s.h0.shape)).run(right_layer)
+def _h0_of_first_layer(s: Setup) -> tuple[Array, Any]:
+    return run(each_state(s, lambda states: np.broadcast_to(states[:1], states.shape)))
 
 
-def _directions_weights_swapped(s: Setup) -> tuple[Array, Array]:
-    return s.replace(cells=_swap_directions(s.cells) if s.config.bidirectional else s.cells).run(
-        right_layer
-    )
+def _directions_weights_swapped(s: Setup) -> tuple[Array, Any]:
+    return run(s.replace(cells=_swap_directions(s.cells) if s.config.bidirectional else s.cells))
 
 
-def _output_directions_swapped(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
+def _output_directions_swapped(s: Setup) -> tuple[Array, Any]:
+    output, h_n = run(s)
     if not s.config.bidirectional:
         return output, h_n
     return np.concatenate(np.split(output, 2, axis=2)[::-1], axis=2), h_n
 
 
-def _h_n_directions_swapped(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    return output, np.stack(_swap_directions(list(h_n))) if s.config.bidirectional else h_n
+def _h_n_directions_swapped(s: Setup) -> tuple[Array, Any]:
+    if not s.config.bidirectional:
+        return run(s)
+    return each_final(run(s), lambda states: np.stack(_swap_directions(list(states))))
 
 
-def _h_n_layers_reversed(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    return output, h_n[::-1]
+def _h_n_layers_reversed(s: Setup) -> tuple[Array, Any]:
+    return each_final(run(s), lambda states: states[::-1])
 
 
-def _by_direction(wrong: Callable[[Setup, Array, Array], Array]) -> Forward:
+def _by_direction(wrong: Callable[[Setup, Array, Any], Array]) -> Forward:
     """A mistake in the reversed direction of the last layer's output."""
 
-    def forward(s: Setup) -> tuple[Array, Array]:
-        output, h_n = s.run(right_layer)
+    def forward(s: Setup) -> tuple[Array, Any]:
+        output, h_n = run(s)
         if s.config.bidirectional:
             ahead, back = np.split(output, 2, axis=2)
             output = np.concatenate((ahead, wrong(s, back, h_n)), axis=2)
@@ -60,16 +58,18 @@ def _by_direction(wrong: Callable[[Setup, Array, Array], Array]) -> Forward:
     return forward
 
 
-def _reverse_h_n_from_the_end(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
+def _reverse_h_n_from_the_end(s: Setup) -> tuple[Array, Any]:
+    output, h_n = run(s)
     if s.config.bidirectional:
         last = s.lengths - 1 if s.lengths is not None else np.full(output.shape[1], len(output) - 1)
         back = output[last, np.arange(output.shape[1]), s.config.hidden_size :]
-        h_n = np.concatenate((h_n[:-1], back[None]))
+        h, *others = h_n if isinstance(h_n, tuple) else (h_n,)
+        h = np.concatenate((h[:-1], back[None]))
+        h_n = (h, *others) if others else h
     return output, h_n
 
 
-def _reverse_runs_ahead(s: Setup) -> tuple[Array, Array]:
+def _reverse_runs_ahead(s: Setup) -> tuple[Array, Any]:
     """Both directions read the sequence forwards."""
     calls = iter(range(s.config.num_cells))
 
@@ -80,44 +80,44 @@ def _reverse_runs_ahead(s: Setup) -> tuple[Array, Array]:
         output, last = right_layer(x[::-1], h0, cell, nonlinearity)
         return output[::-1], last
 
-    return s.run(layer)
+    return run(s, layer)
 
 
-def _padding_is_read(s: Setup) -> tuple[Array, Array]:
+def _padding_is_read(s: Setup) -> tuple[Array, Any]:
     """Lengths are ignored: padding is input, the reverse direction starts in it."""
-    return s.replace(lengths=None).run(right_layer)
+    return run(s.replace(lengths=None))
 
 
-def _padding_not_zeroed(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
+def _padding_not_zeroed(s: Setup) -> tuple[Array, Any]:
+    output, h_n = run(s)
     if s.lengths is None:
         return output, h_n
-    without, _ = s.replace(lengths=None).run(right_layer)
+    without, _ = run(s.replace(lengths=None))
     inside = np.arange(len(output))[:, None] < s.lengths[None, :]
     return np.where(inside[:, :, None], output, without), h_n
 
 
-def _h_n_from_padding(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    return output, h_n if s.lengths is None else s.replace(lengths=None).run(right_layer)[1]
+def _h_n_from_padding(s: Setup) -> tuple[Array, Any]:
+    output, h_n = run(s)
+    return output, h_n if s.lengths is None else run(s.replace(lengths=None))[1]
 
 
-def _layers_swapped(s: Setup) -> tuple[Array, Array]:
+def _layers_swapped(s: Setup) -> tuple[Array, Any]:
     D, swapped = s.config.num_directions, list(s.cells)
     first, second = (-2 * D, -D) if s.config.num_layers > 2 else (0, D)
     for i in range(D):
         swapped[first + i], swapped[second + i] = swapped[second + i], swapped[first + i]
-    return s.replace(cells=swapped).run(right_layer)
+    return run(s.replace(cells=swapped))
 
 
-def _one_layers_weights_twice(s: Setup) -> tuple[Array, Array]:
+def _one_layers_weights_twice(s: Setup) -> tuple[Array, Any]:
     D, changed = s.config.num_directions, list(s.cells)
     for i in range(D):
         changed[-D + i] = changed[-2 * D + i]
-    return s.replace(cells=changed).run(right_layer)
+    return run(s.replace(cells=changed))
 
 
-def _dropout(s: Setup) -> tuple[Array, Array]:
+def _dropout(s: Setup) -> tuple[Array, Any]:
     """Dropout between layers, as in training: a fixed mask, so that it can be recognised."""
     calls = iter(range(s.config.num_cells))
 
@@ -127,7 +127,7 @@ def _dropout(s: Setup) -> tuple[Array, Array]:
             x = x * kept * x.dtype.type(2)
         return right_layer(x, h0, cell, nonlinearity)
 
-    return s.run(layer)
+    return run(s, layer)
 
 
 def _same_shapes(case: Case) -> bool:

@@ -66,14 +66,6 @@ def _bias_into_input(cell: Cell) -> Cell:
     return cell._replace(bias_ih=cell.bias_ih + cell.bias_hh, bias_hh=np.zeros_like(cell.bias_hh))
 
 
-def _zeroed(name: str) -> Callable[[Cell], Cell]:
-    return lambda cell: cell._replace(**{name: np.zeros_like(getattr(cell, name))})
-
-
-def _doubled(name: str) -> Callable[[Cell], Cell]:
-    return lambda cell: cell._replace(**{name: 2 * getattr(cell, name)})
-
-
 def _forget_bias(cell: Cell) -> Cell:
     i, f, g, o = np.split(cell.bias_ih, 4)
     return cell._replace(bias_ih=np.concatenate((i, f + f.dtype.type(1), g, o)))
@@ -194,10 +186,6 @@ MISTAKES = (
         for order in itertools.permutations(KINDS[kind].gates)
         if order != KINDS[kind].gates
     ),
-    _both("bias_hh dropped", "a port with one bias", _zeroed("bias_hh")),
-    _both("bias_ih dropped", "the same, taking bias_hh", _zeroed("bias_ih")),
-    _both("bias_ih doubled", "added to the hoisted input and in the step", _doubled("bias_ih")),
-    _both("bias_hh doubled", "the same with bias_hh", _doubled("bias_hh")),
     _both("each gate's weight_hh transposed", "a matrix kept the other way round", _transposed),
     _of(
         "gru",

@@ -160,7 +160,7 @@ def test_the_unit_covers_what_rounding_does_and_no_more():
     case = Case(config=RNNConfig(input_size=32, hidden_size=64), T=50, B=4)
     against = reference_of(case)
     implementation, border = loaded("numpy-loop")
-    from rnnparity.implementations.outcome import execute
+    from rnnparity.implementations.execution import execute
 
     outcome = execute(implementation, border, case, against.problem, "cpu")
     for name in ("output", "grad_x", "grad_weight_hh_l0"):

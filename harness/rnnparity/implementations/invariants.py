@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from rnnparity.implementations.outcome import Result
 from rnnparity.problems.arrays import Problem, initial_states
 from rnnparity.problems.cases import Case
 from rnnparity.problems.quantities import time_major
 from rnnparity.types import Array
 
-Result = dict[str, Array]  # "output", "h_n" and an LSTM's "c_n", laid out as the case says
 # Given x, the initial states by name (none for zeros), and lengths.
 Run = Callable[[Array, dict[str, Array], Array | None], Result]
 

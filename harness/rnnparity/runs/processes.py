@@ -193,7 +193,7 @@ def _begin(log: str) -> None:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     faulthandler.enable()
-    from rnnparity.implementations.outcome import leave_arithmetic_alone
+    from rnnparity.implementations.execution import leave_arithmetic_alone
 
     leave_arithmetic_alone()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from rnnparity.implementations import stopwatch
-from rnnparity.implementations.outcome import Outcome, execute, run_times
+from rnnparity.implementations.execution import execute, run_times
+from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems.cases import Case

@@ -8,7 +8,8 @@ from conftest import evaluate, loaded, reference_of
 
 from rnnparity.cells import gru, recurrence
 from rnnparity.cells.config import RNNConfig
-from rnnparity.implementations.outcome import Outcome, execute
+from rnnparity.implementations.execution import execute
+from rnnparity.implementations.outcome import Outcome
 from rnnparity.judging.diagnosis import diagnose
 from rnnparity.judging.mistakes import every_mistake, gates
 from rnnparity.judging.verdict import judge

@@ -162,7 +162,10 @@ def tampered(tmp_path, **how):
 
 def outcome(tmp_path, **how):
     """Return what comes of a case whose process sends something else."""
-    start = lambda settings, log: Tampering(**how)  # noqa: E731
+
+    def start(settings, log):
+        return Tampering(**how)
+
     examiner = Examiner(Spec("tampered", TARGET), Settings(), tmp_path / "log", 60, start)
     try:
         return examiner.outcome(CASES[0], "cpu")

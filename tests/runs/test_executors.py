@@ -63,3 +63,36 @@ def test_a_task_is_a_function_of_its_arguments():
     first, again = (work.run_case(spec, settings, CASES[0], "cpu") for _ in range(2))
     for name, array in first.arrays.items():
         np.testing.assert_array_equal(array, again.arrays[name])
+
+
+def test_workers_that_share_the_cases_make_the_records_of_one(tmp_path, monkeypatch):
+    """Every case once, what is planned told once, and what is not here recorded once."""
+    absent = tmp_path / "absent.py"
+    absent.write_text("import not_installed_anywhere\n")
+    specs = (resolve("numpy-loop"), resolve(str(absent)))
+    cases = tuple(CASES[0].replace(seed=seed) for seed in range(5))
+    made, events = [], []
+
+    def thread(settings, log):
+        made.append(log.name)
+        return ThreadPoolExecutor(1)
+
+    def run(name):
+        plan = Plan(specs=specs, cases=cases, directory=tmp_path / name)
+        return check(plan, progress=events.append, start=thread)
+
+    one = run("one")
+    assert not any(name.endswith("-2.log") for name in made)
+    monkeypatch.setattr("rnnparity.runs.check.PART", 2)
+    events.clear()
+    shared = run("shared")
+    assert {f"worker-numpy-loop{part}.log" for part in ("", "-2", "-3")} <= set(made)
+    assert len(shared.records) == len(one.records) == 6
+    right = [[r for r in made.records if r.case] for made in (one, shared)]
+    assert [sorted(r.case for r in records) for records in right] == [
+        sorted(c.id for c in cases)
+    ] * 2
+    figures = [{r.case: (r.verdict, r.quantities) for r in records} for records in right]
+    assert figures[0] == figures[1]
+    planned = [(event.implementation, event.planned) for event in events if event.planned]
+    assert planned == [("numpy-loop", 5)]

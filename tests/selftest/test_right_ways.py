@@ -7,7 +7,8 @@ import pytest
 from conftest import reference_of
 
 from rnnparity.cells.config import RNNConfig
-from rnnparity.judging.verdict import judge, judged_part
+from rnnparity.judging.difference import judged_part
+from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import spacing
 from rnnparity.selftest.right_ways import WAYS, nonlinearities, outcome, sums

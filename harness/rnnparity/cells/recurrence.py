@@ -5,6 +5,7 @@ What it saw on the way is kept, for the model of rounding to go along it.
 """
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from rnnparity.cells.config import Cell, RNNConfig
 from rnnparity.cells.operations import run
 from rnnparity.cells.step import Step, Traced, split, traced
 from rnnparity.types import Array
+
+T = TypeVar("T")
 
 # By kind, and of the plain RNN by nonlinearity.
 STEPS: dict[str, Step] = {
@@ -88,13 +91,13 @@ class Trace:
         return found
 
 
-def arguments(given: tuple[object, ...], kind: type) -> tuple[list[Array], object]:
+def arguments(given: tuple[object, ...], kind: type[T]) -> tuple[list[Array], T]:
     """Part a layer's arguments after x into the arrays, and the trace that comes after them.
 
     A plain RNN's layer is given its nonlinearity besides, which the trace has.
     """
-    place = next(k for k, each in enumerate(given) if isinstance(each, kind))
-    return [np.asarray(each) for each in given[:place]], given[place]
+    place, trace = next((k, each) for k, each in enumerate(given) if isinstance(each, kind))
+    return [np.asarray(each) for each in given[:place]], trace
 
 
 def layer(x: Array, *given: object) -> tuple[Array, ...]:
@@ -104,7 +107,6 @@ def layer(x: Array, *given: object) -> tuple[Array, ...]:
         The output `[T, B, H]`, h_n `[B, H]`, and of an LSTM c at every step, `[T, B, H]`.
     """
     before, trace = arguments(given, Trace)
-    assert isinstance(trace, Trace)
     step, G = trace.step, trace.step.gates
     weight_ih, weight_hh, bias_ih, bias_hh = trace.cell
     from_x = x @ weight_ih.T + bias_ih
@@ -133,7 +135,6 @@ def layer_backward(grad_output: Array, *given: object) -> tuple[object, ...]:
         The gradient of x, of each initial state, and of the cell.
     """
     arrays, trace = arguments(given, Trace)
-    assert isinstance(trace, Trace)
     step = trace.step
     carried = arrays[: step.states]
     weight_ih, weight_hh, _, _ = trace.cell

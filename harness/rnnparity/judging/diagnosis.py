@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnparity.implementations.outcome import Outcome
+from rnnparity.judging.difference import first_step_off, judged_part, z_scores
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.location import Fresh, Refer, locate
 from rnnparity.judging.mistakes import Mistake, every_mistake
 from rnnparity.judging.reference import Reference
 from rnnparity.judging.reference import reference as make_reference
 from rnnparity.judging.truth import higher_precision
-from rnnparity.judging.verdict import Judgement, first_step_off, judge, judged_part, z_scores
+from rnnparity.judging.verdict import Judgement, judge
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
 from rnnparity.problems.quantities import is_gradient

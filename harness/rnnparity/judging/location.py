@@ -12,9 +12,10 @@ import numpy as np
 
 from rnnparity.cells.config import NONLINEARITIES, RNNConfig
 from rnnparity.implementations.outcome import Outcome
+from rnnparity.judging.difference import judged_part, told_apart, z_scores
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.reference import Reference
-from rnnparity.judging.verdict import judge, judged_part, told_apart, z_scores
+from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import unit_roundoff
 from rnnparity.problems.quantities import is_gradient

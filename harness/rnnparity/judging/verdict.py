@@ -9,11 +9,8 @@ from rnnparity.judging import calls, other_rows, steps
 from rnnparity.judging.difference import (
     Difference,
     difference,
-    first_step_off,
     judged_part,
-    told_apart,
     why_off,
-    z_scores,
 )
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.reference import Reference
@@ -23,8 +20,6 @@ from rnnparity.problems.dtypes import numpy_dtype, unit_roundoff
 from rnnparity.problems.quantities import is_gradient, of_weights, time_major
 from rnnparity.types import Array
 from rnnparity.verdicts import Verdict
-
-__all__ = ["Judgement", "first_step_off", "judge", "judged_part", "told_apart", "z_scores"]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from rnnparity.errors import UsageError
 from rnnparity.problems import digits, edges, sizes
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
-from rnnparity.problems.regimes import GATED, REGIMES
+from rnnparity.problems.regimes import OF_GATES, REGIMES
 
 PRESETS = {
     "quick": "every feature, regime and dtype, the cheapest edges",
@@ -55,7 +55,7 @@ def gated(large: bool) -> Iterator[Case]:
         large: also every feature in each, and memory over 2,000 steps.
     """
     plain, *others = features()
-    for regime in GATED:
+    for regime in OF_GATES:
         yield plain.replace(regime=regime)
         if large:
             for case in others:

@@ -69,7 +69,7 @@ REGIMES = {
 }
 
 # Of gated cells besides: an LSTM's f is its memory, a GRU's z; i and g are what comes into c.
-GATED = {
+OF_GATES = {
     "remembering": Regime(
         "forget gates near 1: memory over thousands of steps",
         0.5,
@@ -198,7 +198,7 @@ def find_regime(name: str) -> Regime:
     Raises:
         UsageError: there is none of that name.
     """
-    known = REGIMES | GATED | STRUCTURED | LARGE | PROBES
+    known = REGIMES | OF_GATES | STRUCTURED | LARGE | PROBES
     if name in known:
         return known[name]
     try:

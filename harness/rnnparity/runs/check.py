@@ -6,7 +6,7 @@ if they are many; judging happens here, against a reference that is computed onc
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -178,7 +178,7 @@ class _Session:
             futures += [
                 pool.submit(self._drive, spec, part)
                 for spec in _last(specs)
-                for part in range(-(-len(self.cases) // PART))
+                for part in range(len(_parts(self.cases)))
             ]
             finish(futures)
         except KeyboardInterrupt:
@@ -212,9 +212,7 @@ class _Session:
 
     def _drive(self, spec: Spec, part: int) -> None:
         """Check an implementation on a part of the cases; the first part tells what it is."""
-        parts = -(-len(self.cases) // PART)
-        size = -(-len(self.cases) // parts)
-        cases = self.cases[part * size : (part + 1) * size]
+        cases = _parts(self.cases)[part]
         examiner = self._examination(spec, f"{spec.name}-{part + 1}" if part else spec.name)
         remaining = dict.fromkeys(cases)
         try:
@@ -362,6 +360,13 @@ class _Session:
             if event.record is not None and not event.earlier:
                 self.made.records.append(event.record)
             self.progress(event)
+
+
+def _parts(cases: Sequence[Case]) -> list[Sequence[Case]]:
+    """Part cases evenly among as many workers as take `PART` each; one, if there are none."""
+    count = max(1, -(-len(cases) // PART))
+    size = -(-len(cases) // count)
+    return [cases[part * size : (part + 1) * size] for part in range(count)]
 
 
 def _size(against: Reference) -> int:

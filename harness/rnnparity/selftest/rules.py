@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity.implementations.outcome import Outcome
+from rnnparity.judging.difference import judged_part
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.reference import Reference
-from rnnparity.judging.verdict import judged_part
 from rnnparity.problems.cases import Case
 
 Array = NDArray[np.float64]

@@ -4,10 +4,10 @@ import numpy as np
 
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.judging.diagnosis import OBSERVABLE, diagnose, effect, nameable
+from rnnparity.judging.difference import judged_part, z_scores
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.mistakes import Mistake, every_mistake
 from rnnparity.judging.reference import Reference, reference
-from rnnparity.judging.verdict import judged_part, z_scores
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
 from rnnparity.problems.quantities import of_weights, time_major

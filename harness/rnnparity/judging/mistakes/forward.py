@@ -22,7 +22,7 @@ Step = Callable[[Array, Array, Cell, Activation], Array]
 
 
 def activation(nonlinearity: str) -> Activation:
-    """Return the right nonlinearity; of a gated cell, which has its own, nothing is done."""
+    """Return a plain RNN's right nonlinearity."""
     if nonlinearity == "relu":
         return lambda a: np.maximum(a, a.dtype.type(0))
     return np.tanh

@@ -25,7 +25,6 @@ def layer_backward(d_output: Array, *given: object) -> tuple[object, ...]:
         Differences of the gradients of x and of the initial states; deviations of the cell's.
     """
     differences, replicas = arguments(given, Replicas)
-    assert isinstance(replicas, Replicas)
     trace, step = replicas.trace, replicas.trace.step
     count, GH = step.states, trace.cell.weight_hh.shape[0]
     last, dx, initial = differences[:count], differences[count], differences[count + 1]

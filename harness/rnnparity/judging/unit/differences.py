@@ -12,6 +12,7 @@ import numpy as np
 from rnnparity.cells.operations import logistic
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.unit.replicas import Replicas
+from rnnparity.problems.arrays import REPLICAS
 from rnnparity.types import Array
 
 # How near to relu's kink, in standard deviations of what goes into it, a replica may take either
@@ -101,11 +102,10 @@ def _sigmoid_slope(
 
 def _relu(r: Replicas, number: int, arguments: Sequence[int], values: list[Array]) -> Change:
     a = values[arguments[0]]
-    slopes = r.slopes[number] = np.empty((len(a), r.count, *a.shape[1:]), r.dtype)
-    underflow = r.arithmetic.underflow
+    slopes = r.slopes[number] = np.empty((len(a), REPLICAS, *a.shape[1:]), r.dtype)
 
     def change(t: int, d: Array) -> Array:
-        found, slopes[t] = relu_difference(r, a[t], d, underflow)
+        found, slopes[t] = relu_difference(r, a[t], d)
         return found
 
     return change
@@ -132,9 +132,7 @@ CHANGES: dict[str, Callable[[Replicas, int, Sequence[int], list[Array]], Change]
 }
 
 
-def relu_difference(
-    replicas: Replicas, a: Array, d: Array, underflow: float
-) -> tuple[Array, Array]:
+def relu_difference(replicas: Replicas, a: Array, d: Array) -> tuple[Array, Array]:
     """`relu(a + d) - relu(a)`, and what may be taken for relu's slope, `[K, B, H]` each.
 
     An element is within reach of the kink if a right implementation may be on its other side:
@@ -147,7 +145,7 @@ def relu_difference(
     """
     spread = np.sqrt(np.mean(np.square(d, dtype=np.float64), axis=0))
     # Where nothing but underflow can move it, zero stays zero, and there the derivative is 0.
-    moved = (a != 0) | (spread > 1e3 * underflow)
+    moved = (a != 0) | (spread > 1e3 * replicas.arithmetic.underflow)
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = np.where(moved, 1 - np.abs(a) / (KINK * spread), 0)
     reach = np.asarray(np.maximum(np.nan_to_num(reach, nan=0.0), 0), replicas.dtype)

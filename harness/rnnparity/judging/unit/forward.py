@@ -63,7 +63,6 @@ def layer(dx: Array, *given: object) -> tuple[Array, ...]:
         Differences of the output `[T, K * B, H]`, of h_n, and of an LSTM's c at every step.
     """
     initial, replicas = arguments(given, Replicas)
-    assert isinstance(replicas, Replicas)
     trace, step = replicas.trace, replicas.trace.step
     T, B, _ = trace.x.shape
     H, G, inputs = trace.h0.shape[1], step.gates, step.program.inputs

@@ -84,7 +84,6 @@ class Replicas:
     widest: Array
     kept: dict[int, Array] = field(default_factory=dict)
     slopes: dict[int, Array] = field(default_factory=dict)
-    count: int = REPLICAS
 
     def noise(self, results: Array) -> Noise:
         """Noise for the results of an operation at every step, `[T, B, H]`.

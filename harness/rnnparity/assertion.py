@@ -14,8 +14,9 @@ import numpy as np
 
 from rnnparity.errors import UsageError
 from rnnparity.implementations import contract, frameworks
+from rnnparity.implementations.execution import execute, run_times
 from rnnparity.implementations.frameworks import FRAMEWORKS
-from rnnparity.implementations.outcome import Outcome, execute, run_times
+from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.settings import Settings, threads_given
 from rnnparity.judging.assess import assess
 from rnnparity.judging.reference import reference

@@ -1,13 +1,16 @@
 """GRU and LSTM: their truth is certified, and the judge tells right from wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from conftest import evaluate, reference_of
+from conftest import evaluate, loaded, reference_of
 
-from rnnparity.cells import gated, gru
+from rnnparity.cells import gru, recurrence
 from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations.outcome import Outcome, execute
 from rnnparity.judging.diagnosis import diagnose
-from rnnparity.judging.mistakes import every_mistake
+from rnnparity.judging.mistakes import every_mistake, gates
 from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
 from rnnparity.problems.quantities import quantity
@@ -95,7 +98,7 @@ def test_the_certificate_is_refused_where_one_gate_is_wrong(monkeypatch):
         (after,) = gru.step([x[1], x[0], x[2]], [h[1], h[0], h[2]], before)
         return (after,)
 
-    monkeypatch.setitem(gated.STEPS, "gru", step)
+    monkeypatch.setitem(recurrence.STEPS, "gru", step)
     against, found = certified(case)
     assert largest(against, found, lambda name: not quantity(name).is_gradient) > 1
 
@@ -106,7 +109,7 @@ def test_every_mistake_of_gates_is_failed_and_named(kind, dtype):
     config = RNNConfig(input_size=5, hidden_size=7, num_layers=2, bidirectional=True, kind=kind)
     case = Case(config=config, T=9, B=4, dtype=dtype, regime="critical")
     against = reference_of(case)
-    tried = [mistake for mistake in every_mistake() if mistake.applies(case)]
+    tried = [mistake for mistake in gates.MISTAKES if mistake.applies(case)]
     assert len(tried) >= 12
     for mistake in tried:
         wrong = wrong_outcome(case, mistake, against)
@@ -115,11 +118,37 @@ def test_every_mistake_of_gates_is_failed_and_named(kind, dtype):
         assert mistake.name in named, (mistake.name, named)
 
 
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_what_is_a_mistake_in_every_kind_is_failed_in_this_one(kind):
+    """Each in some case: of layers, directions, lengths, tiles of rows, long sequences."""
+    config = RNNConfig(
+        input_size=10, hidden_size=5, num_layers=4, bidirectional=True, dropout=0.5, kind=kind
+    )
+    narrow = RNNConfig(input_size=5, hidden_size=9, kind=kind)
+    cases = [
+        Case(config=config, T=9, B=9, ragged=True, regime="critical"),
+        Case(config=config, T=5, B=5, regime="critical"),
+        Case(config=narrow, T=1, B=67, regime="critical"),
+        Case(config=narrow, T=131, B=1, dtype="float64", regime="critical"),
+        Case(config=narrow, T=7, B=67, dtype="bfloat16", regime="critical"),
+    ]
+    tried, failed = set(), set()
+    for case in cases:
+        against = reference_of(case)
+        for mistake in every_mistake():
+            if mistake.applies(case) and mistake not in gates.MISTAKES:
+                tried.add(mistake.name)
+                wrong = wrong_outcome(case, mistake, against)
+                if judge(case, wrong, against).verdict == "fail":
+                    failed.add(mistake.name)
+    assert len(tried) >= 85
+    assert tried == failed
+
+
 def test_a_fifth_kind_is_a_step_and_its_names(monkeypatch):
     """A minimal gated unit (Zhou et al., 2016): truth, gradients, unit and verdict come of it."""
     from rnnparity.cells import config as cells
     from rnnparity.cells.step import sigmoid, tanh
-    from rnnparity.implementations.outcome import Outcome
     from rnnparity.problems import arrays
 
     def step(x, h, before):
@@ -128,7 +157,7 @@ def test_a_fifth_kind_is_a_step_and_its_names(monkeypatch):
         return ((1 - f) * before[0] + f * n,)
 
     monkeypatch.setitem(cells.KINDS, "mgu", cells.Kind(("f", "n"), ("h",)))
-    monkeypatch.setitem(gated.STEPS, "mgu", step)
+    monkeypatch.setitem(recurrence.STEPS, "mgu", step)
     monkeypatch.setitem(arrays.JUDGE_ARRAYS, "mgu", 16)
     case = Case(config=RNNConfig(input_size=3, hidden_size=4, kind="mgu"), T=6, B=2)
     against = reference_of(case)
@@ -161,6 +190,23 @@ def test_nothing_is_said_where_a_product_on_the_way_overflows(kind):
     assert not against.judged["grad_weight_hh_l0"].any()
     judgement = evaluate(f"recurrences.{kind}.numpy_loop", "cpu", case)
     assert judgement.verdict in ("pass", "chaotic"), judgement.reason
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_past_a_horizon_a_grus_steps_are_judged_one_by_one(dtype):
+    config = RNNConfig(input_size=5, hidden_size=64, kind="gru")
+    case = Case(config=config, T=150, B=2, dtype=dtype, regime="radius8.0")
+    against = reference_of(case)
+    assert against.horizon is not None
+    assert against.horizon < 140
+    implementation, border = loaded("recurrences.gru.numpy_loop")
+    outcome = execute(implementation, border, case, against.problem, "cpu")
+    assert judge(case, outcome, against).verdict == "chaotic"
+    off = outcome.arrays["output"].copy()
+    off[145, 1, 3] = 0.5 - off[145, 1, 3] / 2
+    wrong = replace(outcome, arrays=outcome.arrays | {"output": off}, invariants={})
+    reason = judge(case, wrong, against).reason
+    assert reason.startswith("step 145 (row 1, unit 3) does not follow from the state before it")
 
 
 def test_a_mistake_keeps_a_coarse_dtype():

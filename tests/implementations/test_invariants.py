@@ -8,7 +8,8 @@ from stateful_implementations import STATEFUL
 from rnnparity import api
 from rnnparity.cells.config import RNNConfig
 from rnnparity.implementations import contract
-from rnnparity.implementations.outcome import execute, result_shapes
+from rnnparity.implementations.execution import execute
+from rnnparity.implementations.outcome import result_shapes
 from rnnparity.implementations.registry import Spec
 from rnnparity.judging.verdict import judge
 from rnnparity.problems import presets

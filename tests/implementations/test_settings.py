@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rnnparity.cells.config import RNNConfig
-from rnnparity.implementations import contract, outcome
+from rnnparity.implementations import contract, execution
 from rnnparity.implementations.frameworks import get
 from rnnparity.implementations.settings import Settings, numeric_variables, threads_given
 from rnnparity.problems import arrays
@@ -129,7 +129,7 @@ def test_what_arithmetic_warns_of_is_no_error_and_what_else_does_is():
         Loud.warning = warning
         implementation = contract.from_object("loud", Loud)
         border = get("numpy", Settings())
-        return outcome.execute(implementation, border, case, arrays.build(case), "cpu").verdict
+        return execution.execute(implementation, border, case, arrays.build(case), "cpu").verdict
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")

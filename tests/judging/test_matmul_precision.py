@@ -10,7 +10,7 @@ from conftest import loaded
 
 import rnnparity
 from rnnparity import RNNConfig, Settings, UsageError
-from rnnparity.implementations.outcome import execute
+from rnnparity.implementations.execution import execute
 from rnnparity.implementations.settings import MATMUL_PRECISIONS
 from rnnparity.judging.reference import reference
 from rnnparity.judging.unit.arithmetic import Arithmetic

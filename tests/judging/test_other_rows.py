@@ -58,6 +58,17 @@ def test_what_is_right_in_all_rows_passes():
         assert judgement.verdict == "pass", judgement.reason
 
 
+@pytest.mark.parametrize("quantity", ["grad_x", "grad_h0", "grad_weight_hh_l0"])
+def test_a_gradient_of_another_shape_is_asked_nothing_more(quantity):
+    """Its rows cannot be counted: that it has another shape is what is said."""
+    outcome = right(SMALL)
+    for arrays in (outcome.arrays, outcome.every_row):
+        arrays[quantity] = arrays[quantity].sum(axis=0)
+    judgement = judge(SMALL, outcome, reference_of(SMALL))
+    assert judgement.verdict == "fail"
+    assert judgement.reason.startswith(f"{quantity} has shape ")
+
+
 @pytest.mark.parametrize("quantity", ["output", "h_n", "grad_x", "grad_h0"])
 @pytest.mark.parametrize(
     "rows", [slice(16, None), slice(32, None), slice(64, None), slice(-1, None)]

@@ -141,7 +141,7 @@ def test_the_state_of_a_16_bit_network_may_be_kept_in_float32(dtype):
 def test_the_state_of_a_16_bit_network_may_not_be_kept_in_fewer_bits(dtype):
     def coarse(a):
         mantissa, exponent = np.frexp(np.tanh(a))
-        return np.ldexp(np.round(mantissa * 2**4) / 2**4, exponent).astype(a.dtype)
+        return np.ldexp(np.round(mantissa * 2**3) / 2**3, exponent).astype(a.dtype)
 
     assert verdict(way(tanh=coarse), PLAIN.replace(dtype=dtype)) == "fail"
 

@@ -85,11 +85,11 @@ def test_where_there_is_no_gradient_there_is_no_error_of_it():
     Errors of underflow's size grew there, 786 steps long, to more than float32 holds.
     """
     config = RNNConfig(input_size=35, hidden_size=14, num_layers=3, bias=False)
-    draw = {"regime": "radius3.49", "ragged": True, "seed": 917149807}
+    draw = {"regime": "radius3.49", "ragged": True, "seed": 11}
     case = Case(config=config, T=816, B=14, **draw)
     against = reference_of(case)
     calm = against.judged["grad_x"].all(axis=(0, 2))
-    assert against.problem.lengths[calm].max() < 100
+    assert against.problem.lengths[against.problem.rows][calm].max() < 100
     assert np.isfinite(against.units["grad_x"][:, calm]).all()
     assert against.finite["grad_x"][:, calm].all()
     # Past the horizon, on another path, these may well overflow.
@@ -160,7 +160,7 @@ def test_the_unit_covers_what_rounding_does_and_no_more():
     case = Case(config=RNNConfig(input_size=32, hidden_size=64), T=50, B=4)
     against = reference_of(case)
     implementation, border = loaded("numpy-loop")
-    from rnnparity.implementations.outcome import execute
+    from rnnparity.implementations.execution import execute
 
     outcome = execute(implementation, border, case, against.problem, "cpu")
     for name in ("output", "grad_x", "grad_weight_hh_l0"):

@@ -14,7 +14,7 @@ import pytest
 
 import rnnparity
 from rnnparity.cells.config import RNNConfig
-from rnnparity.judging.verdict import Difference
+from rnnparity.judging.difference import Difference
 from rnnparity.problems import presets
 from rnnparity.problems.cases import Case
 from rnnparity.records import files

@@ -200,6 +200,19 @@ def layer_backward(grad_output, grad_h_n, x, h0, output, cell, nonlinearity):
 """,
         "layer_backward changed its argument output in place",
     ),
+    "gradient_of_another_dtype_at_every_other_call": (
+        HEAD
+        + """
+layer = right
+
+
+def layer_backward(*arguments):
+    KEPT["calls"] = KEPT.get("calls", 0) + 1
+    of_x, of_h0, of_cell = right_backward(*arguments)
+    return of_x, of_h0.astype("f8") if KEPT["calls"] % 2 else of_h0, of_cell
+""",
+        "returned grad_h0 in another shape or dtype at a second call",
+    ),
     "fourth_call_wrong": (
         _layer(
             "    KEPT['calls'] = KEPT.get('calls', 0) + 1\n"

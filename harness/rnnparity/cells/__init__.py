@@ -1,9 +1,9 @@
 """What is computed: a layer's recurrence, and the whole network around it.
 
-elman       the plain RNN: one layer in one direction, forward and backward
+elman       the plain RNN's step, with tanh or relu
 gru         a GRU's step
 lstm        an LSTM's step
-gated       one layer of those, forward and backward, by its traced step
+recurrence  one layer in one direction, forward and backward, by its traced step
 step        from a step's formula to its program and its derivative
 program     straight-line programs
 operations  what a step is written over, and their derivatives

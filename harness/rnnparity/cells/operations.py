@@ -29,16 +29,9 @@ def logistic(a: Array) -> Array:
     return np.asarray(np.where(a >= 0, 1, small) / (1 + small), a.dtype)
 
 
-def _of_tanh(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
-    return (g * (1 - y * y),)
-
-
-def _of_sigmoid(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
-    return (g * (y * (1 - y)),)
-
-
-def _of_relu(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
-    return (g * y.program.add("side", *arguments),)
+def _by_slope(name: str) -> Callable[[Sequence[Value], Value, Value], tuple[Value, ...]]:
+    """The derivative of a function of one argument, whose slope is an operation on its result."""
+    return lambda arguments, y, g: (g * y.program.add(name, y),)
 
 
 def _of_product(arguments: Sequence[Value], y: Value, g: Value) -> tuple[Value, ...]:
@@ -62,11 +55,13 @@ OPERATIONS = {
         lambda a: 1 - a, lambda arguments, y, g: (g.program.add("negative", g),)
     ),
     "negative": Operation(np.negative, lambda arguments, y, g: (g.program.add("negative", g),)),
-    "tanh": Operation(np.tanh, _of_tanh),
-    "sigmoid": Operation(logistic, _of_sigmoid),
-    "relu": Operation(lambda a: np.maximum(a, 0), _of_relu),
-    # Relu's derivative, 0 at 0.
-    "side": Operation(lambda a: (a > 0).astype(a.dtype), _none),
+    "tanh": Operation(np.tanh, _by_slope("slope of tanh")),
+    "sigmoid": Operation(logistic, _by_slope("slope of sigmoid")),
+    "relu": Operation(lambda a: np.maximum(a, 0), _by_slope("slope of relu")),
+    # Of each function by its result; relu's is 0 at 0.
+    "slope of tanh": Operation(lambda y: 1 - y * y, _none),
+    "slope of sigmoid": Operation(lambda y: y * (1 - y), _none),
+    "slope of relu": Operation(lambda y: (y > 0).astype(y.dtype), _none),
 }
 
 

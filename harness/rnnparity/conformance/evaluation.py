@@ -6,8 +6,9 @@ import pytest
 
 from rnnparity.implementations import contract, frameworks
 from rnnparity.implementations.contract import Implementation
+from rnnparity.implementations.execution import execute, run_times
 from rnnparity.implementations.frameworks import Border
-from rnnparity.implementations.outcome import Outcome, execute, run_times
+from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import resolve
 from rnnparity.implementations.settings import Settings, threads_given
 from rnnparity.judging.assess import assess

@@ -5,7 +5,9 @@ contract        loading one, and what it must define
 settings        threads and precision of its process
 frameworks      the border to NumPy, JAX and PyTorch: their devices, their arrays
 compiled        made ready to be called, once per set of weights
-outcome         one run of a case: what came of it
+calls           the calls that an implementation gets of one case
+execution       one run of a case, from arrays to an outcome
+outcome         what came of it: results taken over, or why there are none
 invariants      the calls that must not differ, beside the first
 gradient_calls  gradients watched
 stopwatch       when it was at work

@@ -6,6 +6,9 @@ chaos       where judging makes sense
 reference   truth, unit and that, of a case
 limit       how many units pass
 verdict     an outcome against its reference
+difference  how far a quantity is from the truth, in units
+calls       calls in other ways, which must not matter
+steps       single steps from an implementation's own states
 other_rows  rows of a large batch that have no unit
 precision   in which precision products really ran
 assess      the verdict, explained

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from rnnparity.cells import network
 from rnnparity.cells.config import suffixes
-from rnnparity.cells.gated import GatedTrace
-from rnnparity.judging.truth import AnyTrace, Truth
+from rnnparity.cells.recurrence import Trace
+from rnnparity.judging.truth import Truth
 from rnnparity.judging.unit import KINK, Deviations
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import is_16_bit, numpy_dtype, underflow, unit_roundoff
@@ -82,8 +82,8 @@ def where_finite(
     tame = calm["output"].all(axis=(0, 2)) & calm["h_n"].all(axis=(0, 2))
     backward = over([gradient for trace in true.traces for gradient in trace.grad_states])
     for trace in true.traces:
-        if isinstance(trace, GatedTrace):  # a huge state, say, times the gradient of a gate
-            backward |= over([trace.at_most[:, :, None]])
+        if trace.step.gates > 1:  # a huge state, say, times the gradient of a gate
+            backward |= over(trace.values())
     row_backward = row | ~tame | backward.any(axis=0)
     masks: dict[str, NDArray[np.bool_]] = {}
     for name, value in true.values.items():
@@ -130,7 +130,7 @@ def where_judged(
     return masks
 
 
-def _own_chaos(case: Case, traces: list[AnyTrace], widest: list[Array]) -> list[Array]:
+def _own_chaos(case: Case, traces: list[Trace], widest: list[Array]) -> list[Array]:
     """Return where rounding alone reaches too much of a layer's states: `[T, B, 1]` for each.
 
     Relu's states may grow by many orders of magnitude: their size is that of the steps so far.
@@ -159,7 +159,7 @@ def spread_chaos(x: Array, h0: Array, own: Array, nonlinearity: str) -> tuple[Ar
     return chaotic, chaotic[-1]
 
 
-def _sums_overflow(trace: AnyTrace, most: float) -> NDArray[np.bool_]:
+def _sums_overflow(trace: Trace, most: float) -> NDArray[np.bool_]:
     """Return where what goes into the nonlinearity may overflow on the way, `[T, R]`.
 
     By the sum of absolute terms: in which order they are added up, and what of them is kept in the

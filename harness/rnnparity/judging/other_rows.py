@@ -17,8 +17,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from rnnparity.cells import network
+from rnnparity.cells.recurrence import Trace, layer, layer_backward, traced_step
 from rnnparity.judging.reference import Reference
-from rnnparity.judging.truth import passes, untouched
 from rnnparity.problems.arrays import Problem, rows_are_left, weighing_all_rows
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype, unit_roundoff
@@ -189,11 +189,10 @@ def _values(case: Case, problem: Problem, dtype: Any) -> dict[str, Array]:
 
 def _of_rows(case: Case, problem: Problem, dtype: Any) -> Quantities:
     given = setup(case, problem, dtype)
-    layer, layer_backward = passes(case.config)
     tape: list[network.Call] = []
 
     def run(part: Setup) -> tuple[Array, Any]:
-        traces = [untouched(cell, part.config) for cell in part.cells]
+        traces = [Trace(cell, traced_step(part.config)) for cell in part.cells]
         return part.replace(cells=traces).run(layer, None if tape else tape)
 
     return given.forward(run) | given.backward(layer_backward, tape)

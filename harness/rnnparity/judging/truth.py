@@ -4,23 +4,19 @@ float64 for the 16- and 32-bit types; NumPy's longdouble, where it has more bits
 the layers saw and did on the way is kept (`Trace`), for the model of rounding to go along it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rnnparity.cells import elman, gated, network
-from rnnparity.cells.config import Cell, RNNConfig
-from rnnparity.cells.elman import Trace
-from rnnparity.cells.gated import GatedTrace
+from rnnparity.cells import network
+from rnnparity.cells.config import RNNConfig
+from rnnparity.cells.recurrence import Trace, layer, layer_backward, traced_step
 from rnnparity.errors import UsageError
 from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Setup, setup
 from rnnparity.types import Array
-
-AnyTrace = Trace | GatedTrace
 
 
 @dataclass
@@ -37,8 +33,8 @@ class Truth:
     """
 
     values: dict[str, Array]
-    traces: list[AnyTrace]
-    next_traces: list[AnyTrace]
+    traces: list[Trace]
+    next_traces: list[Trace]
     lengths: Array | None
     config: RNNConfig
 
@@ -51,28 +47,14 @@ def truth(case: Case, problem: Problem) -> Truth:
     """
     given = setup(case, problem, higher_precision(case.dtype))
     tape: list[network.Call] = []
-    layer, layer_backward = passes(case.config)
-    traces: list[list[AnyTrace]] = []
+    traces: list[list[Trace]] = []
 
     def run(part: Setup) -> tuple[Array, Any]:
-        traces.append([untouched(cell, part.config) for cell in part.cells])
+        traces.append([Trace(cell, traced_step(part.config)) for cell in part.cells])
         return part.replace(cells=traces[-1]).run(layer, None if traces[1:] else tape)
 
     values = given.forward(run) | given.backward(layer_backward, tape)
     return Truth(values, traces[0], traces[1] if traces[1:] else [], given.lengths, given.config)
-
-
-def passes(config: RNNConfig) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return a layer's forward pass and its backward pass, as the formula is written."""
-    module: Any = elman if config.kind == "rnn" else gated
-    return module.layer, module.layer_backward
-
-
-def untouched(cell: Cell, config: RNNConfig) -> AnyTrace:
-    """Return a trace of a layer that nothing has run through yet."""
-    if config.kind == "rnn":
-        return Trace(cell, *[np.empty(0)] * 5)
-    return GatedTrace(cell, config.kind)
 
 
 def higher_precision(dtype: str) -> Any:

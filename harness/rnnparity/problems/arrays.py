@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnparity.cells.config import parameter_shapes
+from rnnparity.cells.config import KINDS, parameter_shapes
 from rnnparity.errors import UsageError
 from rnnparity.problems import digits, structures, weights
 from rnnparity.problems.cases import Case
@@ -47,7 +47,7 @@ def build(case: Case) -> Problem:
     """
     config, dtype = case.config, numpy_dtype(case.dtype)
     if case.weights == "digits":
-        model = digits.load()
+        model = digits.load(config.kind)
         parameters, x = model.weights, digits.as_sequences(model.images[: case.B])
         regime = REGIMES["torch-init"]
     else:
@@ -111,11 +111,11 @@ def build(case: Case) -> Problem:
 
 # What judging a case may cost: the memory of the replicas (bytes), the floating-point operations of
 # the replicas, and those of a truth in longdouble, which are about a hundred times slower.
-JUDGE_BYTES = 5e8
+JUDGE_BYTES = 3e8
 JUDGE_REPLICA_FLOP = 6e11
 JUDGE_LONGDOUBLE_FLOP = 4e8
 # Arrays of differences that are kept of a layer, each as large as its states.
-JUDGE_ARRAYS = {"rnn": 4, "gru": 16, "lstm": 20}
+JUDGE_ARRAYS = {"rnn": 8, "gru": 16, "lstm": 20}
 REPLICAS = 32
 
 
@@ -200,7 +200,11 @@ def _stream(case: Case) -> structures.Draw:
 def _parameter(case: Case, regime: Regime, name: str, shape: tuple[int, ...]) -> Array:
     torch_std = 1 / math.sqrt(3 * case.config.hidden_size)
     if name.startswith("bias"):
-        return _uniform(case, name, shape, torch_std if regime.bias is None else regime.bias)
+        drawn = _uniform(case, name, shape, torch_std if regime.bias is None else regime.bias)
+        for gate, offset in regime.gates if name.startswith("bias_ih") else ():
+            if gate in (gates := KINDS[case.config.kind].gates):
+                np.split(drawn, len(gates))[gates.index(gate)][:] += offset
+        return drawn
     of_input = name.startswith("weight_ih")
     gain = regime.gain_ih if of_input else regime.gain_hh
     structure = regime.structure_ih if of_input else regime.structure

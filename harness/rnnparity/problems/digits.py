@@ -1,6 +1,6 @@
-"""The trained model that comes with the package: handwritten digits, read as 8 rows of 8 pixels.
+"""The trained models that come with the package: handwritten digits, read as 8 rows of 8 pixels.
 
-`examples/train_digits.py` makes the file; `data/README.md` says where the images come from.
+`examples/train_digits.py` makes the files; `data/README.md` says where the images come from.
 """
 
 from functools import cache
@@ -15,9 +15,9 @@ from rnnparity.types import Array
 
 
 class Digits(NamedTuple):
-    """A trained RNN, the linear layer that reads its last state, and images it never saw."""
+    """A trained layer, the linear one that reads its last state, and images it never saw."""
 
-    weights: dict[str, Array]  # of the torch.nn.RNN, float32
+    weights: dict[str, Array]  # torch's parameters, float32
     readout_weight: Array  # [10, H]
     readout_bias: Array  # [10]
     images: Array  # [N, 8, 8], 0 to 16
@@ -25,10 +25,10 @@ class Digits(NamedTuple):
 
 
 @cache
-def load() -> Digits:
-    """Read the stored model and its test images."""
-    with as_file(files("rnnparity") / "data" / "digits.safetensors") as path:
-        stored = load_file(path)
+def load(kind: str = "rnn") -> Digits:
+    """Read the stored model of a kind, "rnn", "gru" or "lstm", and the test images."""
+    images = _stored("digits")
+    stored = images if kind == "rnn" else _stored(f"digits-{kind}")
     return Digits(
         {
             name.removeprefix("rnn."): value
@@ -37,9 +37,15 @@ def load() -> Digits:
         },
         stored["readout.weight"],
         stored["readout.bias"],
-        stored["images"],
-        stored["labels"].astype(np.int64),
+        images["images"],
+        images["labels"].astype(np.int64),
     )
+
+
+@cache
+def _stored(name: str) -> dict[str, Array]:
+    with as_file(files("rnnparity") / "data" / f"{name}.safetensors") as path:
+        return load_file(path)
 
 
 def as_sequences(images: Array) -> Array:
@@ -47,9 +53,9 @@ def as_sequences(images: Array) -> Array:
     return np.swapaxes(images, 0, 1) / 16
 
 
-def predict(h_n: Array) -> NDArray[np.int64]:
-    """Return the digit read from each final hidden state `[..., N, H]` (the last layer's)."""
-    model = load()
+def predict(h_n: Array, kind: str = "rnn") -> NDArray[np.int64]:
+    """Return the digit that a kind's model reads from each last hidden state `[..., N, H]`."""
+    model = load(kind)
     last = np.asarray(h_n, np.float64)[-1]
     scores = last @ model.readout_weight.T.astype(np.float64) + model.readout_bias
     predicted: NDArray[np.int64] = np.argmax(scores, axis=1)

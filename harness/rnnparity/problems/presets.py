@@ -9,7 +9,7 @@ from rnnparity.errors import UsageError
 from rnnparity.problems import digits, edges, sizes
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
-from rnnparity.problems.regimes import REGIMES
+from rnnparity.problems.regimes import GATED, REGIMES
 
 PRESETS = {
     "quick": "every feature, regime and dtype, the cheapest edges",
@@ -35,15 +35,36 @@ def preset(name: str, kind: str = "rnn") -> list[Case]:
         cases = [job.case for job in sizes.jobs(name)]
     else:
         cases = list({"quick": quick, "edges": edges.cases, "full": full}[name]())
-    return list(dict.fromkeys(cases if kind == "rnn" else of_kind(cases, kind)))
+    if kind == "rnn":
+        return list(dict.fromkeys(cases))
+    of_gates = gated(name == "full") if name in ("quick", "full") else ()
+    return list(dict.fromkeys(of_kind([*cases, *of_gates], kind)))
 
 
 def of_kind(cases: Iterable[Case], kind: str) -> Iterator[Case]:
-    """Yield the cases of a gated kind: not the trained model, and relu's as any other."""
+    """Yield the same cases of a gated kind, relu's as any other."""
     for case in cases:
-        if case.weights is None:
-            config = msgspec.structs.replace(case.config, kind=kind, nonlinearity="tanh")
-            yield case.replace(config=config)
+        config = msgspec.structs.replace(case.config, kind=kind, nonlinearity="tanh")
+        yield case.replace(config=config)
+
+
+def gated(large: bool) -> Iterator[Case]:
+    """Yield what gates do: remember, forget, fill up.
+
+    Args:
+        large: also every feature in each, and memory over 2,000 steps.
+    """
+    plain, *others = features()
+    for regime in GATED:
+        yield plain.replace(regime=regime)
+        if large:
+            for case in others:
+                yield case.replace(regime=regime)
+            for dtype in NAMES:
+                yield plain.replace(regime=regime, dtype=dtype)
+    if large:
+        for regime in ("remembering", "growing"):
+            yield Case(config=_config(3, 8), T=2000, B=2, regime=regime)
 
 
 def features(T: int = 12, B: int = 4, I: int = 8, H: int = 16) -> Iterator[Case]:
@@ -153,7 +174,6 @@ def mistake_cases(large: bool) -> list[Case]:
 def full() -> Iterator[Case]:
     """Yield every feature in every regime and dtype, larger sizes and other draws, all edges."""
     yield from quick()
-    yield from edges.cases()
     for case in features():
         for regime in REGIMES:
             for dtype in NAMES:
@@ -164,6 +184,7 @@ def full() -> Iterator[Case]:
             yield Case(config=config, T=50, B=8, regime=regime, seed=seed)
     for H in (256, 1024):
         yield Case(config=RNNConfig(input_size=H, hidden_size=H), T=30, B=4)
+    yield from edges.cases()
 
 
 def _config(input_size: int, hidden_size: int, **arguments: object) -> RNNConfig:

@@ -15,6 +15,7 @@ class Regime(NamedTuple):
     is the spectral radius of the recurrent weight. None stands for torch's own 1 / sqrt(3 H).
     `structure` is "dense" or one of `structures.WEIGHTS`: of the recurrent weight, scaled to the
     same radius; `structure_ih` is the input weight's, and `inputs` one of `structures.INPUTS`.
+    `gates` has what is added to bias_ih of the gates of those names, of kinds that have them.
     """
 
     meaning: str
@@ -26,6 +27,7 @@ class Regime(NamedTuple):
     structure: str = "dense"
     structure_ih: str = "dense"
     inputs: str = "dense"
+    gates: tuple[tuple[str, float], ...] = ()
 
 
 REGIMES = {
@@ -63,6 +65,34 @@ REGIMES = {
         2**-13,
         "one per row",
         "one per row",
+    ),
+}
+
+# Of gated cells besides: an LSTM's f is its memory, a GRU's z; i and g are what comes into c.
+GATED = {
+    "remembering": Regime(
+        "forget gates near 1: memory over thousands of steps",
+        0.5,
+        0.5,
+        0.1,
+        gates=(("f", 8.0), ("z", 8.0)),
+    ),
+    "forgetting": Regime(
+        "forget gates near 0: nothing is carried", 0.5, 0.5, 0.1, gates=(("f", -8.0), ("z", -8.0))
+    ),
+    "full-candidates": Regime(
+        "candidates far out on tanh's flat ends",
+        1.0,
+        1.0,
+        0.1,
+        gates=(("g", 6.0), ("n", 6.0)),
+    ),
+    "growing": Regime(
+        "c grows by nearly 1 at every step",
+        0.3,
+        0.3,
+        0.1,
+        gates=(("i", 8.0), ("f", 10.0), ("g", 3.0), ("z", 4.0), ("n", 3.0)),
     ),
 }
 
@@ -168,7 +198,7 @@ def find_regime(name: str) -> Regime:
     Raises:
         UsageError: there is none of that name.
     """
-    known = REGIMES | STRUCTURED | LARGE | PROBES
+    known = REGIMES | GATED | STRUCTURED | LARGE | PROBES
     if name in known:
         return known[name]
     try:

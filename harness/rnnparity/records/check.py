@@ -1,8 +1,8 @@
-"""The record of a check; what it says of one quantity is `Difference`, in `judging/verdict.py`."""
+"""The record of a check; what it says of one quantity is in `judging/difference.py`."""
 
 import msgspec
 
-from rnnparity.judging.verdict import Difference
+from rnnparity.judging.difference import Difference
 from rnnparity.problems.cases import Case, full_id
 from rnnparity.verdicts import Verdict
 

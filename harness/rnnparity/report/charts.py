@@ -8,8 +8,8 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from rnnparity.judging.difference import BIN
 from rnnparity.judging.limit import LIMIT
-from rnnparity.judging.verdict import BIN
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import BOUND, IMPLEMENTATION, Timing, size

@@ -4,6 +4,7 @@ plan       who, on what, where and how
 check      carrying a plan out
 work       what a worker is asked: pure functions
 processes  worker processes
+answers    what a worker sends back: plain data, checked
 examiner   one implementation and its processes
 baseline   what `torch.nn.RNN` made of each case
 shared     references, kept while they are needed

@@ -1,12 +1,12 @@
 """Carrying out the checks of a plan: every implementation, case and device, as records.
 
-One thread per implementation drives one worker process; judging happens here, against a reference
-that is computed once per case.
+A thread drives a worker process of an implementation through the cases, or through a part of them
+if they are many; judging happens here, against a reference that is computed once per case.
 """
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +37,10 @@ Progress = Callable[["Event"], None]
 # Bytes of references that are kept for implementations that come later: those of all of `full`'s
 # small cases, and of a few of the largest, which take about 100 MB each.
 KEPT = 1e9
+
+# Cases that one worker goes through. More are parted, so that two cores share the slowest
+# implementation, whose compilations may take longer than all the rest.
+PART = 500
 
 # Of a run's environment, what timing it adds; a resumed run goes on from there.
 OF_TIMING = ("best", "timing")
@@ -149,6 +153,7 @@ class _Session:
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.examiners: list[Examiner] = []
+        self.described: dict[str, Verdict | None] = {}
         self.references: Shared[Case, Reference]
         self.baseline: Baseline
 
@@ -169,7 +174,11 @@ class _Session:
         pool = ThreadPoolExecutor(jobs)
         try:
             futures = [pool.submit(self._drive_baseline)]
-            futures += [pool.submit(self._drive, spec) for spec in _last(specs)]
+            futures += [
+                pool.submit(self._drive, spec, part)
+                for spec in _last(specs)
+                for part in range(_parts(self.plan.cases_of(spec)))
+            ]
             finish(futures)
         except KeyboardInterrupt:
             self.made.interrupted = True
@@ -205,27 +214,35 @@ class _Session:
         finally:
             examiner.stop()
 
-    def _drive(self, spec: Spec) -> None:
-        examiner = self._examination(spec, spec.name)
-        cases = self.plan.cases_of(spec)
+    def _drive(self, spec: Spec, part: int) -> None:
+        """Check an implementation on a part of its cases; the first part tells what it is."""
+        own = self.plan.cases_of(spec)
+        size = -(-len(own) // _parts(own))
+        cases = own[part * size : (part + 1) * size]
+        examiner = self._examination(spec, f"{spec.name}-{part + 1}" if part else spec.name)
         remaining = dict.fromkeys(cases)
-        self._pass([case for case in self.plan.all_cases if case not in remaining])
+        if part == 0:
+            self._pass(dict.fromkeys(self.plan.all_cases).keys() - set(own))
         try:
             description = examiner.describe()
             if self.stopping.is_set():
                 return
             with self.lock:
+                first = spec.name not in self.described
+                before = self.described.setdefault(spec.name, description.verdict)
                 if description.versions:
                     frameworks = self.made.environment["frameworks"]
                     frameworks[description.framework] = description.versions
             if description.verdict:
-                judgement = Judgement(description.verdict, description.reason, {})
-                self._record(spec, description, "", None, judgement)
+                if first or before is None:
+                    judgement = Judgement(description.verdict, description.reason, {})
+                    self._record(spec, description, "", None, judgement)
                 return
-            devices = self._devices(spec, description)
-            self._emit(Event(spec.name, planned=len(devices) * len(cases)))
+            devices = self._devices(spec, description, told=not first)
+            if first:
+                self._emit(Event(spec.name, planned=len(devices) * len(own)))
             for i, device in enumerate(devices):
-                for case in self._check_all(spec, description, examiner, device):
+                for case in self._check_all(spec, description, examiner, device, cases):
                     if i == len(devices) - 1:
                         del remaining[case]
                         self._pass([case])
@@ -244,26 +261,32 @@ class _Session:
         self.examiners.append(examiner)
         return examiner
 
-    def _devices(self, spec: Spec, description: Description) -> list[str]:
+    def _devices(self, spec: Spec, description: Description, told: bool) -> list[str]:
+        """Return the devices to check on; what is not here is recorded, if it is not told yet."""
         here = list(description.devices)
         if self.plan.devices is None and here:
             return here
         chosen = []
         for wanted in self.plan.devices or ["declared"]:
             found = [d for d in here if wanted in (d, d.partition(":")[0])]
-            if not found:
+            if not found and not told:
                 reason = f"no device {wanted} here: there is {', '.join(here) or 'none for it'}"
                 self._record(spec, description, wanted, None, Judgement(Verdict.ABSENT, reason, {}))
             chosen += found
         return list(dict.fromkeys(chosen))
 
     def _check_all(
-        self, spec: Spec, description: Description, examiner: Examiner, device: str
+        self,
+        spec: Spec,
+        description: Description,
+        examiner: Examiner,
+        device: str,
+        cases: Iterable[Case],
     ) -> Iterator[Case]:
-        """Check all cases on a device, and yield each when it is done with."""
+        """Check cases on a device, and yield each when it is done with."""
         precision: str | None = None
         asked = False
-        for case in self.plan.cases_of(spec):
+        for case in cases:
             if self.stopping.is_set():
                 return
             earlier = self.done.get(full_id(spec.name, device, case))
@@ -345,6 +368,10 @@ class _Session:
             if event.record is not None and not event.earlier:
                 self.made.records.append(event.record)
             self.progress(event)
+
+
+def _parts(cases: Sequence[Case]) -> int:
+    return max(1, -(-len(cases) // PART))
 
 
 def _size(against: Reference) -> int:

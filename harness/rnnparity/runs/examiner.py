@@ -13,7 +13,7 @@ from rnnparity.implementations.settings import Settings
 from rnnparity.judging import precision
 from rnnparity.problems import arrays
 from rnnparity.problems.cases import Case
-from rnnparity.runs import work
+from rnnparity.runs import answers, work
 from rnnparity.runs.processes import Start, Worker, WorkerLost, fresh_process
 from rnnparity.runs.work import Description
 from rnnparity.verdicts import Verdict
@@ -71,14 +71,14 @@ class Examiner:
             reason = f"not run: it {self._lost[-1]} {len(self._lost)} times in a row"
             return Outcome(verdict=Verdict.ERROR, reason=reason)
         try:
-            outcome: Outcome = self._worker.call(
+            outcome = self._worker.call(
                 self.timeout, work.run_case, self.spec, self.settings, case, device
             )
         except WorkerLost as lost:
             self._lost.append(str(lost))
             return Outcome(verdict=Verdict.ERROR, reason=str(lost))
         self._lost = []
-        return self._with_other_threads(outcome, case, device)
+        return answers.checked(self._with_other_threads(outcome, case, device), case)
 
     def _with_other_threads(self, outcome: Outcome, case: Case, device: str) -> Outcome:
         """Run the first case with invariants once more, in a process with another thread count."""
@@ -88,7 +88,7 @@ class Examiner:
         settings, plain = self._other_settings, case.replace(invariants=False)
         threads = settings.threads
         try:
-            other: Outcome = self._other.call(
+            other = self._other.call(
                 self.timeout, work.run_case, self.spec, settings, plain, device
             )
         except WorkerLost as lost:
@@ -132,7 +132,7 @@ class Examiner:
     def _ask_spare(
         self, case: Case, device: str, times: int, gradients: bool
     ) -> list[Outcome] | None:
-        found: list[Outcome] | None = self._spare.call(
+        found = self._spare.call(
             self.timeout,
             work.run_fresh,
             self.spec,
@@ -142,7 +142,9 @@ class Examiner:
             times,
             gradients,
         )
-        return found
+        if found is not None and len(found) != times:
+            raise WorkerLost(f"returned {len(found)} outcomes, expected {times}")
+        return found and [answers.checked(outcome, case) for outcome in found]
 
     def matmul_precision(self, device: str) -> str | None:
         """Return the precision in which float32 matrix products really ran.
@@ -163,6 +165,4 @@ def as_record_fields(outcome: Outcome) -> dict[str, Any]:
     """Return what a record says of an outcome's invariants beyond the verdict."""
     if invariants.REPEATED not in outcome.invariants:
         return {}
-    again = outcome.invariants[invariants.REPEATED]
-    same = all(again[name].tobytes() == outcome.arrays[name].tobytes() for name in again)
-    return {"same_bits_twice": same}
+    return {"same_bits_twice": not outcome.invariants[invariants.REPEATED]}

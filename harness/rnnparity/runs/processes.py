@@ -22,8 +22,10 @@ from typing import Any, ParamSpec, TypeVar
 from loky import ProcessPoolExecutor
 from loky.process_executor import ShutdownExecutorError
 
+from rnnparity.errors import UsageError, explain
 from rnnparity.implementations import stopwatch
 from rnnparity.implementations.settings import Settings
+from rnnparity.runs import answers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,7 +44,7 @@ _began: list[float] = []
 
 
 class WorkerLost(Exception):
-    """The worker died or did not answer; the message says which, in words."""
+    """The worker died, did not answer, or answered what it should not; the message says which."""
 
 
 # Starts what runs a worker's functions, one at a time, under settings and with a log.
@@ -87,8 +89,13 @@ class Worker:
             *args: its arguments, picklable.
             **kwargs: its keyword arguments, picklable.
 
+        Returns:
+            What the function says it returns, made of plain data.
+
         Raises:
-            WorkerLost: the process died, or did not answer in time and was killed.
+            WorkerLost: the process died, or did not answer in time, or not what it should, and was
+                killed.
+            UsageError: the function raised one.
         """
         with self._lock:
             if self._closed:
@@ -98,16 +105,19 @@ class Worker:
             with _shielded():
                 future = self._executor.submit(_noted, function, *args, **kwargs)
         try:
-            result: R
-            result, spans = _awaited(future, timeout)
-            stopwatch.note(spans)
+            return answers.read(_awaited(future, timeout), function)
+        except UsageError:
+            raise
         except FutureTimeout:
-            self.stop()
-            raise WorkerLost(f"gave no answer in {timeout:g} s and was stopped") from None
+            why = f"gave no answer in {timeout:g} s and was stopped"
         except (BrokenExecutor, ShutdownExecutorError) as error:
-            self.stop()
-            raise WorkerLost(_cause(str(error))) from None
-        return result
+            why = _cause(str(error))
+        except answers.WrongAnswer as wrong:
+            why = str(wrong)
+        except Exception as error:  # an executor's own
+            why = explain(error)
+        self.stop()
+        raise WorkerLost(why)
 
     def stop(self) -> None:
         """Kill the process, if there is one."""
@@ -165,14 +175,11 @@ def _shielded() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _noted(
-    function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
-) -> tuple[R, list[stopwatch.Span]]:
-    """Run a function (in a worker); return also when its implementations were at work."""
+def _noted(function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> bytes:
+    """Run a function (in a worker), whose start counts as the implementations' work."""
     if _began:
         stopwatch.note([(_began.pop(), time.monotonic())])
-    result = function(*args, **kwargs)
-    return result, stopwatch.take()
+    return answers.answer(function, *args, **kwargs)
 
 
 def _begin(log: str) -> None:
@@ -186,7 +193,7 @@ def _begin(log: str) -> None:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     faulthandler.enable()
-    from rnnparity.implementations.outcome import leave_arithmetic_alone
+    from rnnparity.implementations.execution import leave_arithmetic_alone
 
     leave_arithmetic_alone()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from rnnparity.implementations import stopwatch
+from rnnparity.implementations.execution import execute, run_times
+from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems.cases import Case
@@ -28,6 +30,15 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     verdict: Verdict | None = None
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a verdict that nothing has earned yet.
+
+        Raises:
+            ValueError: the verdict is another than ABSENT and ERROR.
+        """
+        if self.verdict not in (None, Verdict.ABSENT, Verdict.ERROR):
+            raise ValueError(f"the verdict is {self.verdict}, expected absent or error")
 
 
 def describe(spec: Spec, settings: Settings) -> Description:
@@ -71,32 +82,32 @@ def describe(spec: Spec, settings: Settings) -> Description:
     )
 
 
-def run_case(spec: Spec, settings: Settings, case: Case, device: str) -> Any:
-    """Run one case (in a worker) and return its `Outcome`."""
-    from rnnparity.implementations import contract, outcome
+def run_case(spec: Spec, settings: Settings, case: Case, device: str) -> Outcome:
+    """Run one case (in a worker)."""
+    from rnnparity.implementations import contract
     from rnnparity.problems import arrays
 
     try:
         implementation, border = loaded(spec, settings)
     except (contract.Absent, contract.BrokenImplementation) as error:
-        return outcome.Outcome(verdict=Verdict.ERROR, reason=str(error))
-    return outcome.execute(implementation, border, case, arrays.build(case), device)
+        return Outcome(verdict=Verdict.ERROR, reason=str(error))
+    return execute(implementation, border, case, arrays.build(case), device)
 
 
 def run_fresh(
     spec: Spec, settings: Settings, case: Case, device: str, times: int, gradients: bool
-) -> Any:
+) -> list[Outcome] | None:
     """Run a case so many times on an instance that nothing has called (in a worker).
 
     Returns:
         The outcomes, or None if the implementation cannot be loaded once more in this process.
     """
-    from rnnparity.implementations import contract, frameworks, outcome
+    from rnnparity.implementations import contract, frameworks
 
     try:
         with contract.loaded_anew(spec) as implementation:
             border = frameworks.get(implementation.framework, settings)
-            return outcome.run_times(implementation, border, case, device, times, gradients)
+            return run_times(implementation, border, case, device, times, gradients)
     except (contract.Absent, contract.BrokenImplementation):
         return None
 

@@ -21,6 +21,7 @@ from rnnparity.records import files, pyperf_format
 from rnnparity.records.environment import usable_cores
 from rnnparity.records.run import Run
 from rnnparity.records.timing import AGAIN, BOUND, IMPLEMENTATION, Timing
+from rnnparity.runs import answers
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Worker, WorkerLost, finish
 from rnnparity.timing import machine, statistics, turns
@@ -177,9 +178,8 @@ class _Processes:
 
     def best(self, frameworks: list[str]) -> dict[str, Any]:
         try:
-            return self.workers[0].call(
-                self._plan.timeout, machine.best, tuple(frameworks), self._settings
-            )
+            arguments = tuple(frameworks), self._settings
+            return {**self.workers[0].call(self._plan.timeout, machine.best, *arguments)}
         except WorkerLost as lost:
             return {"error": f"the process {lost}"}
 
@@ -248,11 +248,8 @@ class _Session:
         measured: dict[str, list[Measured]] = {c.name: [] for c in contestants}
         outcomes: dict[str, Outcome] = {}
         for p, worker in enumerate(self.processes.workers):
-            arguments = (contestants, self.settings, job, device, self.plan.budget, p)
             try:
-                found, kept = worker.call(
-                    self.plan.timeout * len(contestants), turns.measure, *arguments
-                )
+                found, kept = self._turns(worker, contestants, device, job, self.plan.budget, p)
             except WorkerLost as lost:
                 found = dict.fromkeys(measured, Measured(error=f"the shared process {lost}"))
                 kept = {}
@@ -264,6 +261,32 @@ class _Session:
                     outcomes[name] = outcome
             tell((p + 1) / (len(self.processes.workers) + 1))  # shorter sequences are left
         return measured, outcomes
+
+    def _turns(
+        self,
+        worker: Worker,
+        contestants: tuple[Contestant, ...],
+        device: str,
+        job: Job,
+        budget: float,
+        seed: int,
+        fresh_every: int = turns.FRESH_EVERY,
+    ) -> tuple[dict[str, Measured], dict[str, Outcome]]:
+        """Have contestants take turns in a process.
+
+        Raises:
+            WorkerLost: it was lost, or its answer is not what came of them in the same rounds.
+        """
+        found, kept = worker.call(
+            self.plan.timeout * len(contestants),
+            turns.measure,
+            *(contestants, self.settings, job, device, budget, seed, fresh_every),
+        )
+        timed = {name: len(one.seconds) for name, one in found.items() if not one.error}
+        whole = found.keys() == {c.name for c in contestants} and timed.keys() <= kept.keys()
+        if not whole or len({*timed.values()}) > 1:
+            raise WorkerLost(f"returned rounds of {timed}, expected as many of each")
+        return found, {name: answers.checked(kept[name], job.case) for name in timed}
 
     def _steps(
         self, contestants: tuple[Contestant, ...], device: str, job: Job
@@ -277,11 +300,8 @@ class _Session:
             shorter = Job(job.case.replace(T=T), job.mode)
             budget = self.plan.budget * STEPS_BUDGET
             try:
-                found, _ = self.processes.workers[0].call(
-                    self.plan.timeout * len(contestants),
-                    turns.measure,
-                    *(contestants, self.settings, shorter, device, budget, 0),
-                )
+                worker = self.processes.workers[0]
+                found, _ = self._turns(worker, contestants, device, shorter, budget, 0)
             except WorkerLost:
                 return points
             for name, one in found.items():
@@ -354,11 +374,8 @@ class _Session:
         for p in range(max(LOOKS, self.plan.processes)):
             worker = self.processes.another()
             try:
-                found, _ = worker.call(
-                    self.plan.timeout,
-                    turns.measure,
-                    *((contestant,), self.settings, job, device, self.plan.budget, p, 1),
-                )
+                budget, fresh_every = self.plan.budget, 1
+                found, _ = self._turns(worker, (contestant,), device, job, budget, p, fresh_every)
                 looks.append(found[contestant.name])
             except WorkerLost as lost:
                 looks.append(Measured(error=f"the process {lost}"))

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -34,6 +34,11 @@ SETTLED_WITHIN, LOOK_EVERY = 0.2, 1e-3
 THREADS, TICKS, IDLE = Path("/proc/self/task"), 0.02, 0.2
 
 
+# What a process may say: nothing here is beyond a million, and no clock says that a call took none.
+Number = Annotated[float, msgspec.Meta(ge=0, lt=1e6)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What one process found of one contestant; `error` instead of times if it broke.
 
@@ -43,21 +48,31 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     dropped since something held that down, and `reasons` say what.
     """
 
-    prepare: float = 0.0
-    first_call: float = 0.0
+    prepare: Number = 0.0
+    first_call: Number = 0.0
     peak_memory: int | None = None
     calls: int = 0
-    seconds: tuple[float, ...] = ()
-    fresh: tuple[float, ...] = ()
-    seen: tuple[float, ...] = ()
-    cores: tuple[float, ...] = ()
-    transfer: tuple[float, ...] = ()
-    on_device: tuple[float, ...] = ()
-    handing_over: tuple[float, ...] = ()
-    clock: tuple[float, ...] = ()
+    seconds: tuple[Seconds, ...] = ()
+    fresh: tuple[Seconds, ...] = ()
+    seen: tuple[Seconds, ...] = ()
+    cores: tuple[Number, ...] = ()
+    transfer: tuple[Number, ...] = ()
+    on_device: tuple[Number, ...] = ()
+    handing_over: tuple[Number, ...] = ()
+    clock: tuple[Number, ...] = ()
     throttled: int = 0
     reasons: tuple[str, ...] = ()
     error: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse samples that do not belong together.
+
+        Raises:
+            ValueError: there are none, or of what is paired more of one.
+        """
+        paired = len(self.seconds) == len(self.cores) and len(self.fresh) == len(self.seen)
+        if not self.error and not (paired and self.seconds and self.fresh and self.calls > 0):
+            raise ValueError(f"{self.calls} calls, {len(self.seconds)} blocks: samples are missing")
 
 
 # What is sampled, in some rounds or in all.

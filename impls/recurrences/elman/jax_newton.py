@@ -81,6 +81,7 @@ class Solution(NamedTuple):
     settled: Array
 
 
+@partial(jax.jit, static_argnames="nonlinearity")
 def prepare(cell: Cell, nonlinearity: str) -> Prepared:
     """Do what is done once per set of weights.
 

@@ -42,6 +42,7 @@ ROWS, ROWS_PER_UNIT = 2**10, 4
 UNROLL_FROM = 2**24
 
 
+@partial(jax.jit, static_argnames="nonlinearity")
 def prepare(cell: Cell, nonlinearity: str) -> Prepared:
     """Do what is done once per set of weights.
 

@@ -53,6 +53,7 @@ ROWS, ROWS_PER_UNIT = 2**10, 4
 UNROLL_FROM = 2**24
 
 
+@jax.jit
 def prepare(cell: Cell) -> Prepared:
     """Do what is done once per set of weights.
 

@@ -5,9 +5,10 @@ verdict is tested (`rnnparity selftest`). In higher precision it is a hypothesis
 implementation would return if this were its mistake (`diagnosis`).
 
 mistake         what a mistake is
-forward         the commonest of the forward pass, in the order in which they are tried
+forward         the commonest inside one layer of the forward pass
+composition     the commonest of what is composed around a layer
 order           of what a layer reads: steps, rows
-stacks          of what is composed around a layer: deep stacks, two directions, lengths
+stacks          rarer ones around a layer: deep stacks, two directions, lengths
 edges           at the edges of kernels: tiles, blocks, counters
 precision       of precision: a coarser number somewhere
 backward        the commonest of the backward pass
@@ -19,6 +20,7 @@ backward_edges  of the backward pass at the edges of kernels
 from rnnparity.judging.mistakes import (
     backward,
     backward_edges,
+    composition,
     edges,
     forward,
     gates,
@@ -36,6 +38,7 @@ def every_mistake() -> tuple[Mistake, ...]:
     """Return all known mistakes, forward before backward, the commonest first."""
     return (
         *forward.MISTAKES,
+        *composition.MISTAKES,
         *order.MISTAKES,
         *stacks.MISTAKES,
         *edges.MISTAKES,

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity.cells import network
+from rnnparity.cells import network, recurrence
 from rnnparity.cells.config import Cell
+from rnnparity.cells.recurrence import Trace, traced_step
 from rnnparity.judging.mistakes.forward import right_layer, rounded_to
-from rnnparity.judging.mistakes.mistake import Backward, Mistake, product
+from rnnparity.judging.mistakes.mistake import PLAIN, Backward, Mistake, product
 from rnnparity.problems.setup import Quantities, Setup
 from rnnparity.types import Array
 
@@ -61,8 +62,18 @@ def changed_backward(
 right_backward = changed_backward()
 
 
+def right_gradients(s: Setup) -> Quantities:
+    """The right gradients of a network of any kind."""
+    if s.config.kind == "rnn":
+        return with_backward(right_backward)(s)
+    tape: list[network.Call] = []
+    step = traced_step(s.config)
+    s.replace(cells=[Trace(cell, step) for cell in s.cells]).run(recurrence.layer, tape)
+    return s.backward(recurrence.layer_backward, tape)
+
+
 def with_backward(backward: Callable[..., Gradients]) -> Backward:
-    """A mistake inside one layer's backward pass."""
+    """A mistake inside a plain RNN's backward pass of one layer."""
 
     def gradients(s: Setup) -> Quantities:
         tape: list[network.Call] = []
@@ -79,14 +90,14 @@ def with_part(**parts: Any) -> Backward:
 
 def with_upstream(change: Callable[[Setup], Setup]) -> Backward:
     """A mistake in the gradients that come in."""
-    return lambda s: with_backward(right_backward)(change(s))
+    return lambda s: right_gradients(change(s))
 
 
 def with_result(prefix: str, change: Callable[[Array, Setup], Array]) -> Backward:
     """A mistake in a gradient that goes out."""
 
     def gradients(s: Setup) -> Quantities:
-        found = with_backward(right_backward)(s)
+        found = right_gradients(s)
         return {n: change(v, s) if n.startswith(prefix) else v for n, v in found.items()}
 
     return gradients
@@ -129,14 +140,16 @@ def _grad_a(*arguments: Any) -> Array:
 
 
 def _grad_x_of_one_direction(s: Setup) -> Quantities:
-    found = with_backward(right_backward)(s)
+    found = right_gradients(s)
     if not s.config.bidirectional or s.config.num_layers > 1:
         return found
     ahead = s.grad_output.copy()
     ahead[:, :, s.config.hidden_size :] = 0
-    h_n = s.grad_h_n.copy()
-    h_n[1::2] = 0
-    only = with_backward(right_backward)(s.replace(grad_output=ahead, grad_h_n=h_n))
+    first = (np.arange(len(s.grad_h_n)) % 2 == 0)[:, None, None]
+    last = {"grad_h_n": s.grad_h_n * first}
+    if s.grad_c_n is not None:
+        last["grad_c_n"] = s.grad_c_n * first
+    only = right_gradients(s.replace(grad_output=ahead, **last))
     return found | {"grad_x": only["grad_x"]}
 
 
@@ -159,31 +172,37 @@ MISTAKES = (
         "the gradient truncated halfway",
         "truncated backpropagation through time where the whole was asked for",
         backward=with_backward(_truncated),
+        kinds=PLAIN,
     ),
     Mistake(
         "the gradient not carried through time",
         "a detached state",
         backward=with_part(carry=lambda t, d: 0 * d if t else d),
+        kinds=PLAIN,
     ),
     Mistake(
         "the derivative of tanh as 1 - h",
         "a square forgotten",
         backward=with_part(derivative=lambda h: h.dtype.type(1) - h),
+        kinds=PLAIN,
     ),
     Mistake(
         "the derivative of tanh left out",
         "a straight-through gradient",
         backward=with_part(derivative=lambda h: np.ones_like(h)),
+        kinds=PLAIN,
     ),
     Mistake(
         "the derivative of the sigmoid",
         "h (1 - h): another cell's backward pass",
         backward=with_part(derivative=lambda h: h * (h.dtype.type(1) - h)),
+        kinds=PLAIN,
     ),
     Mistake(
         "the gradient carried by weight_hh transposed",
         "the forward product used backward",
         backward=with_part(into=lambda cell: cell.weight_hh.T),
+        kinds=PLAIN,
     ),
     Mistake(
         "the gradient of h_n ignored",
@@ -204,16 +223,19 @@ MISTAKES = (
         "grad_weight_hh transposed",
         "the outer product the wrong way round; it is square",
         backward=with_cell(_transposed_if_square),
+        kinds=PLAIN,
     ),
     Mistake(
         "grad_weight_hh from h_t instead of h_t-1",
         "an off-by-one in the saved states",
         backward=with_backward(_from_h_t),
+        kinds=PLAIN,
     ),
     Mistake(
         "grad_weight_hh without the step from h0",
         "saved states that begin with h_1",
         backward=with_backward(_without_h0),
+        kinds=PLAIN,
     ),
     Mistake(
         "grad_bias_hh dropped",
@@ -254,10 +276,11 @@ MISTAKES = (
         "the carried gradient rounded to bfloat16",
         "mixed precision",
         backward=with_part(carry=lambda t, d: rounded_to(8, d)),
+        kinds=PLAIN,
     ),
     Mistake(
         "the padding's gradient counted",
         "a mask missing in the backward pass",
-        backward=lambda s: with_backward(right_backward)(s.replace(lengths=None)),
+        backward=lambda s: right_gradients(s.replace(lengths=None)),
     ),
 )

@@ -10,6 +10,7 @@ from rnnparity.cells.config import named_gradients
 from rnnparity.judging.mistakes.backward import (
     Gradients,
     right_backward,
+    right_gradients,
     with_backward,
     with_cell,
     with_part,
@@ -17,7 +18,7 @@ from rnnparity.judging.mistakes.backward import (
     with_upstream,
 )
 from rnnparity.judging.mistakes.forward import right_layer, rounded_to
-from rnnparity.judging.mistakes.mistake import Backward, Mistake, product
+from rnnparity.judging.mistakes.mistake import PLAIN, Backward, Mistake, product
 from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Quantities, Setup
 from rnnparity.types import Array
@@ -113,7 +114,7 @@ def _h_n_after_padding(s: Setup) -> Quantities:
     if s.lengths is not None:
         there = (s.lengths == len(s.x)).astype(s.grad_h_n.dtype)
         s = s.replace(grad_h_n=s.grad_h_n * there[None, :, None])
-    return with_backward(right_backward)(s)
+    return right_gradients(s)
 
 
 def _reverse_of_upper_layers_lost(s: Setup) -> Quantities:
@@ -147,12 +148,14 @@ MISTAKES = (
         "blocks of steps differentiated one by one",
         backward=_cut_every(128),
         when=lambda case: case.T > 128,
+        kinds=PLAIN,
     ),
     Mistake(
         "the gradient cut every 8 steps",
         "checkpoints that hand on no gradient",
         backward=_cut_every(8),
         when=lambda case: case.T > 8,
+        kinds=PLAIN,
     ),
     Mistake(
         "the gradient of an odd last output left out",
@@ -165,18 +168,21 @@ MISTAKES = (
         "a sum over steps and batch without a remainder loop",
         backward=_with_grad_a(_weights_from_whole_tiles),
         when=lambda case: _rows(case) > 8 and _rows(case) % 8 != 0,
+        kinds=PLAIN,
     ),
     Mistake(
         "the gradients of the biases from whole tiles of 16 rows",
         "the same in another kernel",
         backward=_with_grad_a(_bias_from_whole_tiles),
         when=lambda case: case.config.bias and _rows(case) > 16 and _rows(case) % 16 != 0,
+        kinds=PLAIN,
     ),
     Mistake(
         "the gradients of the biases from 64 rows of the batch",
         "one block of threads sums",
         backward=_with_grad_a(_bias_from_64_rows),
         when=lambda case: case.config.bias and (case.B or 1) > 64,
+        kinds=PLAIN,
     ),
     Mistake(
         "grad_x zero beyond whole tiles of 8 inputs",
@@ -195,6 +201,7 @@ MISTAKES = (
         "one of two contributions overwritten",
         backward=_reverse_of_upper_layers_lost,
         when=lambda case: case.config.num_layers > 1 and case.config.bidirectional,
+        kinds=PLAIN,
     ),
     Mistake(
         "grad_h0's rows by direction before layer",
@@ -207,12 +214,14 @@ MISTAKES = (
         "one step taken for a plain layer",
         backward=with_cell(_saved_once),
         when=lambda case: case.T == 1 and case.h0,
+        kinds=PLAIN,
     ),
     Mistake(
         "gradients of weights rounded to float16",
         "mixed precision without main gradients",
         backward=with_cell(_rounded),
         when=lambda case: case.dtype in ("float32", "float64"),
+        kinds=PLAIN,
     ),
     Mistake(
         "the gradient of h_n lost in shorter sequences",

@@ -14,13 +14,13 @@ from rnnparity.cells.config import Cell
 from rnnparity.judging.mistakes.forward import (
     Activation,
     right_layer,
-    right_step,
+    run,
     with_activation,
     with_cells,
     with_layer,
-    with_step,
+    with_state,
 )
-from rnnparity.judging.mistakes.mistake import Forward, Mistake
+from rnnparity.judging.mistakes.mistake import PLAIN, Forward, Mistake
 from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Setup
 from rnnparity.types import Array
@@ -53,22 +53,27 @@ def _whole(size: int, tile: int) -> int:
 
 
 def _tail_without_state(tile: int) -> Forward:
-    def step(x: Array, h: Array, cell: Cell, activate: Activation) -> Array:
-        whole = _whole(h.shape[1], tile)
+    def change(cell: Cell) -> Cell:
+        H = cell.weight_hh.shape[1]
         weight = cell.weight_hh.copy()
-        weight[whole:] = 0
-        return right_step(x, h, cell._replace(weight_hh=weight), activate)
+        weight.reshape(-1, H, H)[:, _whole(H, tile) :] = 0
+        return cell._replace(weight_hh=weight)
 
-    return with_step(step)
+    return with_cells(change)
 
 
-def _tail_at_zero(tile: int) -> Forward:
-    def step(x: Array, h: Array, cell: Cell, activate: Activation) -> Array:
-        new = right_step(x, h, cell, activate)
-        new[:, _whole(h.shape[1], tile) :] = 0
-        return new
+def _tail_at_zero(s: Setup) -> tuple[Array, Any]:
+    H = s.config.hidden_size
 
-    return with_step(step)
+    def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+        states, output = h0, []
+        for t in range(len(x)):
+            states = right_layer(x[t : t + 1], states, cell, nonlinearity)[1].copy()
+            states.reshape(len(states), -1, H)[:, :, _whole(H, 8) :] = 0
+            output.append(states)
+        return np.stack(output), states
+
+    return run(s, layer)
 
 
 def _terms_dropped(name: str, tile: int) -> Forward:
@@ -146,11 +151,7 @@ def _without_h0(applies: Callable[[Array], bool]) -> Forward:
 
 def _rows(change: Callable[[Array, Array], Array]) -> Forward:
     """A mistake in the state that a step reads: given it, and the numbers of the batch's rows."""
-
-    def step(x: Array, h: Array, cell: Cell, activate: Activation) -> Array:
-        return right_step(x, change(h, np.arange(len(h))), cell, activate)
-
-    return with_step(step)
+    return with_state(lambda h: change(h, np.arange(len(h))))
 
 
 def _rows_without_result(first: int) -> Forward:
@@ -167,8 +168,8 @@ def _tail_of_rows_reads_first(h: Array, row: Array) -> Array:
     return np.asarray(h[np.where(row < whole, row, row - whole)])
 
 
-def _taken_for_batch_first(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.replace(x=np.ascontiguousarray(s.x.swapaxes(0, 1))).run(right_layer)
+def _taken_for_batch_first(s: Setup) -> tuple[Array, Any]:
+    output, h_n = run(s.replace(x=np.ascontiguousarray(s.x.swapaxes(0, 1))))
     return np.ascontiguousarray(output.swapaxes(0, 1)), h_n
 
 
@@ -183,9 +184,9 @@ def _relu(case: Case) -> bool:
     return case.config.nonlinearity == "relu"
 
 
-def _index_in_16_bits(s: Setup) -> tuple[Array, Array]:
+def _index_in_16_bits(s: Setup) -> tuple[Array, Any]:
     """The output is written where a 16-bit offset of its row points to."""
-    output, h_n = s.run(right_layer)
+    output, h_n = run(s)
     flat = output.reshape(-1, output.shape[2])
     H = output.shape[2]
     wrapped = (np.arange(len(flat)) * H) % 2**16 // H
@@ -222,7 +223,7 @@ MISTAKES = (
     Mistake(
         "the hidden units beyond whole tiles of 8 left at zero",
         "a grid of H // 8 blocks",
-        _tail_at_zero(8),
+        _tail_at_zero,
         when=_has_tail(_H, 8),
     ),
     Mistake(
@@ -230,12 +231,14 @@ MISTAKES = (
         "a vectorised sum whose remainder forgets a term",
         with_cells(_bias_of_tail_dropped),
         when=_has_tail(_H, 4),
+        kinds=PLAIN,
     ),
     Mistake(
         "the last partial vector of 8 biases read 8 before the end",
         "an overlapping load of the tail that is not shifted",
         with_cells(_lanes_repeated),
         when=_has_tail(_H, 8),
+        kinds=PLAIN,
     ),
     Mistake(
         "the state lost every 128 steps",

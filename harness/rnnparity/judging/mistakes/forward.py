@@ -1,13 +1,18 @@
-"""Mistakes of the forward pass."""
+"""The commonest mistakes inside one layer of the forward pass.
+
+A layer here is of any kind: its states come side by side, `[B, S * H]`, h first, and in place of a
+nonlinearity it is told the kind of a gated cell.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rnnparity.cells import network
-from rnnparity.cells.config import Cell
-from rnnparity.judging.mistakes.mistake import Forward, Mistake, product
+from rnnparity.cells import network, recurrence
+from rnnparity.cells.config import Cell, RNNConfig
+from rnnparity.cells.recurrence import Trace, traced_step
+from rnnparity.judging.mistakes.mistake import GATED, PLAIN, Forward, Mistake, product
 from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Setup
 from rnnparity.types import Array
@@ -17,18 +22,20 @@ Step = Callable[[Array, Array, Cell, Activation], Array]
 
 
 def activation(nonlinearity: str) -> Activation:
-    """Return the right nonlinearity."""
-    return np.tanh if nonlinearity == "tanh" else lambda a: np.maximum(a, a.dtype.type(0))
+    """Return the right nonlinearity; of a gated cell, which has its own, nothing is done."""
+    if nonlinearity == "relu":
+        return lambda a: np.maximum(a, a.dtype.type(0))
+    return np.tanh
 
 
 def right_step(x_t: Array, h: Array, cell: Cell, activate: Activation) -> Array:
-    """One right step."""
+    """One right step of a plain RNN."""
     from_x = product(x_t, cell.weight_ih.T) + cell.bias_ih
     return activate(from_x + product(h, cell.weight_hh.T) + cell.bias_hh)
 
 
 def layer_of(step: Step = right_step) -> network.Layer:
-    """Return a layer that loops over a step."""
+    """Return a plain RNN's layer that loops over a step."""
 
     def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
         h, output = h0, np.empty((*x.shape[:2], h0.shape[1]), x.dtype)
@@ -40,26 +47,80 @@ def layer_of(step: Step = right_step) -> network.Layer:
     return layer
 
 
-right_layer = layer_of()
+_plain = layer_of()
+
+
+def right_layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+    """A right layer: all states `[T, B, S * H]`, and the last ones."""
+    if nonlinearity not in GATED:
+        return _plain(x, h0, cell, nonlinearity)
+    H = cell.weight_hh.shape[1]
+    config = RNNConfig(input_size=x.shape[2], hidden_size=H, kind=nonlinearity)
+    trace = Trace(cell, traced_step(config))
+    recurrence.layer(x, *np.split(h0, h0.shape[1] // H, axis=1), trace)
+    states = np.concatenate(trace.states, axis=2)
+    return states, states[-1]
+
+
+def run(
+    s: Setup, layer: network.Layer = right_layer, tape: list[network.Call] | None = None
+) -> tuple[Array, Any]:
+    """Run a whole network of any kind with a layer whose states come side by side."""
+    if s.config.kind == "rnn":
+        return s.run(layer, tape)
+
+    def parted(x: Array, *given: Any) -> tuple[Array, ...]:
+        *states, cell = given
+        output, last = layer(x, np.concatenate(states, axis=1), cell, s.config.kind)
+        h, *others = np.split(output, len(states), axis=2)
+        h_n, *finals = np.split(last, len(states), axis=1)
+        # Where a sequence ends within the batch, c has to be seen there, too.
+        return h, h_n, *(finals if s.lengths is None else others)
+
+    return s.run(parted, tape)
+
+
+def each_state(s: Setup, change: Callable[[Array], Array]) -> Setup:
+    """Change the initial states, `[L * D, B, H]` each."""
+    return s.replace(h0=change(s.h0), c0=None if s.c0 is None else change(s.c0))
+
+
+def each_final(result: tuple[Array, Any], change: Callable[[Array], Array]) -> tuple[Array, Any]:
+    """Change the last states, `[L * D, B, H]` each."""
+    output, last = result
+    return output, tuple(map(change, last)) if isinstance(last, tuple) else change(last)
 
 
 def with_cells(change: Callable[[Cell], Cell]) -> Forward:
     """A mistake in the parameters."""
-    return lambda s: s.replace(cells=[change(cell) for cell in s.cells]).run(right_layer)
+    return lambda s: run(s.replace(cells=[change(cell) for cell in s.cells]))
 
 
 def with_step(step: Step) -> Forward:
-    """A mistake inside one step."""
+    """A mistake inside one step of a plain RNN."""
     return lambda s: s.run(layer_of(step))
+
+
+def with_state(change: Callable[[Array], Array]) -> Forward:
+    """A mistake in the states that every step reads, `[B, S * H]`."""
+
+    def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+        states, output = h0, []
+        for t in range(len(x)):
+            _, states = right_layer(x[t : t + 1], change(states), cell, nonlinearity)
+            output.append(states)
+        return np.stack(output), states
+
+    return with_layer(layer)
 
 
 def with_layer(layer: network.Layer) -> Forward:
     """A mistake in the loop over time."""
-    return lambda s: s.run(layer)
+    return lambda s: run(s, layer)
 
 
 def with_activation(wrong: Callable[[Array, Activation], Array]) -> Forward:
-    """A mistake in the nonlinearity."""
+    """A mistake in a plain RNN's nonlinearity."""
 
     def step(x_t: Array, h: Array, cell: Cell, activate: Activation) -> Array:
         return right_step(x_t, h, cell, lambda a: wrong(a, activate))
@@ -83,7 +144,7 @@ def _round_cell(bits: int) -> Forward:
 
 
 def _round_state(bits: int) -> Forward:
-    return with_step(lambda x, h, cell, f: right_step(x, rounded_to(bits, h), cell, f))
+    return with_state(lambda h: rounded_to(bits, h))
 
 
 def _reset_halfway(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
@@ -96,8 +157,8 @@ def _reset_halfway(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[A
 
 
 def _always_from_h0(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
-    output = np.stack([right_step(x_t, h0, cell, activation(nonlinearity)) for x_t in x])
-    return output, output[-1]
+    steps = [right_layer(x[t : t + 1], h0, cell, nonlinearity)[1] for t in range(len(x))]
+    return np.stack(steps), steps[-1]
 
 
 def _late_input(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
@@ -140,134 +201,12 @@ def _bias_outside(x_t: Array, h: Array, cell: Cell, activate: Activation) -> Arr
     return np.asarray(activate(inside) + cell.bias_ih)
 
 
-def _rows_share_state(x_t: Array, h: Array, cell: Cell, activate: Activation) -> Array:
-    return right_step(x_t, np.roll(h, 1, axis=0), cell, activate)
-
-
 def _rational_tanh(a: Array, activate: Activation) -> Array:
     if activate is not np.tanh:
         return activate(a)
     clipped = np.clip(a, -3, 3)
     squared = clipped * clipped
     return np.asarray(clipped * (27 + squared) / (27 + 9 * squared), a.dtype)
-
-
-def _swap_directions(rows: list[Any]) -> list[Any]:
-    return [rows[i ^ 1] for i in range(len(rows))]
-
-
-def _h0_rows_swapped(s: Setup) -> tuple[Array, Array]:
-    return s.replace(h0=s.h0[::-1]).run(right_layer)
-
-
-def _h0_of_first_layer(s: Setup) -> tuple[Array, Array]:
-    return s.replace(h0=np.broadcast_to(s.h0[:1], s.h0.shape)).run(right_layer)
-
-
-def _directions_weights_swapped(s: Setup) -> tuple[Array, Array]:
-    return s.replace(cells=_swap_directions(s.cells) if s.config.bidirectional else s.cells).run(
-        right_layer
-    )
-
-
-def _output_directions_swapped(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    if not s.config.bidirectional:
-        return output, h_n
-    return np.concatenate(np.split(output, 2, axis=2)[::-1], axis=2), h_n
-
-
-def _h_n_directions_swapped(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    return output, np.stack(_swap_directions(list(h_n))) if s.config.bidirectional else h_n
-
-
-def _h_n_layers_reversed(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    return output, h_n[::-1]
-
-
-def _by_direction(wrong: Callable[[Setup, Array, Array], Array]) -> Forward:
-    """A mistake in the reversed direction of the last layer's output."""
-
-    def forward(s: Setup) -> tuple[Array, Array]:
-        output, h_n = s.run(right_layer)
-        if s.config.bidirectional:
-            ahead, back = np.split(output, 2, axis=2)
-            output = np.concatenate((ahead, wrong(s, back, h_n)), axis=2)
-        return output, h_n
-
-    return forward
-
-
-def _reverse_h_n_from_the_end(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    if s.config.bidirectional:
-        last = s.lengths - 1 if s.lengths is not None else np.full(output.shape[1], len(output) - 1)
-        back = output[last, np.arange(output.shape[1]), s.config.hidden_size :]
-        h_n = np.concatenate((h_n[:-1], back[None]))
-    return output, h_n
-
-
-def _reverse_runs_ahead(s: Setup) -> tuple[Array, Array]:
-    """Both directions read the sequence forwards."""
-    calls = iter(range(s.config.num_cells))
-
-    def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
-        reverse = s.config.bidirectional and next(calls) % 2 == 1
-        if not reverse or s.lengths is not None:
-            return right_layer(x, h0, cell, nonlinearity)
-        output, last = right_layer(x[::-1], h0, cell, nonlinearity)
-        return output[::-1], last
-
-    return s.run(layer)
-
-
-def _padding_is_read(s: Setup) -> tuple[Array, Array]:
-    """Lengths are ignored: padding is input, the reverse direction starts in it."""
-    return s.replace(lengths=None).run(right_layer)
-
-
-def _padding_not_zeroed(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    if s.lengths is None:
-        return output, h_n
-    without, _ = s.replace(lengths=None).run(right_layer)
-    inside = np.arange(len(output))[:, None] < s.lengths[None, :]
-    return np.where(inside[:, :, None], output, without), h_n
-
-
-def _h_n_from_padding(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    return output, h_n if s.lengths is None else s.replace(lengths=None).run(right_layer)[1]
-
-
-def _layers_swapped(s: Setup) -> tuple[Array, Array]:
-    D, swapped = s.config.num_directions, list(s.cells)
-    first, second = (-2 * D, -D) if s.config.num_layers > 2 else (0, D)
-    for i in range(D):
-        swapped[first + i], swapped[second + i] = swapped[second + i], swapped[first + i]
-    return s.replace(cells=swapped).run(right_layer)
-
-
-def _one_layers_weights_twice(s: Setup) -> tuple[Array, Array]:
-    D, changed = s.config.num_directions, list(s.cells)
-    for i in range(D):
-        changed[-D + i] = changed[-2 * D + i]
-    return s.replace(cells=changed).run(right_layer)
-
-
-def _dropout(s: Setup) -> tuple[Array, Array]:
-    """Dropout between layers, as in training: a fixed mask, so that it can be recognised."""
-    calls = iter(range(s.config.num_cells))
-
-    def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
-        if next(calls) >= s.config.num_directions and s.config.dropout:
-            kept = (np.arange(x.shape[2]) % 2).astype(x.dtype)
-            x = x * kept * x.dtype.type(2)
-        return right_layer(x, h0, cell, nonlinearity)
-
-    return s.run(layer)
 
 
 def _drop(*names: str) -> Forward:
@@ -296,24 +235,19 @@ def _square(case: Case) -> bool:
     return case.config.input_size == case.config.hidden_size
 
 
-def _same_shapes(case: Case) -> bool:
-    """Whether two layers have parameters of the same shape."""
-    config = case.config
-    inner = config.num_directions * config.hidden_size
-    return config.num_layers > 2 or (config.num_layers == 2 and config.input_size == inner)
-
-
 MISTAKES = (
     Mistake(
         "weight_hh transposed",
         "Keras and Flax keep kernels as (in, out), torch as (out, in); no shape complains",
         _transpose("weight_hh"),
+        kinds=PLAIN,
     ),
     Mistake(
         "weight_ih transposed",
         "the same with as many inputs as hidden units",
         _transpose("weight_ih"),
         when=_square,
+        kinds=PLAIN,
     ),
     Mistake(
         "bias_hh dropped", "a port to a framework with one bias takes bias_ih", _drop("bias_hh")
@@ -327,18 +261,21 @@ MISTAKES = (
         "biases folded into the initial state of an accumulator that is not kept",
         with_layer(_bias_at_first_step),
     ),
-    Mistake("bias_ih outside the nonlinearity", "a misread formula", with_step(_bias_outside)),
+    Mistake(
+        "bias_ih outside the nonlinearity",
+        "a misread formula",
+        with_step(_bias_outside),
+        kinds=PLAIN,
+    ),
     Mistake(
         "h0 ignored",
         "a stateful API starts from zeros",
-        lambda s: s.replace(h0=np.zeros_like(s.h0)).run(right_layer),
+        lambda s: run(each_state(s, np.zeros_like)),
     ),
-    Mistake("h0's rows in reversed order", "another order of layers", _h0_rows_swapped),
-    Mistake("the first row of h0 used for all layers", "an index left out", _h0_of_first_layer),
     Mistake(
         "the recurrence dropped",
         "a dense layer over time; ONNX's node cases to 1.22 accept it",
-        with_step(lambda x, h, cell, f: right_step(x, np.zeros_like(h), cell, f)),
+        with_state(np.zeros_like),
     ),
     Mistake("every step started from h0", "the carry is not carried", with_layer(_always_from_h0)),
     Mistake("the state reset halfway", "chunks that forget the state", with_layer(_reset_halfway)),
@@ -350,18 +287,25 @@ MISTAKES = (
     ),
     Mistake("the last step skipped", "range(T - 1)", with_layer(_last_step_skipped)),
     Mistake(
-        "the output taken before the nonlinearity", "wrong value kept", with_layer(_pre_activation)
+        "the output taken before the nonlinearity",
+        "wrong value kept",
+        with_layer(_pre_activation),
+        kinds=PLAIN,
     ),
     Mistake(
         "relu and tanh exchanged",
         "a default of another library (Haiku's VanillaRNN is relu)",
         with_activation(_other_nonlinearity),
+        kinds=PLAIN,
     ),
-    Mistake("the nonlinearity left out", "a linear layer", with_activation(lambda a, f: a)),
+    Mistake(
+        "the nonlinearity left out", "a linear layer", with_activation(lambda a, f: a), kinds=PLAIN
+    ),
     Mistake(
         "the nonlinearity applied twice",
         "a fused activation and a separate one",
         with_activation(lambda a, f: f(f(a)) if f is np.tanh else f(a)),
+        kinds=PLAIN,
     ),
     Mistake(
         "hard tanh instead of tanh",
@@ -369,51 +313,25 @@ MISTAKES = (
         with_activation(
             lambda a, f: np.clip(a, a.dtype.type(-1), a.dtype.type(1)) if f is np.tanh else f(a)
         ),
+        kinds=PLAIN,
     ),
     Mistake(
         "a rational tanh good to two digits",
         "a shader's approximation",
         with_activation(_rational_tanh),
+        kinds=PLAIN,
     ),
     Mistake(
         "tanh off by 5e-4",
         "a table of tanh; ONNX's node cases to 1.22 accept it",
         with_activation(lambda a, f: f(a) * a.dtype.type(1 - 5e-4) if f is np.tanh else f(a)),
-    ),
-    Mistake("the state shared between batch rows", "a wrong stride", with_step(_rows_share_state)),
-    Mistake(
-        "two layers swapped",
-        "weights loaded in another order",
-        _layers_swapped,
-        when=_same_shapes,
+        kinds=PLAIN,
     ),
     Mistake(
-        "one layer's weights used in the next",
-        "a variable captured late",
-        _one_layers_weights_twice,
-        when=_same_shapes,
+        "the state shared between batch rows",
+        "a wrong stride",
+        with_state(lambda h: np.roll(h, 1, axis=0)),
     ),
-    Mistake("h_n's layers in reversed order", "states stacked from the top", _h_n_layers_reversed),
-    Mistake("the directions' weights swapped", "swapped names", _directions_weights_swapped),
-    Mistake(
-        "the output's directions swapped", "joined in the other order", _output_directions_swapped
-    ),
-    Mistake("h_n's directions swapped", "the same for h_n", _h_n_directions_swapped),
-    Mistake(
-        "the reverse output left reversed",
-        "not turned back into the order of the input",
-        _by_direction(lambda s, back, h_n: back[::-1]),
-    ),
-    Mistake("the reverse direction run forwards", "a flip forgotten", _reverse_runs_ahead),
-    Mistake(
-        "h_n of the reverse direction taken at the sequence's end",
-        "output[-1] is not its final state",
-        _reverse_h_n_from_the_end,
-    ),
-    Mistake("padding read as input", "lengths ignored", _padding_is_read),
-    Mistake("padding not zeroed", "a missing mask", _padding_not_zeroed),
-    Mistake("h_n taken from the padding", "output[-1] of a padded batch", _h_n_from_padding),
-    Mistake("dropout left on", "training mode", _dropout),
     Mistake("weights rounded to TF32", "a GPU's default matmul precision", _round_cell(11)),
     Mistake("weights rounded to bfloat16", "a checkpoint saved in half", _round_cell(8)),
     Mistake("the state rounded to float16 at every step", "mixed precision", _round_state(11)),

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity.cells import gated, network
+from rnnparity.cells import network
 from rnnparity.cells.config import KINDS, Cell
-from rnnparity.cells.gated import GatedTrace, gates
 from rnnparity.cells.operations import logistic
 from rnnparity.cells.program import Value
-from rnnparity.cells.step import Step, sigmoid, tanh
+from rnnparity.cells.recurrence import Trace, layer, layer_backward, traced_step
+from rnnparity.cells.step import Step, sigmoid, split, tanh
 from rnnparity.judging.mistakes.mistake import Backward, Forward, Mistake, product
 from rnnparity.problems.setup import Quantities, Setup
 from rnnparity.types import Array
@@ -26,8 +26,8 @@ def _run(
     tape: list[network.Call] | None = None,
 ) -> tuple[Array, Any]:
     """Run a network with changed parameters, or another step."""
-    traces = [GatedTrace(change(cell), s.config.kind, step) for cell in s.cells]
-    return s.replace(cells=traces).run(gated.layer, tape)
+    traces = [Trace(change(cell), traced_step(s.config, step)) for cell in s.cells]
+    return s.replace(cells=traces).run(layer, tape)
 
 
 def _parameters(change: Callable[[Cell], Cell]) -> Forward:
@@ -45,7 +45,7 @@ def _backward(step: Step | None = None, change: Callable[[Setup], Setup] = lambd
         tape: list[network.Call] = []
         changed = change(s)
         _run(changed, step=step, tape=tape)
-        return changed.backward(gated.layer_backward, tape)
+        return changed.backward(layer_backward, tape)
 
     return gradients
 
@@ -69,14 +69,6 @@ def _bias_into_input(cell: Cell) -> Cell:
 def _candidate_without_bias(cell: Cell) -> Cell:
     r, z, n = np.split(cell.bias_hh, 3)
     return cell._replace(bias_hh=np.concatenate((r, z, np.zeros_like(n))))
-
-
-def _zeroed(name: str) -> Callable[[Cell], Cell]:
-    return lambda cell: cell._replace(**{name: np.zeros_like(getattr(cell, name))})
-
-
-def _doubled(name: str) -> Callable[[Cell], Cell]:
-    return lambda cell: cell._replace(**{name: 2 * getattr(cell, name)})
 
 
 def _forget_bias(cell: Cell) -> Cell:
@@ -104,20 +96,20 @@ def _no_reset(x: Values, h: Values, before: Values) -> tuple[Value, ...]:
 def _reset_first(s: Setup) -> tuple[Array, Any]:
     """The reset gate on the state, before the product with it: the paper's, Keras's old form."""
 
-    def layer(x: Array, h0: Array, cell: Cell) -> tuple[Array, Array]:
+    def reset_first(x: Array, h0: Array, cell: Cell) -> tuple[Array, Array]:
         weight_ih, weight_hh, bias_ih, bias_hh = cell
         H, h = h0.shape[1], h0
         from_x = product(x.reshape(-1, x.shape[2]), weight_ih.T).reshape(*x.shape[:2], -1)
         output = np.empty((*x.shape[:2], H), x.dtype)
         for t in range(len(x)):
-            x_r, x_z, x_n = gates(from_x[t] + bias_ih, 3)
-            h_r, h_z, _ = gates(product(h, weight_hh.T) + bias_hh, 3)
+            x_r, x_z, x_n = split(from_x[t] + bias_ih, 3)
+            h_r, h_z, _ = split(product(h, weight_hh.T) + bias_hh, 3)
             r, z = logistic(x_r + h_r), logistic(x_z + h_z)
             n = np.tanh(x_n + product(r * h, weight_hh[2 * H :].T) + bias_hh[2 * H :])
             output[t] = h = ((1 - z) * n + z * h).astype(x.dtype)
         return output, h
 
-    return s.run(layer)
+    return s.run(reset_first)
 
 
 def _hard(operation: str, kind: str) -> Forward:
@@ -199,10 +191,6 @@ MISTAKES = (
         for order in itertools.permutations(KINDS[kind].gates)
         if order != KINDS[kind].gates
     ),
-    _both("bias_hh dropped", "a port with one bias", _zeroed("bias_hh")),
-    _both("bias_ih dropped", "the same, taking bias_hh", _zeroed("bias_ih")),
-    _both("bias_ih doubled", "added to the hoisted input and in the step", _doubled("bias_ih")),
-    _both("bias_hh doubled", "the same with bias_hh", _doubled("bias_hh")),
     _both("each gate's weight_hh transposed", "a matrix kept the other way round", _transposed),
     _of(
         "gru",

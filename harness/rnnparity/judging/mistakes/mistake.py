@@ -9,6 +9,8 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Quantities, Setup, setup
 from rnnparity.types import Array
 
+PLAIN, GATED = ("rnn",), ("gru", "lstm")  # kinds of layers
+
 Forward = Callable[[Setup], tuple[Array, Any]]
 Backward = Callable[[Setup], Quantities]
 
@@ -32,7 +34,7 @@ class Mistake:
     forward: Forward | None = None
     backward: Backward | None = None
     when: Callable[[Case], bool] | None = None
-    kinds: tuple[str, ...] = ("rnn",)
+    kinds: tuple[str, ...] = PLAIN + GATED
 
     def applies(self, case: Case) -> bool:
         """Return whether it can be made here."""
@@ -53,7 +55,7 @@ class Mistake:
         if self.backward is not None:
             found = self.backward(given)
             if not given.has_h0:
-                found.pop("grad_h0", None)
+                found = {k: v for k, v in found.items() if k not in ("grad_h0", "grad_c0")}
             return found
         assert self.forward is not None
         return given.forward(self.forward)

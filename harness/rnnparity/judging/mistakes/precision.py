@@ -11,9 +11,10 @@ from rnnparity.judging.mistakes.forward import (
     rounded_to,
     with_activation,
     with_cells,
+    with_state,
     with_step,
 )
-from rnnparity.judging.mistakes.mistake import Forward, Mistake, product
+from rnnparity.judging.mistakes.mistake import PLAIN, Forward, Mistake, product
 from rnnparity.problems.cases import Case
 from rnnparity.types import Array
 
@@ -75,10 +76,6 @@ def truncated_to(bits: int, array: Array) -> Array:
     return np.asarray(np.ldexp(np.trunc(np.ldexp(mantissa, bits)), exponent - bits), array.dtype)
 
 
-def _state(change: Callable[[Array], Array]) -> Forward:
-    return with_step(lambda x, h, cell, f: right_step(x, change(h), cell, f))
-
-
 def _before(change: Callable[[Array], Array]) -> Forward:
     """A mistake in what goes into the nonlinearity."""
     return with_activation(lambda a, f: f(change(a)))
@@ -99,6 +96,7 @@ MISTAKES = (
         "a faster kernel chosen by size",
         with_step(_half_from_512),
         when=_wide,
+        kinds=PLAIN,
     ),
     Mistake(
         "weights of 2^16 elements or more in int8",
@@ -114,13 +112,13 @@ MISTAKES = (
     Mistake(
         "the state truncated to bfloat16 at every step",
         "the upper half of a float32, not rounded",
-        _state(lambda h: truncated_to(8, h)),
+        with_state(lambda h: truncated_to(8, h)),
         when=_fine,
     ),
     Mistake(
         "the state rounded to 20 bits at every step",
         "a fixed-point accelerator's 20 bits",
-        _state(lambda h: rounded_to(20, h)),
+        with_state(lambda h: rounded_to(20, h)),
         when=_fine,
     ),
     Mistake(
@@ -128,18 +126,21 @@ MISTAKES = (
         "a matrix unit that accumulates in half",
         _before(lambda a: rounded_to(11, a)),
         when=_fine,
+        kinds=PLAIN,
     ),
     Mistake(
         "float16 sums clipped at 2048",
         "whole numbers that float16 holds exactly",
         _before(lambda a: np.clip(a, a.dtype.type(-2048), a.dtype.type(2048))),
         when=lambda case: case.dtype == "float16" and case.config.nonlinearity == "relu",
+        kinds=PLAIN,
     ),
     Mistake(
         "the input's projection stored in float16",
         "a workspace in half",
         with_step(_projected_in_half),
         when=_fine,
+        kinds=PLAIN,
     ),
     Mistake(
         "bias_hh dropped in bfloat16",
@@ -154,6 +155,7 @@ MISTAKES = (
             lambda x, h, cell, f: np.asarray(rounded_to(24, right_step(x, h, cell, f)), x.dtype)
         ),
         when=lambda case: case.dtype == "float64",
+        kinds=PLAIN,
     ),
     Mistake(
         "tanh's argument clipped to 4",
@@ -161,6 +163,7 @@ MISTAKES = (
         with_activation(
             lambda a, f: f(np.clip(a, a.dtype.type(-4), a.dtype.type(4))) if f is np.tanh else f(a)
         ),
+        kinds=PLAIN,
     ),
     Mistake(
         "tanh taken for the identity below 2^-4",
@@ -169,5 +172,6 @@ MISTAKES = (
             lambda a, f: np.where(np.abs(a) < 2**-4, a, f(a)) if f is np.tanh else f(a)
         ),
         when=_fine,
+        kinds=PLAIN,
     ),
 )

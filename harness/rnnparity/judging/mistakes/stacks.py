@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rnnparity.cells.config import RNNConfig
-from rnnparity.judging.mistakes.forward import right_layer
+from rnnparity.judging.mistakes.forward import each_final, each_state, right_layer, run
 from rnnparity.judging.mistakes.mistake import Forward, Mistake
 from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Setup
@@ -26,7 +26,7 @@ def _ragged(case: Case) -> bool:
     return case.ragged
 
 
-def _of_one_layer(s: Setup, k: int, x: Array) -> tuple[Array, Array]:
+def _of_one_layer(s: Setup, k: int, x: Array) -> tuple[Array, Any]:
     """Run layer k, in all its directions, on an input."""
     D = s.config.num_directions
     rows = slice(k * D, (k + 1) * D)
@@ -35,14 +35,23 @@ def _of_one_layer(s: Setup, k: int, x: Array) -> tuple[Array, Array]:
         hidden_size=s.config.hidden_size,
         nonlinearity=s.config.nonlinearity,
         bidirectional=s.config.bidirectional,
+        kind=s.config.kind,
     )
-    return s.replace(x=x, h0=s.h0[rows], cells=s.cells[rows], config=one).run(right_layer)
+    states = each_state(s, lambda of_all: of_all[rows])
+    return run(states.replace(x=x, cells=s.cells[rows], config=one))
+
+
+def _joined(finals: list[Any]) -> Any:
+    """Join the layers' last states, of an LSTM pairs of h and c."""
+    if isinstance(finals[0], tuple):
+        return tuple(np.concatenate(states) for states in zip(*finals, strict=True))
+    return np.concatenate(finals)
 
 
 def _stacked(feed: Feed) -> Forward:
     """Layers stacked in another way."""
 
-    def forward(s: Setup) -> tuple[Array, Array]:
+    def forward(s: Setup) -> tuple[Array, Any]:
         outputs: list[Array] = []
         finals = []
         for k in range(s.config.num_layers):
@@ -50,7 +59,7 @@ def _stacked(feed: Feed) -> Forward:
             output, h_n = _of_one_layer(s, k, np.ascontiguousarray(x))
             outputs.append(output)
             finals.append(h_n)
-        return outputs[-1], np.concatenate(finals)
+        return outputs[-1], _joined(finals)
 
     return forward
 
@@ -77,21 +86,21 @@ def _residual(k: int, outputs: list[Array], config: RNNConfig) -> Array:
 def _from(first: int, cell_of: Callable[[int, int], int]) -> Forward:
     """Layers from one on with another's parameters; given the layer and the directions."""
 
-    def forward(s: Setup) -> tuple[Array, Array]:
+    def forward(s: Setup) -> tuple[Array, Any]:
         D = s.config.num_directions
         cells = [
             cell if row // D < first else s.cells[cell_of(row, D)]
             for row, cell in enumerate(s.cells)
         ]
-        return s.replace(cells=cells).run(right_layer)
+        return run(s.replace(cells=cells))
 
     return forward
 
 
 def _states_from(order: Callable[[int, int], list[int]]) -> Forward:
     """h0's rows in another order; given the layers and the directions."""
-    return lambda s: s.replace(h0=s.h0[order(s.config.num_layers, s.config.num_directions)]).run(
-        right_layer
+    return lambda s: run(
+        each_state(s, lambda states: states[order(s.config.num_layers, s.config.num_directions)])
     )
 
 
@@ -99,20 +108,21 @@ def _by_direction_first(L: int, D: int) -> list[int]:
     return [d * L + k for k in range(L) for d in range(D)]
 
 
-def _finals_by_direction_first(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
-    return output, h_n[_by_direction_first(s.config.num_layers, s.config.num_directions)]
+def _finals_by_direction_first(s: Setup) -> tuple[Array, Any]:
+    order = _by_direction_first(s.config.num_layers, s.config.num_directions)
+    return each_final(run(s), lambda states: states[order])
 
 
 def _top_left_out(layers: int) -> Forward:
     """Layers from a number on are not run: the output is of the one below, their states are h0."""
 
-    def forward(s: Setup) -> tuple[Array, Array]:
+    def forward(s: Setup) -> tuple[Array, Any]:
         x, finals = s.x, []
         for k in range(layers):
             x, h_n = _of_one_layer(s, k, x)
             finals.append(h_n)
-        return x, np.concatenate((*finals, s.h0[layers * s.config.num_directions :]))
+        rest = each_state(s, lambda states: states[layers * s.config.num_directions :])
+        return x, _joined([*finals, rest.h0 if rest.c0 is None else (rest.h0, rest.c0)])
 
     return forward
 
@@ -121,46 +131,46 @@ def _one_direction(k: int, D: int) -> int:
     return k - k % D
 
 
-def _bias_of_forward(s: Setup) -> tuple[Array, Array]:
+def _bias_of_forward(s: Setup) -> tuple[Array, Any]:
     cells = [
         cell._replace(bias_ih=s.cells[row & ~1].bias_ih, bias_hh=s.cells[row & ~1].bias_hh)
         for row, cell in enumerate(s.cells)
     ]
-    return s.replace(cells=cells if s.config.bidirectional else s.cells).run(right_layer)
+    return run(s.replace(cells=cells if s.config.bidirectional else s.cells))
 
 
-def _tanh_above(s: Setup) -> tuple[Array, Array]:
+def _tanh_above(s: Setup) -> tuple[Array, Any]:
     calls = iter(range(s.config.num_cells))
 
     def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
         first = next(calls) < s.config.num_directions
         return right_layer(x, h0, cell, nonlinearity if first else "tanh")
 
-    return s.run(layer)
+    return run(s, layer)
 
 
 def _other_lengths(change: Callable[[Array, int], Array]) -> Forward:
     """Lengths misread; given them and T. What counts as padding is zero as it should be."""
 
-    def forward(s: Setup) -> tuple[Array, Array]:
+    def forward(s: Setup) -> tuple[Array, Any]:
         if s.lengths is None:
-            return s.run(right_layer)
-        return s.replace(lengths=change(s.lengths, len(s.x))).run(right_layer)
+            return run(s)
+        return run(s.replace(lengths=change(s.lengths, len(s.x))))
 
     return forward
 
 
-def _not_put_back(s: Setup) -> tuple[Array, Array]:
+def _not_put_back(s: Setup) -> tuple[Array, Any]:
     """Sorted by length for packing, and left so."""
-    output, h_n = s.run(right_layer)
     if s.lengths is None:
-        return output, h_n
+        return run(s)
     order = np.argsort(-s.lengths, kind="stable")
-    return output[:, order], h_n[:, order]
+    output, last = each_final(run(s), lambda states: states[:, order])
+    return output[:, order], last
 
 
-def _padded_with_last(s: Setup) -> tuple[Array, Array]:
-    output, h_n = s.run(right_layer)
+def _padded_with_last(s: Setup) -> tuple[Array, Any]:
+    output, h_n = run(s)
     if s.lengths is None:
         return output, h_n
     inside = np.arange(len(output))[:, None] < s.lengths[None, :]
@@ -168,13 +178,13 @@ def _padded_with_last(s: Setup) -> tuple[Array, Array]:
     return np.where(inside[:, :, None], output, last[None]), h_n
 
 
-def _h0_after_padding(s: Setup) -> tuple[Array, Array]:
+def _h0_after_padding(s: Setup) -> tuple[Array, Any]:
     """The reverse direction of shorter sequences begins with zeros, where the padding ended."""
     if s.lengths is None:
-        return s.run(right_layer)
-    h0 = s.h0.copy()
-    h0[1::2, s.lengths < len(s.x)] = 0
-    return s.replace(h0=h0).run(right_layer)
+        return run(s)
+    lost = np.zeros(s.h0.shape[:2], bool)
+    lost[1::2] = s.lengths < len(s.x)
+    return run(each_state(s, lambda states: np.where(lost[:, :, None], 0, states)))
 
 
 MISTAKES = (

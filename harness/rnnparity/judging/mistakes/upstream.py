@@ -14,7 +14,7 @@ from rnnparity.judging.mistakes.backward import (
     with_result,
     with_upstream,
 )
-from rnnparity.judging.mistakes.mistake import Mistake, product
+from rnnparity.judging.mistakes.mistake import PLAIN, Mistake, product
 from rnnparity.problems.setup import Setup
 from rnnparity.types import Array
 
@@ -113,31 +113,37 @@ MISTAKES = (
         "the derivative of tanh as 1 / (1 - h^2)",
         "the derivative of its inverse",
         backward=with_part(derivative=lambda h: h.dtype.type(1) / (h.dtype.type(1) - h * h)),
+        kinds=PLAIN,
     ),
     Mistake(
         "the derivative of tanh taken of h_t in place of a_t",
         "1 - tanh(h)^2: tanh applied once too often",
         backward=with_part(derivative=lambda h: h.dtype.type(1) - np.tanh(h) * np.tanh(h)),
+        kinds=PLAIN,
     ),
     Mistake(
         "the derivative of tanh at the state before",
         "the wrong one of two saved states",
         backward=with_backward(_slope_before),
+        kinds=PLAIN,
     ),
     Mistake(
         "the derivative of relu left out",
         "gradients let through where relu is 0",
         backward=with_backward(_of_relu(np.ones_like)),
+        kinds=PLAIN,
     ),
     Mistake(
         "the derivative of tanh taken for that of relu",
         "a backward pass written for tanh",
         backward=with_backward(_of_relu(lambda h: h.dtype.type(1) - h * h)),
+        kinds=PLAIN,
     ),
     Mistake(
         "grad_weight_hh with the last state in place of h0",
         "h[t - 1] at t = 0 is Python's h[-1]",
         backward=with_backward(_first_from_last),
+        kinds=PLAIN,
     ),
     Mistake(
         "gradients of weights and biases clipped to 5",

@@ -4,14 +4,25 @@ Monte Carlo arithmetic (Parker, 1997) in difference form. The truth's trajectory
 simulated is only the difference from it, in many replicas at once, with a random error added at
 every operation, of the size that rounding in the dtype under test has there. Differences obey
 
-    tanh(a + d) - tanh(a) = tanh(d) sech^2(a) / (1 + tanh(a) tanh(d))
-    relu(a + d) - relu(a) = max(d, -a) for a > 0, max(a + d, 0) for a <= 0
-    (h + d) W - h W       = d W
+    tanh(a + d) - tanh(a)   = tanh(d) sech^2(a) / (1 + tanh(a) tanh(d))
+    s(a + d) - s(a)         = s(a) s(-a) expm1(d) / (1 + s(a) expm1(d))
+    relu(a + d) - relu(a)   = max(d, -a) for a > 0, max(a + d, 0) for a <= 0
+    (a + c) (b + d) - a b   = a d + c (b + d)
+    (h + d) W - h W         = d W
 
 exactly, so that nothing cancels, whatever the dtype's precision is, and large differences saturate
 as the network does. Layers, directions and unequal lengths come from the same composition that the
 implementations run in: all that it does to rows (reversing, masking, gathering, joining) it does to
 a row of differences alike. `docs/verdict.md` derives the sizes and says what was measured.
+
+arithmetic   the sizes of rounding errors of single operations in a dtype
+replicas     signs of errors, and what is alike in them
+differences  what the operations of a step make of differences
+products     rounding of the matrix products that go into a step
+errors       what a step's operations err by, along a trajectory
+forward      differences through a layer
+backward     differences backward through a layer
+one_step     one step from given states
 """
 
 from dataclasses import dataclass, fields, replace
@@ -21,11 +32,14 @@ import numpy as np
 
 from rnnparity.cells import network
 from rnnparity.cells.config import Cell
-from rnnparity.judging.truth import AnyTrace, Truth
-from rnnparity.judging.unit import backward, forward, gated
+from rnnparity.cells.recurrence import Trace
+from rnnparity.judging.truth import Truth
 from rnnparity.judging.unit.arithmetic import Arithmetic
-from rnnparity.judging.unit.forward import KINK, one_step
-from rnnparity.judging.unit.replicas import Replicas, Signs
+from rnnparity.judging.unit.backward import layer_backward
+from rnnparity.judging.unit.differences import KINK
+from rnnparity.judging.unit.forward import layer
+from rnnparity.judging.unit.one_step import one_step
+from rnnparity.judging.unit.replicas import SMALLEST, Replicas, Signs
 from rnnparity.problems.arrays import REPLICAS
 from rnnparity.problems.quantities import of_weights
 from rnnparity.problems.setup import Setup
@@ -58,17 +72,12 @@ def deviations(true: Truth, arithmetic: Arithmetic, seed: int) -> Deviations:
         arithmetic: the sizes of single rounding errors.
         seed: of the replicas.
     """
-    work = np.float64 if arithmetic.dtype == "float64" else np.float32
+    work = _precision(true, arithmetic)
     signs = Signs(seed, work)
     config = true.config
     repeated = None if true.lengths is None else np.tile(true.lengths, REPLICAS)
 
-    layer: network.Layer = forward.layer
-    layer_backward: network.LayerBackward = backward.layer_backward
-    if config.kind != "rnn":
-        layer, layer_backward = gated.layer, gated.layer_backward
-
-    def replicas(traces: list[AnyTrace]) -> list[Replicas]:
+    def replicas(traces: list[Trace]) -> list[Replicas]:
         return [
             Replicas(as_float64(trace), arithmetic, signs, work, np.empty(trace.output.shape[:2]))
             for trace in traces
@@ -105,6 +114,16 @@ def deviations(true: Truth, arithmetic: Arithmetic, seed: int) -> Deviations:
     return Deviations(units, [r.widest for r in layers], [r.widest for r in next_layers])
 
 
+def _precision(true: Truth, arithmetic: Arithmetic) -> Any:
+    """Return the NumPy type in which differences are computed."""
+    if arithmetic.dtype == "float64":
+        return np.float64
+    arrays = [*true.values.values(), *(g for trace in true.traces for g in trace.grad_states)]
+    sizes = (np.abs(array) for array in arrays)
+    tiny = any(((size > 0) & (size < SMALLEST)).any() for size in sizes)
+    return np.float64 if tiny else np.float32
+
+
 def _spread(differences: Array) -> Array:
     """Root mean square over the replicas: `[T, K * B, F] -> [T, B, F]`."""
     T, rows, F = differences.shape
@@ -113,9 +132,9 @@ def _spread(differences: Array) -> Array:
     return spread
 
 
-def as_float64(trace: Any) -> Any:
+def as_float64(trace: Trace) -> Trace:
     """Return a trace in float64, which is precise enough for deviations."""
-    narrowed = {}
+    narrowed: dict[str, Any] = {}
     for field in fields(trace):
         value = getattr(trace, field.name)
         if isinstance(value, Cell):

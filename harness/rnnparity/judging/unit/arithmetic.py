@@ -3,7 +3,6 @@
 `docs/verdict.md` derives the variances; `rounding` puts them into replicas of a network.
 """
 
-import itertools
 from dataclasses import dataclass
 from functools import reduce
 
@@ -32,6 +31,9 @@ TANH_RANDOM = 0.25
 # have little: what a product of many small derivatives makes of an error is not in proportion to
 # it, so that the largest must occur. As shares of the largest; the rest has the last.
 TANH_SHARED = (1.0, -1.0, 1.0, -1.0, 0.5, -0.5, 0.1)
+
+# Numbers that are computed with at once, so that they stay in the cache.
+AT_ONCE = 2**17
 
 # In so many blocks the terms of a sum are added up to see how large its partial sums are.
 BLOCKS = 16
@@ -153,17 +155,24 @@ class Arithmetic:
     def _in_order(self, a: Array, b: Array, total: Array, n: int) -> Array:
         """Sum of the squares of n partial sums, from the first term on or from the last.
 
-        They are taken at the ends of `BLOCKS` blocks of terms, each for all terms of its block.
+        They are taken at the ends of at most `BLOCKS` blocks of terms, each for all its terms.
         """
         if n < 3:
             return np.zeros_like(total)
-        partial, forwards, backwards = np.zeros_like(total), np.zeros_like(total), total**2
-        edges = np.linspace(0, n, min(n, BLOCKS) + 1).astype(int) * (a.shape[-1] // n)
-        for first, last in itertools.pairwise(edges):
-            partial = partial + a[..., first:last] @ b[first:last]
-            forwards += partial**2
-            backwards += (total - partial) ** 2
-        largest: Array = np.maximum(forwards, backwards) * (n / (len(edges) - 1))
+        width = -(-n // BLOCKS) * (a.shape[-1] // n)  # columns of a block
+        count, m = -(-a.shape[-1] // width), b.shape[1]
+        rows, factors = np.zeros((total.size // m, count * width)), np.zeros((count * width, m))
+        rows[:, : a.shape[-1]], factors[: len(b)] = a.reshape(len(rows), -1), b
+        blocks, factors = rows.reshape(-1, count, width), factors.reshape(count, width, m)
+        found = np.empty((len(rows), m))
+        at_once = max(1, AT_ONCE // (count * m))
+        for first in range(0, len(rows), at_once):
+            some = blocks[first : first + at_once].swapaxes(0, 1)
+            partial = np.cumsum(some @ factors, axis=0)
+            backwards = partial[-1] - np.concatenate((np.zeros_like(partial[:1]), partial[:-1]))
+            sums = [np.einsum("kij,kij->ij", each, each) for each in (partial, backwards)]
+            found[first : first + at_once] = np.maximum(*sums)
+        largest: Array = found.reshape(total.shape) * (n / count)
         return largest
 
     def _flushed(self, a: Array, b: Array) -> Array | float:

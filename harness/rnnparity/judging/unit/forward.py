@@ -1,194 +1,120 @@
-"""Differences of replicas from the truth, forward: a layer, and one step from given states."""
+"""Differences of replicas from the truth, forward: a layer along its step's program."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from rnnparity.cells.elman import Trace
-from rnnparity.judging.limit import LIMIT
-from rnnparity.judging.unit.arithmetic import Arithmetic, tanh_shares
+from rnnparity.cells.operations import run
+from rnnparity.cells.recurrence import arguments
+from rnnparity.cells.step import split
+from rnnparity.judging.unit import errors
+from rnnparity.judging.unit.differences import CHANGES, Change
+from rnnparity.judging.unit.errors import Errors
 from rnnparity.judging.unit.replicas import Replicas
 from rnnparity.problems.arrays import REPLICAS
 from rnnparity.types import Array
 
-# How near to relu's kink, in standard deviations of what goes into it, a replica may take either
-# side: as far as the verdict lets a right implementation be, so that its side is in the model.
-KINK = LIMIT
 
-# How far relu's slope may be from its own there: what a right implementation changes by being on
-# the other side is then at most 1/ALIVE or 1/DEAD units. Several inactive units in a row let pass
-# the product of what each may; an active one that is off blocks all there is, whatever the others
-# do, and a long row of them must not grow.
-ALIVE, DEAD = 1 / 4, 1 / 2
+@dataclass
+class Place:
+    """An operation at its place along a trajectory."""
 
-# One replica in so many is stopped by the kink as its own side demands, at every step.
-EXACT = 4
+    number: int
+    arguments: tuple[int, ...]
+    change: Change
+    errors: Errors | None
+
+    def pass_on(self, t: int, d: dict[int, Array]) -> None:
+        """Add the difference of what it makes at a step to those of its arguments."""
+        found = self.change(t, *(d[k] for k in self.arguments))
+        if self.errors is not None:
+            found += self.errors.at(t)
+        d[self.number] = found
 
 
-def layer(dx: Array, dh0: Array, replicas: Replicas, nonlinearity: str) -> tuple[Array, Array]:
-    """The forward layer on differences, `[T, K * B, I]` to `[T, K * B, H]`."""
-    trace, arithmetic = replicas.trace, replicas.arithmetic
+def places(
+    replicas: Replicas, values: list[Array], own: dict[int, Errors], first: int, last: int | None
+) -> list[Place]:
+    """Return a stretch of a step's operations along a trajectory.
+
+    Args:
+        replicas: that go along it.
+        values: of the program at every step.
+        own: the operations' errors by the numbers of their results.
+        first: which instruction is the first.
+        last: which one is none of them any more; None for all to the end.
+    """
+    program = replicas.trace.step.program
+    cast = replicas.cast(*values)
+    found = []
+    for k, (operation, of) in enumerate(program.code[first:last], program.inputs + first):
+        found.append(Place(k, of, CHANGES[operation](replicas, k, of, cast), own.get(k)))
+    return found
+
+
+def layer(dx: Array, *given: object) -> tuple[Array, ...]:
+    """The forward layer on differences: `(dx, dh0, replicas)`, of an LSTM with dc0 after dh0.
+
+    Args:
+        dx: `[T, K * B, I]`.
+        *given: each initial state's difference, `[K * B, H]`, and the replicas.
+
+    Returns:
+        Differences of the output `[T, K * B, H]`, of h_n, and of an LSTM's c at every step.
+    """
+    initial, replicas = arguments(given, Replicas)
+    assert isinstance(replicas, Replicas)
+    trace, step = replicas.trace, replicas.trace.step
     T, B, _ = trace.x.shape
-    H = trace.h0.shape[1]
-    weight_ih, weight_hh, _, _ = trace.cell
-    a, deviation_a = pre_activation(trace, arithmetic)
-    made_a = made_forward(trace, arithmetic)
-    deviation_a = np.sqrt(deviation_a**2 + sum(made**2 for made in made_a))
-    noise_a, signs = replicas.noise(a), [replicas.signs.draw((REPLICAS, 1, 1)) for _ in made_a]
-    to_input, to_hidden = replicas.cast(weight_ih.T, weight_hh.T)
-    a, deviation_a, *made_a = replicas.cast(a, deviation_a, *made_a)
-
-    d = dh0
-    output = np.empty((T, REPLICAS * B, H), replicas.dtype)
+    H, G, inputs = trace.h0.shape[1], step.gates, step.program.inputs
+    values = trace.parts(trace.before) + trace.states  # those in place of gradients, not looked at
+    run(step.program, values, step.forward)
+    own, of_parts = errors.of_step(replicas, values)
+    forward = places(replicas, values, own, 0, step.forward)
+    code = step.program.code[step.forward :]
+    used = {a for name, of in code if name != "slope of relu" for a in of}
+    known = {*range(inputs - step.states), *range(inputs, inputs + step.forward)}
+    shape = (T, REPLICAS, B, H)
+    replicas.kept = {k: np.empty(shape, replicas.dtype) for k in used & known}
+    to_input, to_hidden = replicas.cast(trace.cell.weight_ih.T, trace.cell.weight_hh.T)
     moved = bool(dx.any())
-    if nonlinearity == "tanh":
-        slope = 1 / np.cosh(np.clip(np.asarray(a, np.float64), -300, 300)) ** 2
-        error, throughout = arithmetic.tanh_error(trace.output)
-        made_h = arithmetic.round(trace.output).astype(np.float64) - trace.output
-        h, slope, error = replicas.cast(trace.output, slope, error)
-        made_h, throughout, share_h = replicas.cast(
-            made_h, throughout, tanh_shares(REPLICAS)[:, None, None]
-        )
-        noise_h, sign_h = replicas.noise(trace.output), replicas.signs.draw((REPLICAS, 1, 1))
-    else:
-        replicas.slopes = np.empty((T, REPLICAS, B, H), replicas.dtype)
+
+    before = [d.reshape(REPLICAS, B, H) for d in initial]
+    output = [np.empty(shape, replicas.dtype) for _ in before]
     for t in range(T):
-        d = d @ to_hidden
-        if moved:
-            d += dx[t] @ to_input
-        da = d.reshape(REPLICAS, B, H)
-        da += noise_a.at(t, deviation_a[t])
-        for sign, made in zip(signs, made_a, strict=True):
-            da += sign * made[t]
-        if nonlinearity == "tanh":
-            da = tanh_difference(a[t], h[t], slope[t], da)
-            da += noise_h.at(t, error[t])
-            da += sign_h * made_h[t]
-            da += share_h * throughout[t]
-        else:
-            da = _relu_difference(replicas, t, a[t], da)
-        variance = np.mean(np.square(da, dtype=np.float64), axis=0)
-        replicas.widest[t] = np.sqrt(variance.max(axis=1))
-        d = da.reshape(REPLICAS * B, H)
-        output[t] = d
-    return output, d
+        from_x = dx[t] @ to_input if moved else np.zeros((REPLICAS * B, G * H), replicas.dtype)
+        from_h = before[0].reshape(REPLICAS * B, H) @ to_hidden
+        parts = [
+            each.reshape(REPLICAS, B, H) for from_ in (from_x, from_h) for each in split(from_, G)
+        ]
+        d = dict(enumerate([*parts, *before]))
+        for k, part in of_parts.items():
+            d[k] = d[k] + part.at(t)
+        for place in forward:
+            place.pass_on(t, d)
+        for k, array in replicas.kept.items():
+            array[t] = d[k]
+        before = [d[k] for k in step.after]
+        for array, after in zip(output, before, strict=True):
+            array[t] = after
+    replicas.widest[:] = _widest(output, trace.states)
+    flat = [array.reshape(T, REPLICAS * B, H) for array in output]
+    return flat[0], flat[0][-1], *flat[1:]
 
 
-def pre_activation(
-    trace: Trace, arithmetic: Arithmetic, h_before: Array | None = None
-) -> tuple[Array, Array]:
-    """Return what goes into the nonlinearity at every step, and the deviation of one step's errors.
+def _widest(output: list[Array], states: list[Array]) -> Array:
+    """Return the largest unit of h in every row, and of other states as far as it is to h's size.
 
     Args:
-        trace: of a layer and direction, float64.
-        arithmetic: of the dtype.
-        h_before: the states that the steps start from, `[T, B, H]`; the trace's own if None.
+        output: differences of each state, `[T, K, B, H]`.
+        states: the states, `[T, B, H]` each.
 
     Returns:
-        `[T, B, H]` each.
+        `[T, B]`.
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = trace.cell
-    if h_before is None:
-        h_before = np.concatenate((trace.h0[None], trace.output[:-1]))
-    bias = bias_ih + bias_hh
-    # An implementation may accumulate onto one bias, onto both, or onto what came before with or
-    # without them, or make one sum of both products, in any order.
-    onto = np.maximum(np.abs(bias_ih), np.abs(bias))
-    from_x, error_x = arithmetic.dot(trace.x, weight_ih.T, onto)
-    before = np.maximum(np.abs(from_x), np.abs(from_x + bias))
-    from_h, error_h = arithmetic.dot(h_before, weight_hh.T, np.maximum(np.abs(bias_hh), before))
-    both, together = np.concatenate((trace.x, h_before), 2), np.hstack((weight_ih, weight_hh))
-    _, error_both = arithmetic.dot(both, together.T, onto)
-    a = from_x + from_h + bias
-    added = arithmetic.rounded(bias_ih, bias_hh, bias, from_x + bias, from_h, a)
-    return a, np.sqrt(np.maximum(error_x + error_h, error_both) + added)
-
-
-def one_step(
-    trace: Trace, h_before: Array, arithmetic: Arithmetic, nonlinearity: str
-) -> tuple[Array, Array]:
-    """Return every step taken from given states, and the deviation of one step's rounding.
-
-    Args:
-        trace: of a layer and direction, float64.
-        h_before: the states that the steps start from, `[T, B, H]`.
-        arithmetic: the sizes of single rounding errors.
-        nonlinearity: "tanh" or "relu".
-
-    Returns:
-        `[T, B, H]` each.
-    """
-    a, deviation = pre_activation(trace, arithmetic, h_before)
-    if arithmetic.is_16_bit:
-        # The state may be kept in float32, and be seen only as it is rounded.
-        before = arithmetic.rounded(h_before) @ np.square(trace.cell.weight_hh).T
-        deviation = np.sqrt(deviation**2 + before)
-    if nonlinearity == "relu":
-        return np.maximum(a, 0), np.where(a > -KINK * deviation, deviation, arithmetic.underflow)
-    # The slope is taken where it is steepest within reach, since the step is no longer small there.
-    nearest = np.clip(np.maximum(np.abs(a) - KINK * deviation, 0), 0, 300)
-    moved = deviation / np.cosh(nearest) ** 2
-    h = np.tanh(a)
-    return h, np.sqrt(moved**2 + arithmetic.tanh_variance(h))
-
-
-def made_forward(trace: Trace, arithmetic: Arithmetic) -> list[Array]:
-    """The errors that two right computations of the pre-activations really make, `[T, B, H]` each.
-
-    One adds up the recurrent product by itself, the other onto the input's, as a product of both
-    side by side does.
-
-    Signed, and the same for the same numbers: where terms, units or steps are alike, their errors
-    are alike, too, and add up as random ones do not.
-    """
-    weight_ih, weight_hh, bias_ih, bias_hh = (arithmetic.round(p) for p in trace.cell)
-    h_before = arithmetic.round(np.concatenate((trace.h0[None], trace.output[:-1])))
-    x = arithmetic.round(trace.x)
-    shape = (*h_before.shape[:2], len(weight_hh))
-
-    def flat(array: Array) -> Array:
-        return array.reshape(-1, array.shape[-1])
-
-    from_x, bias = arithmetic.sequential(flat(x), weight_ih.T), bias_ih + bias_hh
-    alone = (from_x + bias) + arithmetic.sequential(flat(h_before), weight_hh.T)
-    onto = arithmetic.sequential(flat(h_before), weight_hh.T, from_x) + bias
-    x, h, w, r, b, c = arithmetic.higher(x, h_before, weight_ih, weight_hh, bias_ih, bias_hh)
-    true = x @ w.T + h @ r.T + (b + c)
-    return [np.asarray(made.reshape(shape) - true, np.float64) for made in (alone, onto)]
-
-
-def tanh_difference(a: Array, h: Array, slope: Array, d: Array) -> Array:
-    """`tanh(a + d) - h`: by the addition theorem, or directly where d is large enough."""
-    large = np.abs(d) > 0.5
-    direct = np.tanh(a + d) - h if large.any() else None
-    tanh_d = np.tanh(np.clip(d, -0.5, 0.5))
-    difference: Array = tanh_d * slope / (1 + h * tanh_d)
-    return difference if direct is None else np.where(large, direct, difference)
-
-
-def _relu_difference(replicas: Replicas, t: int, a: Array, d: Array) -> Array:
-    """`relu(a + d) - relu(a)`, and what may be taken for relu's slope at this step.
-
-    An element is within reach of the kink if a right implementation may be on its other side:
-    within `KINK` deviations. Few replicas get there by chance, or none, so that
-
-    - one that is not active, or that its error takes there, hands on as much of its error as the
-      largest right one would, which would be `KINK` deviations less |a|, in most replicas: in
-      `1 / EXACT` of them nothing is handed on, since what is may cancel what comes from elsewhere;
-    - the slope is that of the replica's own side, plus or minus `ALIVE` or `DEAD`.
-    """
-    spread = np.sqrt(np.mean(np.square(d, dtype=np.float64), axis=0))
-    # Where nothing but underflow can move it, zero stays zero, and there the derivative is 0.
-    moved = (a != 0) | (spread > 1e3 * replicas.arithmetic.underflow)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        reach = np.where(moved, 1 - np.abs(a) / (KINK * spread), 0)
-    reach = np.asarray(np.maximum(np.nan_to_num(reach, nan=0.0), 0), replicas.dtype)
-    active = a > 0
-    assert replicas.slopes is not None
-    doubt = np.where(active, ALIVE, DEAD) * (reach > 0)
-    replicas.slopes[t] = ((a + d > 0) & moved) + doubt * replicas.signs.draw(d.shape)
-    exact = np.where(active, np.maximum(d, -a), np.maximum(a + d, 0))
-    # What the kink would stop goes on, too: all replicas may be on its one side, which makes the
-    # spread of what is behind it nothing.
-    beyond = np.where(active & (d < -a), np.minimum(reach * d, -a), reach * d)
-    stopped = np.where(active, d < -a, reach > 0)
-    stopped[::EXACT] = False
-    return np.where(stopped, beyond, exact)
+    sizes = [float(np.sqrt(np.mean(np.square(state)))) for state in states]
+    found = []
+    for difference, size in zip(output, sizes, strict=True):
+        widest = [np.mean(np.square(d, dtype=np.float64), axis=0).max(axis=1) for d in difference]
+        found.append(np.sqrt(widest) * (sizes[0] / size if size and sizes[0] else 1.0))
+    return np.asarray(np.max(found, axis=0))

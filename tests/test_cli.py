@@ -155,6 +155,7 @@ def test_a_pt_file_is_read_in_a_worker(tmp_path):
         (["check", "nowhere.py"], "no Python file nowhere.py"),
         (["check", "--preset", "quik"], "no preset 'quik'"),
         (["check", "--dtype", "float8"], "no dtype 'float8'"),
+        (["check", "--cell", "elman"], "no cell 'elman': there are rnn, gru, lstm, and all"),
         (["check", "--threads", "0"], "threads is 0"),
         (["check", "--timeout", "-1"], "timeout is -1"),
         (["check", "--matmul-precision", "half"], "matmul precision is 'half'"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnparity.cells.config import KINDS
 from rnnparity.defaults import BUDGET, PROCESSES, QUICK_BUDGET, QUICK_PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
 from rnnparity.implementations import stopwatch
@@ -51,7 +52,8 @@ def check(
             name); none for all that are registered.
         peers: whether the peers come along.
         preset: "quick", "edges" or "full", unless `cases` or `weights` are given.
-        cell: the kind of layers: "rnn", "gru" or "lstm"; if None, what `weights` are of, or "rnn".
+        cell: the kind of layers: "rnn", "gru", "lstm" or "all"; None for what `cases`, `weights` or
+            own modules are of, else "rnn".
         cases: what to check on.
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if
@@ -81,25 +83,23 @@ def check(
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     settings, wanted = settings or Settings(), plans.dtypes(dtype)
-    kind = plans.kind(cell, implementations)
+    kinds = plans.kinds(cell, implementations)
     name = preset if weights is None else "weights"
     directory = Path(out) if out is not None else plans.new_directory(name)
     if weights is not None:
-        given = Weights(weights, prefix, nonlinearity, batch_first, cell)
+        of = kinds[0] if cell and len(kinds) == 1 else None
+        given = Weights(weights, prefix, nonlinearity, batch_first, of)
         cases = plans.weights_cases(given, Sequences(x, None, lengths), directory, wanted, settings)
-        kind = cases[0].config.kind
     elif cases is None:
-        cases = presets.preset(preset, kind)
-    chosen = plans.several(case)
+        cases = [one for kind in kinds for one in presets.preset(preset, kind)]
+    chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
+    cases = tuple(one for one in cases if not chosen or one.id in chosen)
     plan = Plan(
-        specs=plans.specs(implementations, peers, kind=kind),
-        cases=tuple(
-            one for one in plans.in_dtypes(cases, wanted) if not chosen or one.id in chosen
-        ),
+        specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
+        cases=cases,
         directory=directory,
         preset=None if weights is not None else preset,
         devices=plans.several(device),
-        kind=kind,
         settings=settings,
         resume=resume,
         timeout=timeout,
@@ -128,8 +128,8 @@ def bench(
         *implementations: as for `check`; `torch.nn.RNN`, the baseline, always comes along.
         peers: whether the peers come along.
         preset: of sizes: "quick", "cpu", "streaming", ...
-        cell: the kind of layers: "rnn", "gru" or "lstm"; None for what own modules declare, else
-            "rnn".
+        cell: the kind of layers: "rnn", "gru", "lstm" or "all"; None for what own modules declare,
+            else "rnn".
         device: device names or kinds; None for all that are found.
         dtype: what to time in; float32 if None.
         settings: threads and matmul precision.
@@ -146,12 +146,11 @@ def bench(
     Raises:
         UsageError: something given cannot be used.
     """
-    wanted, kind = plans.dtypes(dtype) or ("float32",), plans.kind(cell, implementations)
+    wanted, kinds = plans.dtypes(dtype) or ("float32",), plans.kinds(cell, implementations)
     plan = Plan(
-        specs=plans.specs(implementations, peers, baseline=True, kind=kind),
+        specs=plans.specs(implementations, peers, baseline=True, kinds=kinds),
         cases=(),
-        jobs=tuple(sizes.jobs(preset, wanted, kind)),
-        kind=kind,
+        jobs=tuple(job for kind in kinds for job in sizes.jobs(preset, wanted, kind)),
         directory=Path(out) if out is not None else plans.new_directory(preset),
         preset=preset,
         devices=plans.several(device),
@@ -185,8 +184,8 @@ def run(
         peers: whether the peers come along.
         preset: "quick"; "full", all cases, with the sizes of "cpu"; or one of sizes, with the cases
             of "quick".
-        cell: the kind of layers: "rnn", "gru" or "lstm"; None for what own modules declare, else
-            "rnn".
+        cell: the kind of layers: "rnn", "gru", "lstm" or "all"; None for what own modules declare,
+            else "rnn". With none of them named the others are checked beside it, on few cases.
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes, and timings in them; if None, all cases, and float32.
         settings: threads and matmul precision of the workers.
@@ -201,13 +200,18 @@ def run(
     Raises:
         UsageError: something given cannot be used.
     """
-    wanted, kind = plans.dtypes(dtype), plans.kind(cell, implementations)
+    wanted, kinds = plans.dtypes(dtype), plans.kinds(cell, implementations)
     full, quick = preset == "full", preset == "quick"
+    timed, to_time = wanted or ("float32",), "cpu" if full else preset
+    jobs = [job for kind in kinds for job in sizes.jobs(to_time, timed, kind)]
+    cases = [one for kind in kinds for one in presets.preset("full" if full else "quick", kind)]
+    if cell is None and not implementations:
+        cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
+    chosen = plans.in_dtypes(cases, wanted)
     plan = Plan(
-        specs=plans.specs(implementations, peers, baseline=True, kind=kind),
-        cases=plans.in_dtypes(presets.preset("full" if full else "quick", kind), wanted),
-        jobs=tuple(sizes.jobs("cpu" if full else preset, wanted or ("float32",), kind)),
-        kind=kind,
+        specs=plans.specs(implementations, peers, baseline=True, kinds=plans.kinds_of(chosen)),
+        cases=chosen,
+        jobs=tuple(jobs),
         directory=Path(out) if out is not None else plans.new_directory(preset),
         preset=preset,
         devices=plans.several(device),

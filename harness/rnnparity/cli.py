@@ -52,7 +52,7 @@ CellKind = Annotated[
     str | None,
     typer.Option(
         "--cell",
-        help="Kind of layers: rnn, gru or lstm [default: that of --weights, or rnn].",
+        help="Kind of layers: rnn, gru, lstm or all [default: that of --weights or files, or rnn].",
         show_default=False,
     ),
 ]
@@ -290,20 +290,24 @@ def compare(
 def new(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="What to write: my_rnn.py.")],
     framework: Annotated[str, typer.Option(help="numpy, jax or torch.")] = "numpy",
+    cell: Annotated[str, typer.Option(help="Kind of layers: rnn, gru or lstm.")] = "rnn",
 ) -> None:
     """Write a starter implementation that passes `rnnparity check FILE` as it is."""
     from importlib.resources import files
 
+    from rnnparity.cells.config import KINDS
     from rnnparity.implementations.frameworks import FRAMEWORKS
 
     if framework not in FRAMEWORKS:
         raise UsageError(f"no framework {framework!r}: there are {', '.join(FRAMEWORKS)}")
+    if cell not in KINDS:
+        raise UsageError(f"no cell {cell!r}: there are {', '.join(KINDS)}")
     if path.suffix != ".py":
         raise UsageError(f"{path} is no name of a Python file: expected one that ends in .py")
-    text = (files("rnnparity") / "templates" / f"{framework}.py.txt").read_text(encoding="utf-8")
+    starter = files("rnnparity") / "templates" / cell / f"{framework}.py.txt"
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text.replace("THIS_FILE", str(path)))
+            file.write(starter.read_text(encoding="utf-8").replace("THIS_FILE", str(path)))
     except FileExistsError:
         raise UsageError(f"{path} is there already: give another name") from None
     except OSError as error:
@@ -316,7 +320,7 @@ def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="What to write.")],
     weights: Annotated[Path, typer.Option(help="A .safetensors or .pt file.")],
     prefix: Prefix = None,
-    cell: CellKind = None,
+    cell: Annotated[str | None, typer.Option(help="Kind of layers: rnn, gru or lstm.")] = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
     batch_first: BatchFirst = False,
     lengths: Annotated[
@@ -433,12 +437,15 @@ def _terminated(*_: object) -> None:
 
 
 def _exit_code(result: "Run", asked_for: list[str]) -> int:
+    from rnnparity.implementations.registry import without_kind
+
     if result.interrupted:
         return 130
     if any(verdict.is_wrong for verdict in result.verdicts):
         return 1
+    absent = [r for r in result.records if r.verdict == Verdict.ABSENT]
     missing = [
-        r for r in result.records if r.verdict == Verdict.ABSENT and r.implementation in asked_for
+        r for r in absent if {r.implementation, without_kind(r.implementation)} & {*asked_for}
     ]
     if missing:
         raise UsageError(

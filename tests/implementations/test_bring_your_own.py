@@ -80,12 +80,41 @@ def test_a_starter_passes_everything_and_is_failed_by_name_once_it_is_wrong(star
         assert "equals the recurrence with weight_hh transposed" in done.stdout
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong", "named"),
+    [
+        ("gru", "r, z = ", "z, r = ", "gates in the order z r n"),
+        ("lstm", "i, f, g, o = ", "i, o, f, g = ", "gates in the order i o f g"),
+    ],
+)
+def test_a_gated_starter_passes_and_is_failed_by_name_once_it_is_wrong(
+    tmp_path, framework, kind, right, wrong, named
+):
+    """Own weights tell which kind is meant, and so does the file."""
+    pytest.importorskip(framework, reason=f"{framework} is not installed")
+    made = ("new", "mine.py", "--framework", framework, "--cell", kind)
+    assert run("rnnparity", *made, cwd=tmp_path).returncode == 0
+    config = RNNConfig(input_size=3, hidden_size=4, kind=kind, bidirectional=True)
+    weights.write(tmp_path / "w.safetensors", _parameters(config))
+    path, checked = tmp_path / "mine.py", ("check", "mine.py", "--weights", "w.safetensors")
+    done = run("rnnparity", *checked, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = path.read_text()
+    assert text.count(right) == 1
+    path.write_text(text.replace(right, wrong))
+    done = run("rnnparity", *checked, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"equals the recurrence with {named}" in done.stdout
+
+
 def test_new_refuses_what_it_cannot_write(tmp_path):
     (tmp_path / "my_rnn.py").write_text("mine")
     for arguments, message in (
         (["my_rnn.py"], "is there already"),
         (["other.txt"], "expected one that ends in .py"),
         (["other.py", "--framework", "mxnet"], "no framework 'mxnet'"),
+        (["other.py", "--cell", "all"], "no cell 'all': there are rnn, gru, lstm"),
         (["no/folder/other.py"], "cannot be written"),
     ):
         done = run("rnnparity", "new", *arguments, cwd=tmp_path)
@@ -299,16 +328,6 @@ def test_a_file_says_of_which_kind_it_is(tmp_path):
     assert verdicts == {"pass"}
     told = {r.reason for r in run.records if r.implementation == "onnx_order"}
     assert any("equals the recurrence with gates in the order i o f g" in one for one in told)
-
-
-def test_files_of_several_kinds_are_one_line(tmp_path):
-    one, other = tmp_path / "my_lstm.py", tmp_path / "my_rnn.py"
-    one.write_text(LSTM_FILE)
-    other.write_text("framework = 'numpy'")
-    with pytest.raises(
-        UsageError, match=r"several kinds: .*my_lstm.py is lstm, .*my_rnn.py is rnn"
-    ):
-        rnnparity.check(one, other)
 
 
 @pytest.mark.parametrize("name", ["GRU", "LSTM"])

@@ -51,7 +51,7 @@ def _specs(config: pytest.Config) -> list[Spec]:
     try:
         if named:
             return resolve_all(named)
-        return [spec for kind in KINDS for spec in resolve_all([], peers=True, kind=kind)]
+        return resolve_all([], peers=True, kinds=tuple(KINDS))
     except UsageError as error:
         raise pytest.UsageError(f"--rnn-impl: {error}") from None
 

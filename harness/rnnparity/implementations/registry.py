@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from rnnparity.cells.config import KINDS
 from rnnparity.errors import UsageError
 
 GROUP = "rnnparity.implementations"
@@ -18,9 +19,10 @@ BASELINE = "torch-rnn"
 class Spec(msgspec.Struct, frozen=True):
     """Where an implementation is: a name to show, and a module or a file to load."""
 
-    name: str
+    name: str  # no other one's in a run; registered ones of gated kinds: "numpy-loop (gru)"
     target: str  # "pkg.mod", "pkg.mod:attribute", or the absolute path of a file
     peer: bool = False
+    kind: str = "rnn"  # of the cases that it is given
 
 
 @cache
@@ -29,19 +31,31 @@ def registered(kind: str = "rnn") -> dict[str, Spec]:
 
     Args:
         kind: of layers: "rnn", "gru" or "lstm", whose groups end in `.gru` and `.lstm`.
+
+    Returns:
+        By the names that users write, which several kinds have in common.
     """
-    suffix = "" if kind == "rnn" else f".{kind}"
-    found = [
-        Spec(point.name, point.value, group == PEERS)
+    suffix, told = ("", "") if kind == "rnn" else (f".{kind}", f" ({kind})")
+    found = {
+        point.name: Spec(point.name + told, point.value, group == PEERS, kind)
         for group in (GROUP, PEERS)
         for point in entry_points(group=group + suffix)
-    ]
-    found.sort(key=lambda spec: (spec.peer, spec.name != BASELINE, spec.name))
-    return {spec.name: spec for spec in found}
+    }
+    return dict(sorted(found.items(), key=lambda one: (one[1].peer, one[0] != BASELINE, one[0])))
+
+
+def is_baseline(spec: Spec) -> bool:
+    """Whether this is torch's own."""
+    return spec == registered(spec.kind).get(BASELINE)
+
+
+def without_kind(name: str) -> str:
+    """Return the name that users write: of "numpy-loop (gru)" numpy-loop."""
+    return re.sub(rf" \(({'|'.join(KINDS)})\)$", "", name)
 
 
 def resolve(text: str, kind: str = "rnn") -> Spec:
-    """Turn what a user wrote into a spec: a registered name, a file, or a module.
+    """Turn what a user wrote into a spec: a registered name, also as it is shown, a file, a module.
 
     Args:
         text: what a user wrote.
@@ -52,6 +66,9 @@ def resolve(text: str, kind: str = "rnn") -> Spec:
     """
     if text in registered(kind):
         return registered(kind)[text]
+    shown = {spec.name: spec for other in KINDS for spec in registered(other).values()}
+    if text != without_kind(text) and text in shown:
+        return shown[text]
     path = Path(text)
     if path.suffix == ".py" or "/" in text or "\\" in text:
         if not path.is_file() or path.suffix != ".py":
@@ -66,28 +83,43 @@ def resolve(text: str, kind: str = "rnn") -> Spec:
     )
 
 
-def resolve_all(texts: list[str], peers: bool = False, kind: str = "rnn") -> list[Spec]:
+def resolve_all(
+    texts: list[str], peers: bool = False, kinds: tuple[str, ...] = ("rnn",)
+) -> list[Spec]:
     """Resolve several, all registered ones if none is named; names are kept unique.
 
     Args:
         texts: what a user wrote.
         peers: whether peers come along, unless they are named.
-        kind: of layers, in which registered names are looked up.
+        kinds: of layers, in all of which registered names are looked up; a user's own module is
+            of the one that it declares.
 
     Raises:
         UsageError: as `resolve`.
     """
-    specs = [resolve(text, kind) for text in texts]
+    every = [spec for kind in kinds for spec in registered(kind).values()]
+    specs = [spec for text in texts for spec in _of_kinds(text, kinds)]
     if not texts:
-        specs = [spec for spec in registered(kind).values() if not spec.peer]
+        specs = [spec for spec in every if not spec.peer]
     if peers:
-        specs += [spec for spec in registered(kind).values() if spec.peer]
-    unique = {spec.target: spec for spec in specs}.values()
-    names = [spec.name for spec in unique]
+        specs += [spec for spec in every if spec.peer]
+    unique: dict[str, Spec] = {}
+    for spec in sorted(specs, key=lambda spec: kinds.index(spec.kind)):
+        unique.setdefault(spec.target, spec)
+    names = [spec.name for spec in unique.values()]
     return [
         spec if names.count(spec.name) == 1 else msgspec.structs.replace(spec, name=spec.target)
-        for spec in unique
+        for spec in unique.values()
     ]
+
+
+def _of_kinds(text: str, kinds: tuple[str, ...]) -> list[Spec]:
+    found = [registered(kind)[text] for kind in kinds if text in registered(kind)]
+    if found:
+        return found
+    own = resolve(text, kinds[0])
+    kind = declared(own, "kind")
+    return [msgspec.structs.replace(own, kind=kind if kind in kinds else kinds[0])]
 
 
 def framework_hint(spec: Spec) -> str | None:

@@ -134,6 +134,16 @@ def quick() -> Iterator[Case]:
     yield trained("float64")
 
 
+def glance(kind: str) -> list[Case]:
+    """Return a few of the cases of `quick`: every regime, and a network of many features.
+
+    Compilers, which take most of the time, have two configurations to compile.
+    """
+    plain, *others = features()
+    cases = [plain.replace(regime=regime) for regime in REGIMES]
+    return list(of_kind([*cases, others[-2].replace(dtype="float64")], kind))
+
+
 def mistake_cases(large: bool) -> list[Case]:
     """Return what mistakes are tried on: every feature, regime and dtype, on small sizes.
 

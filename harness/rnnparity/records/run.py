@@ -101,7 +101,6 @@ class _Environment(msgspec.Struct):
 
     schema: int = SCHEMA
     preset: str | None = None
-    cell: str = "rnn"
     implementations: dict[str, str] = {}
     settings: dict[str, Any] = {}
     frameworks: dict[str, dict[str, Any]] = {}

@@ -79,6 +79,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.implementation}{case}-{self.mode}-{self.role}"
 
     @property
+    def cell(self) -> str:
+        """The kind of layers that was timed: "rnn", "gru" or "lstm"."""
+        return "rnn" if self.definition is None else self.definition.config.kind
+
+    @property
     def job(self) -> tuple[str, str, str, int]:
         """What was timed and where: case, mode, device and threads."""
         return self.case, self.mode, self.device, self.threads

@@ -13,7 +13,7 @@ from rnnparity.judging.limit import LIMIT
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import BOUND, IMPLEMENTATION, Timing, size
-from rnnparity.report import crossover
+from rnnparity.report import crossover, summary
 from rnnparity.report.summary import Roof, largest_by_implementation, roof, speed, timed, under_roof
 from rnnparity.verdicts import Verdict
 
@@ -53,7 +53,6 @@ POINTS = 24
 
 WIDTH = 640
 
-LEGEND = alt.Legend(orient="bottom", title=None)
 LOG = alt.Scale(type="log")
 LOG_AXIS = alt.Axis(tickCount=6)
 SECONDS = alt.Axis(format="~s", tickCount=6)
@@ -62,14 +61,15 @@ SECONDS = alt.Axis(format="~s", tickCount=6)
 def charts(run: Run) -> dict[str, dict[str, Any]]:
     """Return the specifications by name; only those that have something to show."""
     times = timed(run)
-    names = [r.implementation for r in run.records]
-    names += [t.implementation for t in times if t.role == IMPLEMENTATION]
+    contestants = [t.implementation for t in times if t.role == IMPLEMENTATION]
+    names = [*summary.names(run), *contestants]
     where = _where(times)
-    who = _who(names)
-    bounds = _who([*names, *(t.implementation for t in times if t.role == BOUND)])
+    everybody, who = _who(names), _who(names, contestants)
+    products = [t.implementation for t in times if t.role == BOUND]
+    bounds = _who([*names, *products], [*contestants, *products])
     made = {
-        "drift": _drift(run.records, who),
-        "distribution": _distribution(run.records, who),
+        "drift": _drift(run.records, everybody),
+        "distribution": _distribution(run.records, everybody),
         "ratios": _ratios(times, where, who),
         "steps": _steps(times, where, who),
         "widths": _widths(times, where, who),
@@ -92,7 +92,7 @@ def svg(spec: dict[str, Any], width: int) -> str:
 
 def charts_of_runs(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """Return what became of every implementation over several runs, the earliest first."""
-    names = [r.implementation for run in runs for r in run.records]
+    names = [name for run in runs for name in summary.names(run)]
     who, order = _who(names), [run.name for run in runs]
     x = alt.X("run:N", sort=order, title=None, axis=alt.Axis(labelAngle=0, labelLimit=160))
     units = [
@@ -118,26 +118,28 @@ def charts_of_runs(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
 
 
 def _where(timings: list[Timing]) -> Where:
-    """Return what a size needs so that no two devices, dtypes or thread counts share a place."""
-    places = {(t.device, t.dtype, t.threads) for t in timings}
-    several = [len({place[i] for place in places}) > 1 for i in range(3)]
+    """Return what a size needs so that no two kinds, devices, dtypes or threads share a place."""
+    places = {(t.cell, t.device, t.dtype, t.threads) for t in timings}
+    several = [len({place[i] for place in places}) > 1 for i in range(4)]
 
     def words(t: Timing) -> str:
-        place = (t.device, t.dtype, f"{t.threads} threads")
+        place = (t.cell.upper(), t.device, t.dtype, f"{t.threads} threads")
         return "".join(f" {w}" for w, s in zip(place, several, strict=True) if s)
 
     return words
 
 
-def _who(names: list[str]) -> Encoding:
+def _who(names: list[str], shown: Sequence[str] = ()) -> Encoding:
     """Return the colour and the shape of every implementation, in this order in all charts.
 
-    Both, so that they are told apart without colour, too.
+    Both, so that they are told apart without colour, too. The legend has those that are shown,
+    or all.
     """
     scale = alt.Scale(domain=list(dict.fromkeys(names)))
+    legend = alt.Legend(orient="bottom", title=None, values=list(dict.fromkeys(shown or names)))
     return {
-        "color": alt.Color("implementation:N", scale=scale, legend=LEGEND),
-        "shape": alt.Shape("implementation:N", scale=scale, legend=LEGEND),
+        "color": alt.Color("implementation:N", scale=scale, legend=legend),
+        "shape": alt.Shape("implementation:N", scale=scale, legend=legend),
     }
 
 

@@ -75,7 +75,7 @@ def _add_timings(root: ElementTree.Element, run: Run) -> None:
         )
         kind = "failure" if t.verdict == Verdict.FAIL else "error"
         told = ElementTree.SubElement(test, kind, message=_clean(t.reason))
-        told.text = _clean(summary.bench_command(t.implementation, t.device, run))
+        told.text = _clean(summary.bench_command(t, run))
 
 
 def _clean(text: str) -> str:

@@ -23,25 +23,17 @@ from rnnparity.verdicts import Verdict
 
 
 def collect() -> dict[str, Description]:
-    """Ask every registered implementation, in a worker, what it is and where it runs.
-
-    Returns:
-        By name; those of gated kinds have the kind after it: "numpy-loop (gru)".
-    """
+    """Ask every registered implementation, in a worker, what it is and where it runs."""
     settings, found = Settings(), {}
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(settings, Path(folder) / "worker.log")
         try:
-            every = {
-                name if kind == "rnn" else f"{name} ({kind})": spec
-                for kind in KINDS
-                for name, spec in registry.registered(kind).items()
-            }
-            for name, spec in every.items():
+            for spec in registry.resolve_all([], peers=True, kinds=tuple(KINDS)):
                 try:
-                    found[name] = worker.call(TIMEOUT, work.describe, spec, settings)
+                    found[spec.name] = worker.call(TIMEOUT, work.describe, spec, settings)
                 except WorkerLost as lost:
-                    found[name] = Description(verdict=Verdict.ERROR, reason=f"on import: {lost}")
+                    told = Description(verdict=Verdict.ERROR, reason=f"on import: {lost}")
+                    found[spec.name] = told
         finally:
             worker.stop()
     return found

@@ -62,17 +62,17 @@ def render(run: Run, pictures: tuple[str, ...] = ()) -> str:
 def _speed(run: Run) -> list[str]:
     found = summary.timed(run)
     parts = []
-    for key in dict.fromkeys((t.device, t.dtype, t.mode, t.threads) for t in found):
+    for key in dict.fromkeys((t.cell, t.device, t.dtype, t.mode, t.threads) for t in found):
         group = [
             t
             for t in found
-            if (t.device, t.dtype, t.mode, t.threads) == key and t.role == IMPLEMENTATION
+            if (t.cell, t.device, t.dtype, t.mode, t.threads) == key and t.role == IMPLEMENTATION
         ]
         baseline = next((t.baseline for t in group if t.baseline), "")
         names = [n for n in dict.fromkeys(t.implementation for t in group) if n != baseline]
         if not baseline or not names:
             continue
-        device, dtype, mode, threads = key
+        _, device, dtype, mode, threads = key
         parts.append(
             f"## Times as fast as {_safe(baseline)}: {_safe(device)}, {dtype}, {mode}, "
             f"{threads} thread{'s' * (threads > 1)}"

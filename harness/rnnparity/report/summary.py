@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from rnnparity.cells.config import KINDS
+from rnnparity.implementations.registry import without_kind
 from rnnparity.judging.limit import LIMIT
 from rnnparity.problems import presets
 from rnnparity.records.check import Record
@@ -41,13 +43,24 @@ class Entry:
         return self.verdict[0].upper()
 
 
+def names(run: Run) -> list[str]:
+    """Return the implementations, kind by kind, in the order in which they were begun."""
+    records = sorted(run.records, key=lambda r: _order(r.cell))
+    return list(dict.fromkeys(r.implementation for r in records))
+
+
+def _order(cell: str) -> int:
+    """Where a kind stands; one that only a newer version knows stands last."""
+    return [*KINDS, cell].index(cell)
+
+
 def sentence(run: Run) -> str:
     """Return the verdict on the whole run in a sentence."""
     checks = [r for r in run.records if r.verdict.is_right or r.verdict.is_wrong]
-    names = list(dict.fromkeys(r.implementation for r in checks))
-    if not names:
+    judged = [n for n in names(run) if any(r.implementation == n for r in checks)]
+    if not judged:
         return "Nothing was checked."
-    wrong = [n for n in names if any(r.implementation == n and r.verdict.is_wrong for r in checks)]
+    wrong = [n for n in judged if any(r.implementation == n and r.verdict.is_wrong for r in checks)]
     timed = [t.implementation for t in failed_timings(run)]
     doubtful = [n for n in dict.fromkeys(timed) if n not in wrong]
     count = sum(r.definition is not None for r in checks)
@@ -55,14 +68,16 @@ def sentence(run: Run) -> str:
     if doubtful:
         others = f" {', '.join(doubtful)} failed while timed."
     if wrong:
-        right = len(names) - len(wrong)
+        right = len(judged) - len(wrong)
         one = len(wrong) == 1
         return (
             f"{', '.join(wrong)} {'does' if one else 'do'} not compute the recurrence everywhere; "
-            f"{right} of {len(names)} implementations do, in {count} checks.{others}"
+            f"{right} of {len(judged)} implementations do, in {count} checks.{others}"
         )
     largest = max((z for r in checks for z in [largest_z(r)] if z is not None), default=0.0)
-    whom = f"All {len(names)} implementations compute" if len(names) > 1 else f"{names[0]} computes"
+    whom = (
+        f"All {len(judged)} implementations compute" if len(judged) > 1 else f"{judged[0]} computes"
+    )
     return (
         f"{whom} the recurrence: {count} checks, the largest error is {largest:.1f} units of "
         f"predicted rounding ({LIMIT:g} pass).{others}"
@@ -102,7 +117,7 @@ def matrix(run: Run) -> tuple[list[str], dict[str, list[Entry | None]]]:
     columns = list(dict.fromkeys((r.device, r.dtype) for r in checks))
     columns.sort(key=lambda c: (c[0] != "cpu", c[0]))
     rows: dict[str, list[Entry | None]] = {}
-    for name in dict.fromkeys(r.implementation for r in run.records):
+    for name in names(run):
         own = [r for r in run.records if r.implementation == name]
         rows[name] = [
             _cell(
@@ -145,7 +160,7 @@ def failures(run: Run) -> list[dict[str, str]]:
             "case": f"{t.case} ({t.mode})",
             "verdict": t.verdict,
             "reason": t.reason,
-            "command": bench_command(t.implementation, t.device, run),
+            "command": bench_command(t, run),
         }
         for t in failed_timings(run)
     ]
@@ -161,10 +176,10 @@ def command(record: Record, run: Run) -> str:
     """Return the one line that checks this again; "" where the command line cannot."""
     case = record.definition
     words = ["rnnparity", "check", _target(record.implementation, run)]
+    words += ["--cell", record.cell] if record.cell != "rnn" else []
     if case is None:
         return shlex.join(words)
     kind = case.config.kind
-    words += ["--cell", kind] if kind != "rnn" else []
     if case.weights not in (None, "digits"):
         words += ["--weights", str(case.weights)]
     elif record.case in _ids("full", kind) and record.case not in _ids("quick", kind):
@@ -172,26 +187,25 @@ def command(record: Record, run: Run) -> str:
     elif record.case not in _ids("quick", kind):
         # A size, which is checked before it is timed; or a case of the caller's own.
         timed = any(t.definition == case for t in run.timings)
-        return bench_command(record.implementation, record.device, run) if timed else ""
+        return bench_command(record, run) if timed else ""
     words += ["--device", record.device, "--case", record.case]
     return shlex.join(words + _settings(run))
 
 
-def bench_command(implementation: str, device: str, run: Run) -> str:
+def bench_command(one: Record | Timing, run: Run) -> str:
     """Return the one line that times an implementation again."""
     preset = run.environment.get("preset")
-    words = ["rnnparity", "bench", _target(implementation, run)]
+    words = ["rnnparity", "bench", _target(one.implementation, run)]
     words += ["--preset", preset] if preset else []
-    cell = run.environment.get("cell", "rnn")
-    words += ["--cell", cell] if cell != "rnn" else []
-    return shlex.join([*words, "--device", device, *_settings(run)])
+    words += ["--cell", one.cell] if one.cell != "rnn" else []
+    return shlex.join([*words, "--device", one.device, *_settings(run)])
 
 
 def _target(implementation: str, run: Run) -> str:
     """Return what an implementation is called by: its name, or its file's."""
     identity = str(run.environment.get("implementations", {}).get(implementation, ""))
     file = identity.partition(" ")[0]
-    return file if file.endswith(".py") else implementation
+    return file if file.endswith(".py") else without_kind(implementation)
 
 
 def _settings(run: Run) -> list[str]:
@@ -210,6 +224,7 @@ def checks(run: Run) -> list[dict[str, Any]]:
         rows.append(
             {
                 "implementation": r.implementation,
+                "cell": r.cell,
                 "device": r.device,
                 "dtype": r.dtype,
                 "case": r.case,
@@ -223,18 +238,19 @@ def checks(run: Run) -> list[dict[str, Any]]:
 
 
 def closest(run: Run) -> list[dict[str, Any]]:
-    """Return how close each implementation is to the truth, by dtype and device.
+    """Return how close each implementation is to the truth, by kind, dtype and device.
 
-    The root mean square of z over all quantities of those cases that all of them passed.
+    The root mean square of z over all quantities of those cases that all of a kind passed.
     """
-    groups: dict[tuple[str, str], dict[str, dict[Any, Record]]] = {}
+    groups: dict[tuple[str, str, str], dict[str, dict[Any, Record]]] = {}
     for r in run.records:
         if r.verdict.is_right or (r.verdict.is_wrong and r.definition is not None):
-            own = groups.setdefault((r.dtype, r.device), {}).setdefault(r.implementation, {})
+            group = groups.setdefault((r.cell, r.dtype, r.device), {})
+            own = group.setdefault(r.implementation, {})
             if r.verdict.is_right:
                 own[r.definition] = r
     rows = []
-    for (dtype, device), found in groups.items():
+    for (cell, dtype, device), found in groups.items():
         common = set.intersection(*[set(own) for own in found.values()])
         for implementation, own in found.items():
             squares = [
@@ -246,6 +262,7 @@ def closest(run: Run) -> list[dict[str, Any]]:
             if squares:
                 rows.append(
                     {
+                        "cell": cell,
                         "dtype": dtype,
                         "device": device,
                         "implementation": implementation,
@@ -253,7 +270,7 @@ def closest(run: Run) -> list[dict[str, Any]]:
                         "cases": len(common),
                     }
                 )
-    return sorted(rows, key=lambda row: (row["dtype"], row["device"], row["rms"]))
+    return sorted(rows, key=lambda r: (_order(r["cell"]), r["dtype"], r["device"], r["rms"]))
 
 
 def timed(run: Run) -> list[Timing]:
@@ -269,6 +286,7 @@ def timings(run: Run) -> list[dict[str, Any]]:
         rows.append(
             {
                 "implementation": t.implementation,
+                "cell": t.cell,
                 "device": t.device,
                 "dtype": t.dtype,
                 "size": size(t),

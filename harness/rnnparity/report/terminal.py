@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from rnnparity.cells.config import KINDS
+from rnnparity.implementations.registry import without_kind
 from rnnparity.judging.limit import LIMIT
 from rnnparity.problems.quantities import quantity
 from rnnparity.records.check import Record
@@ -46,7 +48,7 @@ TIMING = "timing"
 COLUMNS = ("output", "h_n", "grad x", "grad h0", "grad W")
 
 # Of an LSTM, whose c is told with h: in columns of its own the table is wider than 80 characters.
-WITH_C = {"h_n": "h, c", "grad h0": "grad h, c"}
+WITH_C = {"h_n": "h, c", "grad h0": "grad\nh, c"}
 
 
 class Display:
@@ -154,10 +156,12 @@ def stages(totals: dict[str, int], console: Console) -> Iterator[Callable[[str],
 
 
 def show(run: Run, console: Console) -> None:
-    """Print a table per device, then what did not pass, then where the records are."""
+    """Print a table per kind and device, then what did not pass, then where the records are."""
     checked = [record for record in run.records if record.definition is not None]
-    for device in dict.fromkeys(record.device for record in checked):
-        console.print(_table(device, [r for r in checked if r.device == device]))
+    for cell in KINDS:
+        own = [record for record in checked if record.cell == cell]
+        for device in dict.fromkeys(record.device for record in own):
+            console.print(_table(cell, device, [r for r in own if r.device == device]))
     made: list[Record | Timing] = [*run.records, *run.timings]
     bad = [one for one in made if one.verdict.is_wrong]
     _show_failures(bad, console)
@@ -186,18 +190,18 @@ def _show_unsupported(records: list[Record], console: Console) -> None:
             console.print(line, soft_wrap=True)
 
 
-def _table(device: str, records: list[Record]) -> Table:
+def _table(cell: str, device: str, records: list[Record]) -> Table:
     names = {_column(name) for record in records for name in record.quantities}
     columns = [column for column in COLUMNS if column in names]
+    where = device if cell == "rnn" else f"{cell.upper()}, {device}"
     table = Table(
-        title=f"{device}: largest error, in units of predicted rounding ({LIMIT:g} pass)",
+        title=f"{where}: largest error, in units of predicted rounding ({LIMIT:g} pass)",
         title_justify="left",
         pad_edge=False,
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     table.add_column("implementation", no_wrap=True)
-    cell = records[0].cell
     for column in columns:
         shown = WITH_C.get(column, column) if cell == "lstm" else column
         table.add_column(shown, justify="right", no_wrap=True)
@@ -208,7 +212,7 @@ def _table(device: str, records: list[Record]) -> Table:
         counts = Counter(row.verdict for row in rows)
         worst = next(v for v in Verdict if counts[v])
         table.add_row(
-            Text(implementation),
+            Text(without_kind(implementation)),
             *(_worst(rows, column) for column in columns),
             _worst_difference(rows),
             Text(_tally(counts).replace(", ", ",\n"), style=COLOURS[worst]),

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rnnparity.implementations.registry import without_kind
 from rnnparity.records.run import Run
 from rnnparity.records.timing import IMPLEMENTATION, Timing, size
 from rnnparity.timing import noise
@@ -22,10 +23,10 @@ ACROSS, RATIO = 50, 11
 
 def show_timings(run: Run, console: Console) -> None:
     """Print a table for every device, dtype and mode, and what makes the times uncertain."""
-    groups: dict[tuple[str, str, str], list[Timing]] = {}
+    groups: dict[tuple[str, str, str, str], list[Timing]] = {}
     for one in run.timings:
-        groups.setdefault((one.device, one.dtype, one.mode), []).append(one)
-    for (device, dtype, mode), timings in groups.items():
+        groups.setdefault((one.cell, one.device, one.dtype, one.mode), []).append(one)
+    for (_, device, dtype, mode), timings in groups.items():
         baseline = next((one.baseline for one in timings if one.baseline), "")
         if not baseline:
             continue
@@ -54,7 +55,7 @@ def _across(names: Sequence[str]) -> list[list[str]]:
     groups: list[list[str]] = [[]]
     room = ACROSS
     for name in names:
-        width = max(len(name), RATIO) + 1
+        width = max(len(without_kind(name)), RATIO) + 1
         if groups[-1] and width > room:
             groups.append([])
             room = ACROSS
@@ -76,9 +77,8 @@ def _table(title: str, baseline: str, names: Sequence[str], timings: list[Timing
         title=title, title_justify="left", pad_edge=False, box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.add_column("T,B,I,H", no_wrap=True)
-    table.add_column(baseline, justify="right", no_wrap=True)
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in (baseline, *names):
+        table.add_column(without_kind(name), justify="right", no_wrap=True)
     ratios: dict[str, list[float]] = {name: [] for name in names}
     for case in dict.fromkeys(one.case for one in timings):
         here = {one.implementation: one for one in timings if one.case == case}

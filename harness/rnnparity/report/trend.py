@@ -32,7 +32,7 @@ def _key(t: Timing) -> tuple[Any, ...]:
 def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows: an implementation, and what each run found of it."""
     head = ["implementation", *(run.name for run in runs)]
-    names = dict.fromkeys(r.implementation for run in runs for r in run.records)
+    names = dict.fromkeys(name for run in runs for name in summary.names(run))
     rows = [["versions", *(versions(run) for run in runs)]]
     rows += [[name, *(_cell(run, name) for run in runs)] for name in names]
     return head, rows

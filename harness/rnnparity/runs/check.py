@@ -85,7 +85,6 @@ def check(
     directory = plan.directory
     described = environment(plan.settings) | {
         "preset": plan.preset,
-        "cell": plan.kind,
         "implementations": {s.name: _identity(s) for s in plan.specs},
     }
     earlier = _earlier(directory, described, plan.resume)
@@ -149,7 +148,7 @@ class _Session:
         self, plan: Plan, run: Run, progress: Progress, recorder: files.Recorder, start: Start
     ) -> None:
         self.plan, self.made, self.progress, self.recorder = plan, run, progress, recorder
-        self.cases, self.settings, self.start = plan.all_cases, plan.settings, start
+        self.settings, self.start = plan.settings, start
         self.done = {record.id: record for record in run.records}
         self.lock = threading.Lock()
         self.stopping = threading.Event()
@@ -178,7 +177,7 @@ class _Session:
             futures += [
                 pool.submit(self._drive, spec, part)
                 for spec in _last(specs)
-                for part in range(len(_parts(self.cases)))
+                for part in range(len(_parts(self.plan.cases_of(spec))))
             ]
             finish(futures)
         except KeyboardInterrupt:
@@ -194,27 +193,35 @@ class _Session:
             self.recorder.close()
 
     def _drive_baseline(self) -> None:
-        """Run `torch.nn.RNN` on the CPU, for the others to be compared with."""
-        spec = registered(self.plan.kind).get(BASELINE)
-        examiner = self._examination(spec, "baseline") if spec is not None else None
+        """Run torch's own of every kind on the CPU, for the others to be compared with."""
         try:
-            if examiner is None or "cpu" not in examiner.describe().devices:
+            for kind in dict.fromkeys(spec.kind for spec in self.plan.specs):
+                if BASELINE in registered(kind):
+                    self._run_baseline(registered(kind)[BASELINE])
+        finally:
+            self.baseline.finish()
+
+    def _run_baseline(self, spec: Spec) -> None:
+        examiner = self._examination(spec, f"baseline-{spec.kind}")
+        try:
+            if "cpu" not in examiner.describe().devices:
                 return
-            for case in self.cases:
+            for case in self.plan.cases_of(spec):
                 if self.stopping.is_set():
                     return
                 plain = case.replace(invariants=False)
                 self.baseline.put(case, examiner.outcome(plain, "cpu"))
         finally:
-            self.baseline.finish()
-            if examiner is not None:
-                examiner.stop()
+            examiner.stop()
 
     def _drive(self, spec: Spec, part: int) -> None:
-        """Check an implementation on a part of the cases; the first part tells what it is."""
-        cases = _parts(self.cases)[part]
+        """Check an implementation on a part of its cases; the first part tells what it is."""
+        own = self.plan.cases_of(spec)
+        cases = _parts(own)[part]
         examiner = self._examination(spec, f"{spec.name}-{part + 1}" if part else spec.name)
         remaining = dict.fromkeys(cases)
+        if part == 0:
+            self._pass(dict.fromkeys(self.plan.all_cases).keys() - set(own))
         try:
             description = examiner.describe()
             if self.stopping.is_set():
@@ -232,7 +239,7 @@ class _Session:
                 return
             devices = self._devices(spec, description, told=not first)
             if first:
-                self._emit(Event(spec.name, planned=len(devices) * len(self.cases)))
+                self._emit(Event(spec.name, planned=len(devices) * len(own)))
             for i, device in enumerate(devices):
                 for case in self._check_all(spec, description, examiner, device, cases):
                     if i == len(devices) - 1:
@@ -348,7 +355,7 @@ class _Session:
             quantities=judgement.quantities,
             horizon=None if against is None else against.horizon,
             judged_rows=rows if case is not None and rows != (case.B or 1) else None,
-            cell=self.plan.kind,
+            cell=spec.kind,
             definition=case,
             **(more or {}),
         )

@@ -22,6 +22,9 @@ from rnnparity.runs import processes
 
 DEFAULT_SETTINGS = Settings()
 
+# In place of a kind of layers.
+EVERY = "all"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -29,12 +32,11 @@ class Plan:
 
     Attributes:
         specs: the implementations.
-        cases: what they are checked on.
+        cases: what they are checked on, each on those of its kind of layers.
         jobs: what is timed of those that pass; their cases are checked, too.
         directory: the run's folder.
         preset: the name that the cases go by; None if they are the user's own.
         devices: device names or kinds ("cpu", "cuda", "cuda:1"); None for all that are found.
-        kind: of layers: "rnn", "gru" or "lstm".
         settings: threads and precision of the workers.
         resume: whether the run in `directory` is gone on with.
         timeout: seconds for one case, and for an import.
@@ -48,7 +50,6 @@ class Plan:
     jobs: tuple[Job, ...] = ()
     preset: str | None = None
     devices: tuple[str, ...] | None = None
-    kind: str = "rnn"
     settings: Settings = DEFAULT_SETTINGS
     resume: bool = False
     timeout: float = TIMEOUT
@@ -73,6 +74,10 @@ class Plan:
         """What is checked: the cases, and those of the jobs."""
         return tuple(dict.fromkeys([*self.cases, *(job.case for job in self.jobs)]))
 
+    def cases_of(self, spec: Spec) -> list[Case]:
+        """What an implementation is checked on: the cases of its kind of layers."""
+        return [case for case in self.all_cases if case.config.kind == spec.kind]
+
     @property
     def names(self) -> list[str]:
         """The implementations' names."""
@@ -83,7 +88,7 @@ def specs(
     implementations: Sequence[Any],
     peers: bool = False,
     baseline: bool = False,
-    kind: str = "rnn",
+    kinds: tuple[str, ...] = ("rnn",),
 ) -> tuple[Spec, ...]:
     """Return where implementations are.
 
@@ -92,16 +97,15 @@ def specs(
             that are registered.
         peers: whether the peers come along.
         baseline: whether torch's own comes along, first, if it is registered.
-        kind: of layers: "rnn", "gru" or "lstm".
+        kinds: of layers: "rnn", "gru", "lstm", in this order.
 
     Raises:
         UsageError: one cannot be found.
     """
-    found = registry.resolve_all([_text(one) for one in implementations], peers, kind)
-    first = registry.registered(kind).get(registry.BASELINE)
-    if baseline and first is not None and first not in found:
-        found.insert(0, first)
-    return tuple(found)
+    named = [_text(one) for one in implementations]
+    if baseline and named and registry.BASELINE in registry.registered(kinds[0]):
+        named.insert(0, registry.BASELINE)
+    return tuple(registry.resolve_all(named, peers, kinds))
 
 
 def several(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -111,28 +115,31 @@ def several(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(given) if given else None
 
 
-def kind(given: str | None, implementations: Sequence[Any]) -> str:
-    """Return the kind of layers that was asked for, or that a user's own modules declare.
+def kinds(given: str | None, implementations: Sequence[Any]) -> tuple[str, ...]:
+    """Return the kinds of layers that were asked for, or that a user's own modules declare.
 
     Args:
-        given: "rnn", "gru" or "lstm"; None to find out.
+        given: "rnn", "gru", "lstm" or "all"; None to find out.
         implementations: as `specs` takes them.
 
     Raises:
-        UsageError: there is no such kind, or the modules are of several.
+        UsageError: there is no such kind.
     """
+    if given == EVERY:
+        return tuple(KINDS)
+    if given is not None and given not in KINDS:
+        raise UsageError(f"no cell {given!r}: there are {', '.join(KINDS)}, and {EVERY}")
     if given is not None:
-        if given not in KINDS:
-            raise UsageError(f"no cell {given!r}: there are {', '.join(KINDS)}")
-        return given
-    own = [_text(one) for one in implementations]
-    own = [text for text in own if text not in registry.registered()]
-    found = {text: registry.declared(registry.resolve(text), "kind") or "rnn" for text in own}
-    kinds = set(found.values())
-    if len(kinds) > 1:
-        told = ", ".join(f"{text} is {of}" for text, of in found.items())
-        raise UsageError(f"implementations of several kinds: {told}; check one kind, with --cell")
-    return kinds.pop() if kinds and kinds <= set(KINDS) else "rnn"
+        return (given,)
+    own = [text for text in map(_text, implementations) if text not in registry.registered()]
+    found = [registry.declared(registry.resolve(text), "kind") or "rnn" for text in own]
+    return tuple(kind for kind in KINDS if kind in found) or ("rnn",)
+
+
+def kinds_of(cases: Iterable[Case]) -> tuple[str, ...]:
+    """Return the kinds of layers that cases are of."""
+    found = {case.config.kind for case in cases}
+    return tuple(kind for kind in KINDS if kind in found)
 
 
 def dtypes(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

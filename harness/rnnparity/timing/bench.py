@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.implementations.registry import BASELINE, Spec, registered
+from rnnparity.implementations.registry import Spec, is_baseline
 from rnnparity.judging.reference import Reference, reference
 from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
@@ -95,7 +95,7 @@ def bench(
                     recorder.write(timing)
                     run.timings.append(timing)
             progress(Stage(len(todo), len(todo), ""))
-            if processes.started:
+            if processes.imported:
                 run.environment["best"] = processes.best(sorted(_frameworks(run)))
     except KeyboardInterrupt:
         run.interrupted = True
@@ -134,7 +134,7 @@ class _Processes:
 
     def __init__(self, plan: Plan, directory: Path) -> None:
         self._settings, self._plan, self._directory = plan.settings, plan, directory
-        self.started = False
+        self.imported: set[Spec] = set()
         self.threads: dict[str, int] = {}  # that libraries say they use, by library: the largest
         self.throttled_by: set[str] = set()  # what held a card's clock down
         self._stack = ExitStack()
@@ -151,14 +151,15 @@ class _Processes:
         self._stack.close()
 
     def warm(self, contestants: tuple[Contestant, ...]) -> None:
-        """Import everything in all of them, two at a time, before anything is measured."""
-        if self.started:
+        """Import what is new in all of them, two at a time, before it is measured."""
+        new = tuple(one for one in contestants if one.spec not in self.imported)
+        self.imported |= {one.spec for one in new}
+        if not new:
             return
-        self.started = True
 
         def begin(worker: Worker) -> None:
             with suppress(WorkerLost):  # shows again, with its reason, when it is to measure
-                found = worker.call(self._plan.timeout, turns.warm, contestants, self._settings)
+                found = worker.call(self._plan.timeout, turns.warm, new, self._settings)
                 for name, count in found.items():
                     self.threads[name] = max(count, self.threads.get(name, 0))
 
@@ -217,7 +218,7 @@ class _Session:
                 passed.append(one)
         if not passed:
             return timings
-        baseline = next((c for c in passed if c.name == BASELINE), passed[0])
+        baseline = next((c for c in passed if is_baseline(c.spec)), passed[0])
         contestants = [*passed, Contestant(f"{baseline.name} again", baseline.spec, AGAIN)]
         contestants += self._bounds(passed, job, device)
         measured, outcomes = self._measure(tuple(contestants), device, job, tell)
@@ -356,9 +357,7 @@ class _Session:
         judgement = judge(job.case, outcome, self._reference(job.case))
         if not judgement.verdict.is_right:
             return judgement.verdict, f"while timed: {judgement.reason}"
-        if contestant.role != IMPLEMENTATION or contestant.spec == registered(self.plan.kind).get(
-            BASELINE
-        ):
+        if contestant.role != IMPLEMENTATION or is_baseline(contestant.spec):
             return Verdict.PASS, ""  # torch.nn.RNN keeps nothing, and its threads are read back
         if not suspicion(measured, asked, device):
             return Verdict.PASS, ""

@@ -78,8 +78,10 @@ def compare(
 
 
 def others(before: Sequence[Timing], after: Sequence[Timing]) -> list[str]:
-    """Return the names of contestants that took turns in one run only."""
-    return sorted({one.implementation for one in before} ^ {one.implementation for one in after})
+    """Return the names of contestants that took turns in one run only, of what both have timed."""
+    jobs = {one.job for one in before} & {one.job for one in after}
+    was, now = ({one.implementation for one in run if one.job in jobs} for run in (before, after))
+    return sorted(was ^ now)
 
 
 def _key(one: Timing) -> tuple[Any, ...]:

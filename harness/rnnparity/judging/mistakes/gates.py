@@ -66,6 +66,11 @@ def _bias_into_input(cell: Cell) -> Cell:
     return cell._replace(bias_ih=cell.bias_ih + cell.bias_hh, bias_hh=np.zeros_like(cell.bias_hh))
 
 
+def _candidate_without_bias(cell: Cell) -> Cell:
+    r, z, n = np.split(cell.bias_hh, 3)
+    return cell._replace(bias_hh=np.concatenate((r, z, np.zeros_like(n))))
+
+
 def _forget_bias(cell: Cell) -> Cell:
     i, f, g, o = np.split(cell.bias_ih, 4)
     return cell._replace(bias_ih=np.concatenate((i, f + f.dtype.type(1), g, o)))
@@ -192,6 +197,12 @@ MISTAKES = (
         "bias_hh added to bias_ih, outside of the reset gate",
         "a port with one bias: Keras's reset_after=False, MLX's and Flax's other layout",
         _parameters(_bias_into_input),
+    ),
+    _of(
+        "gru",
+        "the candidate's part of bias_hh dropped",
+        "Flax's nnx.GRUCell, which has none",
+        _parameters(_candidate_without_bias),
     ),
     _of("gru", "z and 1 - z exchanged", "the paper's convention", _step(_update_exchanged)),
     _of("gru", "the reset gate left out", "a minimal gated unit", _step(_no_reset)),

@@ -31,7 +31,7 @@ const tables = {
       ["z", "largest z", digits(3), true], ["error", "error of output", digits(2), true],
       ["reason", "reason", plain],
     ],
-    filters: ["implementation", "device", "dtype", "verdict"],
+    filters: ["implementation", "cell", "device", "dtype", "verdict"],
   },
   timings: {
     columns: [
@@ -44,7 +44,7 @@ const tables = {
       ["of_product", "of best product", percent, true], ["gbytes", "GB/s", digits(3), true], ["of_copy", "of best copy", percent, true],
       ["fixed", "fixed", time, true], ["per_step", "per step", time, true],
     ],
-    filters: ["implementation", "size", "mode", "device", "dtype", "threads", "role"],
+    filters: ["implementation", "cell", "size", "mode", "device", "dtype", "threads", "role"],
   },
 };
 

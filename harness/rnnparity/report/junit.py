@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
-from rnnparity.report import summary
+from rnnparity.report import commands, summary
 from rnnparity.verdicts import Verdict
 
 JUNIT = "junit.xml"
@@ -42,7 +42,7 @@ def render(run: Run) -> bytes:
             kind = {Verdict.FAIL: "failure", Verdict.ERROR: "error"}.get(record.verdict)
             if kind is not None:
                 told = ElementTree.SubElement(test, kind, message=_clean(record.reason))
-                told.text = _clean(summary.command(record, run))
+                told.text = _clean(commands.command(record, run))
             elif record.verdict in (Verdict.UNSUPPORTED, Verdict.ABSENT):
                 ElementTree.SubElement(test, "skipped", message=_clean(record.reason))
             elif record.reason:
@@ -75,7 +75,7 @@ def _add_timings(root: ElementTree.Element, run: Run) -> None:
         )
         kind = "failure" if t.verdict == Verdict.FAIL else "error"
         told = ElementTree.SubElement(test, kind, message=_clean(t.reason))
-        told.text = _clean(summary.bench_command(t.implementation, t.device, run))
+        told.text = _clean(commands.bench_command(t.implementation, t.device, run))
 
 
 def _clean(text: str) -> str:

@@ -15,7 +15,7 @@ from rnnparity.records.timing import BOUND, IMPLEMENTATION
 from rnnparity.report.charts import checks, timings
 from rnnparity.report.charts.drawing import PALETTES, who_is
 from rnnparity.report.charts.runs import charts_of_runs
-from rnnparity.report.summary import roof, timed
+from rnnparity.report.times import roof, timed
 
 __all__ = ["PALETTES", "charts", "charts_of_runs", "svg"]
 

@@ -7,7 +7,8 @@ import altair as alt
 
 from rnnparity.records.run import Run
 from rnnparity.report.charts.drawing import Rows, lines, log_y, sized, who_is
-from rnnparity.report.summary import largest_by_implementation, speed
+from rnnparity.report.summary import largest_by_implementation
+from rnnparity.report.times import speed
 
 
 def charts_of_runs(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:

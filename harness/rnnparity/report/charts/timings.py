@@ -20,7 +20,7 @@ from rnnparity.report.charts.drawing import (
     points,
     sized,
 )
-from rnnparity.report.summary import Roof, under_roof
+from rnnparity.report.times import Roof, under_roof
 
 Where = Callable[[Timing], str]
 

@@ -23,9 +23,10 @@ from rnnparity.runs.check import check
 from rnnparity.runs.examiner import Examiner
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Worker, WorkerLost
-from rnnparity.timing import bench
 from rnnparity.timing.contestants import Contestant
+from rnnparity.timing.session import Session
 from rnnparity.timing.turns import Measured
+from rnnparity.timing.workers import Workers
 from rnnparity.verdicts import Verdict
 
 CONFIG = RNNConfig(input_size=3, hidden_size=4)
@@ -333,14 +334,13 @@ def test_samples_that_do_not_belong_together_are_refused(samples):
 def test_rounds_of_others_are_an_error_of_the_process(tmp_path, found, kept):
     spec, job = Spec("a", TARGET), sizes.jobs("notebook")[0]
     plan = Plan(specs=(spec,), cases=(), jobs=(job,), directory=tmp_path)
-    processes = bench._Processes(plan, tmp_path)
-    session = bench._Session(Run(tmp_path, {}), plan, {}, processes)
+    workers = Workers(plan, tmp_path)
+    session = Session(Run(tmp_path, {}), plan, {}, workers)
     contestants = (Contestant("a", spec), Contestant("b", spec))
     worker = SimpleNamespace(call=lambda *_: (found, kept))
     with pytest.raises(WorkerLost, match="returned rounds of"):
-        session._turns(worker, contestants, "cpu", job, 0.1, 0)
-    processes.workers = [worker]
-    processes.started = True
+        workers.measure(worker, contestants, "cpu", job, 0.1, 0)
+    workers.all, workers.started = [worker], True
     times, outcomes = session._measure(contestants, "cpu", job, lambda share: None)
     assert all("returned rounds of" in one.error for (one,) in times.values())
     assert outcomes == {}
@@ -349,9 +349,10 @@ def test_rounds_of_others_are_an_error_of_the_process(tmp_path, found, kept):
 def test_what_was_timed_and_has_no_arrays_is_an_error(tmp_path):
     spec, job = Spec("a", TARGET), sizes.jobs("notebook")[0]
     plan = Plan(specs=(spec,), cases=(), jobs=(job,), directory=tmp_path)
-    session = bench._Session(Run(tmp_path, {}), plan, {}, bench._Processes(plan, tmp_path))
     worker = SimpleNamespace(call=lambda *_: ({"a": measured()}, {"a": Outcome()}))
-    found, kept = session._turns(worker, (Contestant("a", spec),), "cpu", job, 0.1, 0)
+    found, kept = Workers(plan, tmp_path).measure(
+        worker, (Contestant("a", spec),), "cpu", job, 0.1, 0
+    )
     assert found["a"].seconds
     assert kept["a"].verdict == "error"
     assert "returned no output" in kept["a"].reason

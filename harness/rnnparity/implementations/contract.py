@@ -122,7 +122,8 @@ def loaded_anew(spec: Spec) -> Iterator[Implementation]:
     The modules that it consists of are imported anew, and what was there before is put back.
 
     Raises:
-        Absent, BrokenImplementation: as `load`; some modules cannot be imported twice.
+        Absent: a package that it imports is not installed.
+        BrokenImplementation: it does not import, as some modules do not a second time.
     """
     with imported_anew(spec.target):
         yield load(spec)

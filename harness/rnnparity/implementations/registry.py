@@ -75,7 +75,7 @@ def resolve_all(texts: list[str], peers: bool = False, kind: str = "rnn") -> lis
         kind: of layers, in which registered names are looked up.
 
     Raises:
-        UsageError: as `resolve`.
+        UsageError: one is no registered name, no file and no module.
     """
     specs = [resolve(text, kind) for text in texts]
     if not texts:

@@ -93,16 +93,16 @@ WRONG = {
     "a list": (with_arrays(output=[0.0]), "is no Outcome"),
     "a reason that is none": (lambda o: replace(o, reason=3), "Expected `str`, got `int`"),
     "its own verdict": (
-        lambda o: forced(Outcome, **vars(o) | {"verdict": Verdict.PASS}),
-        "the verdict on what is not judged yet is pass",
+        lambda o: replace(o, verdict=Verdict.CHAOTIC),
+        "a verdict that only judging comes to",
     ),
     "a verdict that there is not": (
-        lambda o: replace(o, verdict=SimpleNamespace(is_right=False)),
+        lambda o: replace(o, verdict=Object()),
         "is no plain data",
     ),
     "a pass of gradients": (
-        lambda o: replace(o, trouble=forced(Trouble, verdict=Verdict.PASS, reason="")),
-        "the verdict on gradients is pass",
+        lambda o: replace(o, trouble=Trouble(Verdict.PASS, "")),
+        "a verdict that only judging comes to",
     ),
     "no state": (with_arrays(h_n=None), "returned no h_n"),
     "another shape": (

@@ -90,11 +90,6 @@ def resolve_all(texts: list[str], peers: bool = False, kind: str = "rnn") -> lis
     ]
 
 
-def framework_hint(spec: Spec) -> str | None:
-    """Return the framework that a module declares in so many words, without importing it."""
-    return declared(spec, "framework")
-
-
 def declared(spec: Spec, name: str) -> str | None:
     """Return what a module declares in so many words, `name = "..."`, without importing it."""
     target = spec.target.partition(":")[0]

@@ -120,30 +120,24 @@ def _cell(records: list[Record]) -> Entry | None:
 
 def failures(run: Run) -> list[dict[str, str]]:
     """Return what failed or broke: where, why, and the command that repeats it."""
-    found = [
-        {
-            "implementation": r.implementation,
-            "device": r.device,
-            "case": r.case or "(import)",
-            "verdict": r.verdict,
-            "reason": r.reason,
-            "command": command(r, run),
-        }
-        for r in run.records
-        if r.verdict.is_wrong
+    wrong: list[tuple[Record | Timing, str, str]] = [
+        (r, r.case or "(import)", command(r, run)) for r in run.records if r.verdict.is_wrong
     ]
-    found += [
-        {
-            "implementation": t.implementation,
-            "device": t.device,
-            "case": f"{t.case} ({t.mode})",
-            "verdict": t.verdict,
-            "reason": t.reason,
-            "command": bench_command(t.implementation, t.device, run),
-        }
+    wrong += [
+        (t, f"{t.case} ({t.mode})", bench_command(t.implementation, t.device, run))
         for t in failed_timings(run)
     ]
-    return found
+    return [
+        {
+            "implementation": one.implementation,
+            "device": one.device,
+            "case": case,
+            "verdict": one.verdict,
+            "reason": one.reason,
+            "command": again,
+        }
+        for one, case, again in wrong
+    ]
 
 
 def checks(run: Run) -> list[dict[str, Any]]:

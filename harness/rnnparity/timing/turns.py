@@ -76,16 +76,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # What is sampled, in some rounds or in all.
-SAMPLES = (
-    "seconds",
-    "fresh",
-    "seen",
-    "cores",
-    "transfer",
-    "on_device",
-    "handing_over",
-    "clock",
-)
+SAMPLES = ("seconds", "fresh", "seen", "cores", "transfer", "on_device", "handing_over", "clock")
 
 
 def measure(

@@ -1,7 +1,7 @@
 """What a worker sends back is data to be checked: whatever it is, it is one error of one check."""
 
 import math
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -284,6 +284,23 @@ def test_after_a_wrong_answer_the_process_is_another(tmp_path):
         with pytest.raises(WorkerLost, match="is no int: Expected `int"):
             worker.call(60, lies)
         assert len(begun) == count
+
+
+class Dead(Executor):
+    def submit(self, *_, **__):
+        raise BrokenExecutor("The exit codes of the workers are {EXIT(7)}")
+
+
+def test_a_process_that_died_since_its_last_call_is_lost_and_another_begun(tmp_path):
+    begun = [Dead(), ThreadPoolExecutor(1)]
+
+    def three() -> int:
+        return 3
+
+    worker = Worker(Settings(), tmp_path / "log", lambda *_: begun.pop(0))
+    with pytest.raises(WorkerLost, match="exited with code 7"):
+        worker.call(60, three)
+    assert worker.call(60, three) == 3
 
 
 def measured(**samples):

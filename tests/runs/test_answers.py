@@ -110,13 +110,16 @@ WRONG = {
         "returned output as float32 (5, 3, 4), expected float32 (5, 2, 4)",
     ),
     "another dtype": (with_arrays(next_h_n=HALF), "returned next_h_n as float16 (5, 2, 4)"),
-    "a quantity that there is not": (with_arrays(h_m=FINE), "h_m as float32 (5, 2, 4), expected"),
+    "a quantity that there is not": (
+        with_arrays(h_m=FINE),
+        "h_m as float32 (5, 2, 4), expected no such quantity",
+    ),
     "no name at all": (with_arrays(**{"": FINE}), "expected no such quantity"),
     "another parameter": (with_arrays(grad_weight_hh_l7=FINE), "expected no such quantity"),
     "a gradient too few": (with_arrays(grad_x=None), "returned 5 gradients, expected 6"),
     "an invariant of what is not there": (
         with_invariant("chunks", output=FINE, h_n=FINE[:1], c_n=FINE),
-        "returned chunks: c_n as",
+        "returned chunks: c_n as float32 (5, 2, 4), expected none",
     ),
     "an invariant of another shape": (
         with_invariant("chunks", output=WIDE, h_n=FINE[:1]),

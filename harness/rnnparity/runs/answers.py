@@ -124,8 +124,8 @@ def _wrong(outcome: Outcome, case: Case) -> str:
     results |= {f"{name}: ": result for name, result in outcome.invariants.items()}
     for where, result in results.items():
         for name, array in result.items():
-            if _form(array) != expected.get(name) or name not in arrays:
-                wanted = expected.get(name, "no such quantity")
+            wanted = expected.get(name, "no such quantity") if name in arrays else "none"
+            if _form(array) != wanted:
                 return f"returned {where}{name} as {_form(array)}, expected {wanted}"
     return ""
 

@@ -63,7 +63,7 @@ def assert_parity(
         dtype: what to compute in; the weights' own if None.
         nonlinearity: of the weights, which names and shapes do not tell.
         batch_first: whether x is `[B, T, I]`, where the weights do not tell.
-        prefix: as `rnnparity.check`.
+        prefix: what the layer's names begin with, where `weights` holds several.
 
     Raises:
         AssertionError: it is not; the message has the verdict, the diagnosis and every quantity.

@@ -26,8 +26,4 @@ def explain(error: BaseException) -> str:
         trace = trace.tb_next
     if isinstance(error, SystemExit):
         return f"raises SystemExit({error.code!r}){where}"
-    return (
-        f"raises {type(error).__name__}: {text}{where}"
-        if text
-        else f"raises {type(error).__name__}{where}"
-    )
+    return f"raises {type(error).__name__}{text and f': {text}'}{where}"

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
-from conftest import evaluate, reference_of
+from conftest import border, evaluate, reference_of
+from stateful_implementations import STATEFUL
 
 import rnnparity
 from rnnparity.cells.config import RNNConfig
+from rnnparity.implementations import contract
+from rnnparity.implementations.execution import execute
 from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.registry import Spec
 from rnnparity.judging import other_rows
 from rnnparity.judging.verdict import judge
 from rnnparity.problems.arrays import rows_are_left, weighing_all_rows
@@ -67,6 +71,16 @@ def test_a_gradient_of_another_shape_is_asked_nothing_more(quantity):
     judgement = judge(SMALL, outcome, reference_of(SMALL))
     assert judgement.verdict == "fail"
     assert judgement.reason.startswith(f"{quantity} has shape ")
+
+
+def test_a_gradient_of_another_dtype_where_all_rows_are_weighed_is_a_failure(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(STATEFUL["gradient_of_another_dtype_at_every_other_call"][0])
+    mine, against = contract.load(Spec("mine", str(path))), reference_of(SMALL)
+    outcome = execute(mine, border("numpy"), SMALL, against.problem, "cpu")
+    judgement = judge(SMALL, outcome, against)
+    assert judgement.verdict == "fail"
+    assert "grad_h0 in another shape or dtype at a second call" in judgement.reason
 
 
 @pytest.mark.parametrize("quantity", ["output", "h_n", "grad_x", "grad_h0"])

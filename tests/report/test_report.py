@@ -23,11 +23,13 @@ from rnnparity.records.run import read as read_run
 from rnnparity.records.timing import Timing
 from rnnparity.report import (
     charts,
+    commands,
     crossover,
     junit,
     markdown,
     page,
     summary,
+    times,
     trend,
 )
 
@@ -157,15 +159,15 @@ def test_failures_come_with_the_command_that_repeats_them(run):
     again = (
         "rnnparity check mine.py --device cpu --case float32-torch-init-T12-B4-I8-H16 --threads 2"
     )
-    assert summary.command(small, read) == again
+    assert commands.command(small, read) == again
     full = next(c for c in presets.preset("full") if c not in list(presets.preset("quick")))
     large = record(0, "mine", "fail", case=full.id, definition=full)
-    assert f"--preset full --device cpu --case {full.id}" in summary.command(large, read)
+    assert f"--preset full --device cpu --case {full.id}" in commands.command(large, read)
     sized = timing("mine").definition.replace(T=99)
     one = record(0, "mine", "fail", case=sized.id, definition=sized)
-    assert summary.command(one, read) == ""  # in no preset
+    assert commands.command(one, read) == ""  # in no preset
     read.timings.append(timing("mine", definition=sized))
-    assert summary.command(one, read).startswith("rnnparity bench mine.py --preset quick --device")
+    assert commands.command(one, read).startswith("rnnparity bench mine.py --preset quick --device")
 
 
 def test_what_fails_while_timed_is_told_everywhere(tmp_path):
@@ -233,13 +235,13 @@ def test_shares_of_the_machines_best(tmp_path):
     flop, moved = 2e9, 1e8
     one = msgspec.structs.replace(timing(), mode="forward", flop=flop, bytes=moved, median=0.1)
     read = read_run(folder(tmp_path, [record()], [one]))
-    (row,) = summary.timings(read)
+    (row,) = times.timings(read)
     assert row["gflops"] == pytest.approx(20)
     assert row["of_product"] == pytest.approx(0.2)  # of 1e11
     assert row["of_copy"] == pytest.approx(0.1)  # of 1e10
     assert "20% / 10%" in markdown.render(read)
     elsewhere = msgspec.structs.replace(one, dtype="float64")
-    assert summary.achieved(elsewhere, summary.roof(read))["of_product"] is None
+    assert times.achieved(elsewhere, times.roof(read))["of_product"] is None
 
 
 def test_records_that_are_no_text(tmp_path):
@@ -374,8 +376,8 @@ def test_notebook(tmp_path, monkeypatch):
 def test_paid_after():
     torch_rnn = timing("torch-rnn", 2e-3, 1.0, first_call=(0.002, 0.002))
     mine = timing(median=1e-3, first_call=(0.5, 0.5))
-    assert summary.paid_after(mine, [torch_rnn, mine]) == 498
-    assert summary.paid_after(torch_rnn, [torch_rnn, mine]) is None
+    assert times.paid_after(mine, [torch_rnn, mine]) == 498
+    assert times.paid_after(torch_rnn, [torch_rnn, mine]) is None
 
 
 def test_compact_console_is_dumb_proof(run):

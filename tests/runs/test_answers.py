@@ -1,7 +1,7 @@
 """What a worker sends back is data to be checked: whatever it is, it is one error of one check."""
 
 import math
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -23,9 +23,10 @@ from rnnparity.runs.check import check
 from rnnparity.runs.examiner import Examiner
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Worker, WorkerLost
-from rnnparity.timing import bench
 from rnnparity.timing.contestants import Contestant
+from rnnparity.timing.session import Session
 from rnnparity.timing.turns import Measured
+from rnnparity.timing.workers import Workers
 from rnnparity.verdicts import Verdict
 
 CONFIG = RNNConfig(input_size=3, hidden_size=4)
@@ -92,16 +93,16 @@ WRONG = {
     "a list": (with_arrays(output=[0.0]), "is no Outcome"),
     "a reason that is none": (lambda o: replace(o, reason=3), "Expected `str`, got `int`"),
     "its own verdict": (
-        lambda o: forced(Outcome, **vars(o) | {"verdict": Verdict.PASS}),
-        "the verdict on what is not judged yet is pass",
+        lambda o: replace(o, verdict=Verdict.CHAOTIC),
+        "a verdict that only judging comes to",
     ),
     "a verdict that there is not": (
-        lambda o: replace(o, verdict=SimpleNamespace(is_right=False)),
+        lambda o: replace(o, verdict=Object()),
         "is no plain data",
     ),
     "a pass of gradients": (
-        lambda o: replace(o, trouble=forced(Trouble, verdict=Verdict.PASS, reason="")),
-        "the verdict on gradients is pass",
+        lambda o: replace(o, trouble=Trouble(Verdict.PASS, "")),
+        "a verdict that only judging comes to",
     ),
     "no state": (with_arrays(h_n=None), "returned no h_n"),
     "another shape": (
@@ -109,13 +110,16 @@ WRONG = {
         "returned output as float32 (5, 3, 4), expected float32 (5, 2, 4)",
     ),
     "another dtype": (with_arrays(next_h_n=HALF), "returned next_h_n as float16 (5, 2, 4)"),
-    "a quantity that there is not": (with_arrays(h_m=FINE), "h_m as float32 (5, 2, 4), expected"),
+    "a quantity that there is not": (
+        with_arrays(h_m=FINE),
+        "h_m as float32 (5, 2, 4), expected no such quantity",
+    ),
     "no name at all": (with_arrays(**{"": FINE}), "expected no such quantity"),
     "another parameter": (with_arrays(grad_weight_hh_l7=FINE), "expected no such quantity"),
     "a gradient too few": (with_arrays(grad_x=None), "returned 5 gradients, expected 6"),
     "an invariant of what is not there": (
         with_invariant("chunks", output=FINE, h_n=FINE[:1], c_n=FINE),
-        "returned chunks: c_n as",
+        "returned chunks: c_n as float32 (5, 2, 4), expected none",
     ),
     "an invariant of another shape": (
         with_invariant("chunks", output=WIDE, h_n=FINE[:1]),
@@ -288,6 +292,23 @@ def test_after_a_wrong_answer_the_process_is_another(tmp_path):
         assert len(begun) == count
 
 
+class Dead(Executor):
+    def submit(self, *_, **__):
+        raise BrokenExecutor("The exit codes of the workers are {EXIT(7)}")
+
+
+def test_a_process_that_died_since_its_last_call_is_lost_and_another_begun(tmp_path):
+    begun = [Dead(), ThreadPoolExecutor(1)]
+
+    def three() -> int:
+        return 3
+
+    worker = Worker(Settings(), tmp_path / "log", lambda *_: begun.pop(0))
+    with pytest.raises(WorkerLost, match="exited with code 7"):
+        worker.call(60, three)
+    assert worker.call(60, three) == 3
+
+
 def measured(**samples):
     fine = {"seconds": (1.0,) * 4, "fresh": (1.0,), "seen": (1.0,), "cores": (1.0,) * 4}
     return Measured(calls=1, **fine | samples)
@@ -336,14 +357,13 @@ def test_samples_that_do_not_belong_together_are_refused(samples):
 def test_rounds_of_others_are_an_error_of_the_process(tmp_path, found, kept):
     spec, job = Spec("a", TARGET), sizes.jobs("notebook")[0]
     plan = Plan(specs=(spec,), cases=(), jobs=(job,), directory=tmp_path)
-    processes = bench._Processes(plan, tmp_path)
-    session = bench._Session(Run(tmp_path, {}), plan, {}, processes)
+    workers = Workers(plan, tmp_path)
+    session = Session(Run(tmp_path, {}), plan, {}, workers)
     contestants = (Contestant("a", spec), Contestant("b", spec))
     worker = SimpleNamespace(call=lambda *_: (found, kept))
     with pytest.raises(WorkerLost, match="returned rounds of"):
-        session._turns(worker, contestants, "cpu", job, 0.1, 0)
-    processes.workers = [worker]
-    processes.started = True
+        workers.measure(worker, contestants, "cpu", job, 0.1, 0)
+    workers.all, workers.imported = [worker], {spec}
     times, outcomes = session._measure(contestants, "cpu", job, lambda share: None)
     assert all("returned rounds of" in one.error for (one,) in times.values())
     assert outcomes == {}
@@ -352,9 +372,10 @@ def test_rounds_of_others_are_an_error_of_the_process(tmp_path, found, kept):
 def test_what_was_timed_and_has_no_arrays_is_an_error(tmp_path):
     spec, job = Spec("a", TARGET), sizes.jobs("notebook")[0]
     plan = Plan(specs=(spec,), cases=(), jobs=(job,), directory=tmp_path)
-    session = bench._Session(Run(tmp_path, {}), plan, {}, bench._Processes(plan, tmp_path))
     worker = SimpleNamespace(call=lambda *_: ({"a": measured()}, {"a": Outcome()}))
-    found, kept = session._turns(worker, (Contestant("a", spec),), "cpu", job, 0.1, 0)
+    found, kept = Workers(plan, tmp_path).measure(
+        worker, (Contestant("a", spec),), "cpu", job, 0.1, 0
+    )
     assert found["a"].seconds
     assert kept["a"].verdict == "error"
     assert "returned no output" in kept["a"].reason

@@ -20,9 +20,10 @@ from rnnparity.records import files
 from rnnparity.records.run import Run
 from rnnparity.records.timing import AGAIN, BOUND
 from rnnparity.runs.plan import Plan
-from rnnparity.timing import bench, comparison, contestants, machine, statistics, turns
-from rnnparity.timing.bench import suspicion
+from rnnparity.timing import comparison, contestants, machine, samples, session, statistics, turns
+from rnnparity.timing.samples import suspicion
 from rnnparity.timing.turns import Measured
+from rnnparity.timing.workers import Workers
 from rnnparity.verdicts import Verdict
 
 SHORT = {"preset": "notebook", "processes": 2, "budget": 0.05}
@@ -263,7 +264,7 @@ def measured(**samples):
 
 
 def test_more_threads_than_asked_for(monkeypatch):
-    monkeypatch.setattr(bench, "usable_cores", lambda: 4)
+    monkeypatch.setattr(samples, "usable_cores", lambda: 4)
     # CPU time is counted in ticks: a block's may be told with the next one's.
     fine = measured(cores=(0.0, 2.0, 1.0, 1.1))
     busy = measured(cores=(1.7, 1.9, 2.1, 1.9))
@@ -273,7 +274,7 @@ def test_more_threads_than_asked_for(monkeypatch):
     assert suspicion([busy, busy], 1, "cuda:0") == ""
     once = measured(cores=(1.0, 1.0, 1.0, 9.0))
     assert suspicion([once, measured()], 1) == ""  # 2 cores on average, of one block
-    monkeypatch.setattr(bench, "usable_cores", lambda: 1)
+    monkeypatch.setattr(samples, "usable_cores", lambda: 1)
     assert suspicion([busy, busy], 1) == ""
 
 
@@ -291,17 +292,17 @@ def looked_at(monkeypatch, tmp_path, name, first, again):
     role = {"again": AGAIN, "products": BOUND}.get(name, "implementation")
     job = sizes.jobs("notebook")[0]
     plan = Plan(specs=(spec,), cases=(), jobs=(job,), directory=tmp_path, processes=2)
-    processes = bench._Processes(plan, tmp_path)
-    session = bench._Session(Run(tmp_path, {}), plan, {job.case: None}, processes)
+    workers = Workers(plan, tmp_path)
+    timing = session.Session(Run(tmp_path, {}), plan, {job.case: None}, workers)
 
     def look(*_):
         looks.append(1)
         return [again, again]
 
-    monkeypatch.setattr(session, "_second_look", look)
-    monkeypatch.setattr(bench, "judge", lambda *_: Judgement(Verdict.PASS, "", {}))
+    monkeypatch.setattr(timing, "_second_look", look)
+    monkeypatch.setattr(session, "judge", lambda *_: Judgement(Verdict.PASS, "", {}))
     one = contestants.Contestant(name, spec, role)
-    verdict = session._verdict(one, job, "cpu", [first, first], Outcome())
+    verdict = timing._verdict(one, job, "cpu", [first, first], Outcome())
     return verdict, len(looks)
 
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS
-from rnnparity.implementations.registry import Spec, framework_hint
+from rnnparity.implementations.registry import Spec, declared
 from rnnparity.problems import edges, presets
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
@@ -45,7 +45,7 @@ def features(kind: str = "rnn") -> list[Case]:
 
 def kinds(spec: Spec) -> tuple[str, ...]:
     """Return the kinds of device to try: all wherever the framework may have one."""
-    return ("cpu",) if framework_hint(spec) == "numpy" else KINDS
+    return ("cpu",) if declared(spec, "framework") == "numpy" else KINDS
 
 
 def kinds_here(spec: Spec, devices: Callable[[str], Iterable[str]]) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def kinds_here(spec: Spec, devices: Callable[[str], Iterable[str]]) -> tuple[str
         spec: an implementation.
         devices: a framework to the names of its devices here.
     """
-    framework = framework_hint(spec)
+    framework = declared(spec, "framework")
     if framework not in FRAMEWORKS:
         return kinds(spec)
     here = {device.partition(":")[0] for device in devices(framework)}

@@ -98,11 +98,7 @@ class Calls:
         Raises:
             ContractViolation: a later call changed it.
         """
-        for name, value in kept.items():
-            if self._border.to_numpy(value).tobytes() != arrays[name].tobytes():
-                raise ContractViolation(
-                    f"a later call changed the {name} that an earlier one returned"
-                )
+        self._check_same(kept, arrays, "a later call changed the {} that an earlier one returned")
 
     def check_at_the_end(self, kept: Values) -> None:
         """Check that results are where x is, and that no call has changed what all were given.
@@ -130,11 +126,12 @@ class Calls:
         return self._border.from_numpy(wide, self._device)[..., ::2]
 
     def _check_unchanged(self, given: Values, held: Values) -> None:
-        for name, value in given.items():
-            if self._border.to_numpy(held[name]).tobytes() != value.tobytes():
-                raise ContractViolation(
-                    f"changed its argument {name} in place: copy before writing"
-                )
+        self._check_same(held, given, "changed its argument {} in place: copy before writing")
+
+    def _check_same(self, held: Values, arrays: Values, told: str) -> None:
+        for name, array in arrays.items():
+            if self._border.to_numpy(held[name]).tobytes() != array.tobytes():
+                raise ContractViolation(told.format(name))
 
     def _check_devices(self, values: Values, why: str) -> None:
         for name, value in values.items():

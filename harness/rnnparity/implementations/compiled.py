@@ -7,13 +7,7 @@ from typing import Any
 from rnnparity.cells import network
 from rnnparity.cells.config import RNNConfig, named_gradients
 from rnnparity.implementations.contract import Implementation
-from rnnparity.implementations.frameworks import (
-    Arrays,
-    Border,
-    Differentiator,
-    WholeRun,
-    initial,
-)
+from rnnparity.implementations.frameworks import Arrays, Border, Differentiator, WholeRun, initial
 
 Forward = Callable[[Any, Any, Any], tuple[Any, Any]]  # x, h0 or None, lengths or None
 Differentiated = Callable[[Arrays, Any, tuple[Any, ...]], tuple[Any, Arrays]]

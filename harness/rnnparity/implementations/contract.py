@@ -13,7 +13,7 @@ from typing import Any
 from rnnparity.cells import network
 from rnnparity.cells.config import KINDS as KINDS_OF_CELLS
 from rnnparity.cells.config import NONLINEARITIES, Cell, RNNConfig, cells
-from rnnparity.errors import ContractViolation, explain
+from rnnparity.errors import explain
 from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS, install_hint
 from rnnparity.implementations.registry import Spec
 from rnnparity.problems.cases import Case
@@ -83,14 +83,8 @@ class Implementation:
     ) -> tuple[Any, Any]:
         """Run the whole RNN: arguments and results laid out as `torch.nn.RNN`'s."""
         if self.rnn is not None:
-            result = self.rnn(x, h0, prepared, config, lengths)
-            if not isinstance(result, tuple | list) or len(result) != 2:
-                size = f" of {len(result)}" if isinstance(result, tuple | list) else ""
-                expected = "(output, (h_n, c_n))" if self.kind == "lstm" else "(output, h_n)"
-                raise ContractViolation(
-                    f"returned a {type(result).__name__}{size}, expected the pair {expected}"
-                )
-            return result[0], result[1]
+            result: tuple[Any, Any] = self.rnn(x, h0, prepared, config, lengths)
+            return result
         assert self.layer is not None
         return network.run(self.layer, x, h0, prepared, config, lengths)
 
@@ -122,7 +116,8 @@ def loaded_anew(spec: Spec) -> Iterator[Implementation]:
     The modules that it consists of are imported anew, and what was there before is put back.
 
     Raises:
-        Absent, BrokenImplementation: as `load`; some modules cannot be imported twice.
+        Absent: a package that it imports is not installed.
+        BrokenImplementation: it does not import, as some modules do not a second time.
     """
     with imported_anew(spec.target):
         yield load(spec)

@@ -93,6 +93,7 @@ def _run(
             arrays |= gradients
             if rows_are_left(case, problem):
                 _, every_row = calls.gradients(weighing_all_rows(case, problem))
+                _check_form(every_row, arrays)
         except ContractViolation as violation:
             trouble = Trouble(Verdict.FAIL, str(violation))
         except BaseException as error:  # as in `execute`; the forward pass is judged all the same
@@ -107,15 +108,16 @@ def _run(
     _, repeated = calls.forward()  # after which a reused buffer holds the first result again
     if implementation.gradients and trouble is None:
         repeated |= calls.gradients(upstream(problem))[1]
-    observed[invariants.REPEATED] = _in_other_bits(repeated, arrays)
+    _check_form(repeated, arrays)
+    observed[invariants.REPEATED] = {
+        name: value for name, value in repeated.items() if value.tobytes() != arrays[name].tobytes()
+    }
     calls.check_at_the_end(results)
     calls.check_kept(results, forward)
     return Outcome(arrays, invariants=observed, every_row=every_row, trouble=trouble)
 
 
-def _in_other_bits(repeated: Result, first: Result) -> Result:
-    """Return what a second call returned in other bits than the first."""
-    for name, value in repeated.items():
+def _check_form(again: Result, first: Result) -> None:
+    for name, value in again.items():
         if value.shape != first[name].shape or value.dtype != first[name].dtype:
             raise ContractViolation(f"returned {name} in another shape or dtype at a second call")
-    return {n: value for n, value in repeated.items() if value.tobytes() != first[n].tobytes()}

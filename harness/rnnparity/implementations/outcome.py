@@ -21,15 +21,6 @@ class Trouble:
     verdict: Verdict
     reason: str
 
-    def __post_init__(self) -> None:
-        """Refuse a verdict that is no trouble.
-
-        Raises:
-            ValueError: the verdict is another than FAIL and ERROR.
-        """
-        if not self.verdict.is_wrong:
-            raise ValueError(f"the verdict on gradients is {self.verdict}, expected fail or error")
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -51,15 +42,6 @@ class Outcome:
     invariants: dict[str, Result] = field(default_factory=dict)
     trouble: Trouble | None = None
     every_row: Result = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse a verdict that only judging can come to.
-
-        Raises:
-            ValueError: the verdict says that something is right.
-        """
-        if self.verdict is not None and self.verdict.is_right:
-            raise ValueError(f"the verdict on what is not judged yet is {self.verdict}")
 
 
 def named(result: Any, config: RNNConfig) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def resolve_all(
             of the one that it declares.
 
     Raises:
-        UsageError: as `resolve`.
+        UsageError: one is no registered name, no file and no module.
     """
     every = [spec for kind in kinds for spec in registered(kind).values()]
     specs = [spec for text in texts for spec in _of_kinds(text, kinds)]
@@ -120,11 +120,6 @@ def _of_kinds(text: str, kinds: tuple[str, ...]) -> list[Spec]:
     own = resolve(text, kinds[0])
     kind = declared(own, "kind")
     return [msgspec.structs.replace(own, kind=kind if kind in kinds else kinds[0])]
-
-
-def framework_hint(spec: Spec) -> str | None:
-    """Return the framework that a module declares in so many words, without importing it."""
-    return declared(spec, "framework")
 
 
 def declared(spec: Spec, name: str) -> str | None:

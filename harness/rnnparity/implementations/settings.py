@@ -129,9 +129,8 @@ def threads_given(given: Mapping[str, str] | None = None) -> int:
         given: what the user has set; this process's own environment if None.
     """
     given = os.environ if given is None else given
-    first = (
-        given.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    )  # of nested regions, the outer
+    # Of nested regions, the outer one's.
+    first = given.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return max(1, int(first)) if first.isdecimal() else 1
 
 

@@ -56,11 +56,7 @@ def _benchmark(one: Timing) -> dict[str, Any]:
     return {
         "metadata": {"name": f"{one.id}-{one.threads}threads"},
         "runs": [
-            {
-                "metadata": {"loops": calls},
-                "values": list(seconds),
-                "warmups": [[1, first]],
-            }
+            {"metadata": {"loops": calls}, "values": list(seconds), "warmups": [[1, first]]}
             for seconds, calls, first in zip(one.seconds, one.calls, one.first_call, strict=True)
         ],
     }

@@ -1,6 +1,8 @@
 """What is told of a run, from its records alone: in a terminal, as a page, for other programs.
 
-summary       what is said of it, as plain data: the sentence, the matrix, failures, timings
+summary       what is said of its checks, as plain data: the sentence, the matrix, failures
+times         what is said of its timings, as plain data
+commands      the command that repeats a check or a timing
 terminal      progress, and tables in a terminal
 timing_table  the table of timings in a terminal
 listing       what `rnnparity list` shows

@@ -1,14 +1,25 @@
 """A report as JUnit XML, which CI systems show: a suite for an implementation and device."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
-from rnnparity.report import summary
+from rnnparity.records.timing import Timing
+from rnnparity.report import commands, summary
 from rnnparity.verdicts import Verdict
 
 JUNIT = "junit.xml"
+
+# What the format calls a verdict; the others need no word.
+KINDS = {
+    Verdict.FAIL: "failure",
+    Verdict.ERROR: "error",
+    Verdict.UNSUPPORTED: "skipped",
+    Verdict.ABSENT: "skipped",
+}
 
 
 def write(run: Run, directory: Path) -> Path:
@@ -26,25 +37,16 @@ def render(run: Run) -> bytes:
         groups.setdefault((record.implementation, record.device), []).append(record)
     for (implementation, device), records in groups.items():
         name = _clean(f"{implementation} {device}".strip())
-        suite = ElementTree.SubElement(
-            root,
-            "testsuite",
-            name=name,
-            tests=str(len(records)),
-            failures=str(sum(r.verdict == Verdict.FAIL for r in records)),
-            errors=str(sum(r.verdict == Verdict.ERROR for r in records)),
-            skipped=str(sum(r.verdict in (Verdict.UNSUPPORTED, Verdict.ABSENT) for r in records)),
-        )
+        suite = _suite(root, name, records)
         for record in records:
             test = ElementTree.SubElement(
                 suite, "testcase", classname=name, name=_clean(record.case or "import")
             )
-            kind = {Verdict.FAIL: "failure", Verdict.ERROR: "error"}.get(record.verdict)
+            kind = KINDS.get(record.verdict)
             if kind is not None:
                 told = ElementTree.SubElement(test, kind, message=_clean(record.reason))
-                told.text = _clean(summary.command(record, run))
-            elif record.verdict in (Verdict.UNSUPPORTED, Verdict.ABSENT):
-                ElementTree.SubElement(test, "skipped", message=_clean(record.reason))
+                if record.verdict.is_wrong:
+                    told.text = _clean(commands.command(record, run))
             elif record.reason:
                 ElementTree.SubElement(test, "system-out").text = _clean(record.reason)
     _add_timings(root, run)
@@ -53,29 +55,29 @@ def render(run: Run) -> bytes:
     return found
 
 
+def _suite(
+    root: ElementTree.Element, name: str, checks: Sequence[Record | Timing]
+) -> ElementTree.Element:
+    found = Counter(KINDS.get(one.verdict) for one in checks)
+    counts = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+    told = {"name": name, "tests": str(len(checks))}
+    told |= {attribute: str(found[kind]) for attribute, kind in counts.items()}
+    return ElementTree.SubElement(root, "testsuite", told)
+
+
 def _add_timings(root: ElementTree.Element, run: Run) -> None:
     """Add a suite of what failed while it was timed, if anything did."""
     failed = summary.failed_timings(run)
     if not failed:
         return
-    errors = sum(t.verdict == Verdict.ERROR for t in failed)
-    suite = ElementTree.SubElement(
-        root,
-        "testsuite",
-        name="timing",
-        tests=str(len(failed)),
-        failures=str(len(failed) - errors),
-        errors=str(errors),
-        skipped="0",
-    )
+    suite = _suite(root, "timing", failed)
     for t in failed:
         where = _clean(f"{t.implementation} {t.device}")
         test = ElementTree.SubElement(
             suite, "testcase", classname=where, name=_clean(f"{t.case} ({t.mode})")
         )
-        kind = "failure" if t.verdict == Verdict.FAIL else "error"
-        told = ElementTree.SubElement(test, kind, message=_clean(t.reason))
-        told.text = _clean(summary.bench_command(t, run))
+        told = ElementTree.SubElement(test, KINDS[t.verdict], message=_clean(t.reason))
+        told.text = _clean(commands.bench_command(t, run))
 
 
 def _clean(text: str) -> str:

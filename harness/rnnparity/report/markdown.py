@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rnnparity.records.run import Run
 from rnnparity.records.timing import BOUND, IMPLEMENTATION, Timing, size
-from rnnparity.report import summary
+from rnnparity.report import summary, times
 from rnnparity.report.charts import charts, svg
 from rnnparity.report.page import machine
 from rnnparity.report.timing_table import seconds
@@ -60,7 +60,7 @@ def render(run: Run, pictures: tuple[str, ...] = ()) -> str:
 
 
 def _speed(run: Run) -> list[str]:
-    found = summary.timed(run)
+    found = times.timed(run)
     parts = []
     for key in dict.fromkeys((t.cell, t.device, t.dtype, t.mode, t.threads) for t in found):
         group = [
@@ -99,8 +99,8 @@ def _speed(run: Run) -> list[str]:
 
 def _shares(run: Run) -> list[str]:
     """Return what is reached of this machine's own best: which of the two bounds is near."""
-    best = summary.roof(run)
-    found = [t for t in summary.timed(run) if summary.under_roof(t)]
+    best = times.roof(run)
+    found = [t for t in times.timed(run) if times.under_roof(t)]
     found = [t for t in found if t.role in (IMPLEMENTATION, BOUND)]
     if best is None or not found:
         return []
@@ -119,10 +119,10 @@ def _shares(run: Run) -> list[str]:
     ]
 
 
-def _share(one: Timing | None, best: summary.Roof) -> str:
+def _share(one: Timing | None, best: times.Roof) -> str:
     if one is None:
         return ""
-    found = summary.achieved(one, best)
+    found = times.achieved(one, best)
     return " / ".join(f"{100 * (found[name] or 0):.2g}%" for name in ("of_product", "of_copy"))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rnnparity.errors import UsageError
 from rnnparity.records.run import Run
-from rnnparity.report import summary
+from rnnparity.report import summary, times
 
 
 class ShownRun(Run):
@@ -24,7 +24,7 @@ class ShownRun(Run):
             import pandas
         except ModuleNotFoundError:
             raise UsageError("pandas is not installed: pip install pandas") from None
-        return pandas.DataFrame(summary.timings(self) or summary.checks(self))
+        return pandas.DataFrame(times.timings(self) or summary.checks(self))
 
 
 def html(run: Run) -> str:

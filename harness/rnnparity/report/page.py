@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from rnnparity.judging.limit import LIMIT
 from rnnparity.records.run import Run
-from rnnparity.report import summary, trend
+from rnnparity.report import summary, times, trend
 from rnnparity.report.charts import PALETTES, charts, charts_of_runs
 from rnnparity.verdicts import Verdict
 
@@ -43,7 +43,7 @@ def render(run: Run) -> str:
     return _filled(
         "page.html.j2",
         pictures,
-        {"checks": summary.checks(run), "timings": summary.timings(run)},
+        {"checks": summary.checks(run), "timings": times.timings(run)},
         title=run.name,
         sentence=summary.sentence(run),
         limit=LIMIT,
@@ -56,7 +56,7 @@ def render(run: Run) -> str:
         notes=run.notes,
         failures=summary.failures(run),
         closest=summary.closest(run),
-        speed=summary.speed(run),
+        speed=times.speed(run),
         timed=bool(run.timings),
         flat=_flat(run.environment),
     )

@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
-from types import TracebackType
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -28,7 +26,7 @@ from rnnparity.problems.quantities import quantity
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import Timing
-from rnnparity.report.timing_table import show_timings
+from rnnparity.report.timing_table import headed, show_timings
 from rnnparity.runs.check import Event
 from rnnparity.timing.bench import Stage
 from rnnparity.verdicts import Verdict
@@ -76,12 +74,7 @@ class Display:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave what was drawn."""
         self._progress.stop()
 
@@ -194,13 +187,7 @@ def _table(cell: str, device: str, records: list[Record]) -> Table:
     names = {_column(name) for record in records for name in record.quantities}
     columns = [column for column in COLUMNS if column in names]
     where = device if cell == "rnn" else f"{cell.upper()}, {device}"
-    table = Table(
-        title=f"{where}: largest error, in units of predicted rounding ({LIMIT:g} pass)",
-        title_justify="left",
-        pad_edge=False,
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    table = headed(f"{where}: largest error, in units of predicted rounding ({LIMIT:g} pass)")
     table.add_column("implementation", no_wrap=True)
     for column in columns:
         shown = WITH_C.get(column, column) if cell == "lstm" else column

@@ -72,10 +72,15 @@ def seconds(value: float) -> str:
     return f"{value * 1e9:.3g} ns"
 
 
-def _table(title: str, baseline: str, names: Sequence[str], timings: list[Timing]) -> Table:
-    table = Table(
+def headed(title: str) -> Table:
+    """Return a table under a title, with as little around its columns as can be."""
+    return Table(
         title=title, title_justify="left", pad_edge=False, box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
+
+
+def _table(title: str, baseline: str, names: Sequence[str], timings: list[Timing]) -> Table:
+    table = headed(title)
     table.add_column("T,B,I,H", no_wrap=True)
     for name in (baseline, *names):
         table.add_column(without_kind(name), justify="right", no_wrap=True)
@@ -120,13 +125,7 @@ def _cell(one: Timing | None, run: list[Timing]) -> Text:
 
 def show_changes(changes: list[Change], others: list[str], console: Console) -> None:
     """Print what two runs differ by; `others` took turns in one of them only."""
-    table = Table(
-        title="the later run's time over the earlier's, relative to the baseline of each",
-        title_justify="left",
-        pad_edge=False,
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    table = headed("the later run's time over the earlier's, relative to the baseline of each")
     for name in ("implementation", "T,B,I,H", "mode"):
         table.add_column(name, no_wrap=True)
     for name in ("seconds", "relative", "p"):

@@ -8,7 +8,7 @@ from typing import Any
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import Timing
-from rnnparity.report import summary
+from rnnparity.report import summary, times
 
 # A geometric mean that moved by more than this is told; what two runs differ by for certain is for
 # `rnnparity compare`, which has the samples.
@@ -20,7 +20,7 @@ def comparable(runs: Sequence[Run]) -> list[Run]:
 
     A mean over other sizes is another mean.
     """
-    keys = [{_key(t) for t in summary.timed(run)} for run in runs]
+    keys = [{_key(t) for t in times.timed(run)} for run in runs]
     common = set.intersection(*[found for found in keys if found] or [set()])
     return [replace(run, timings=[t for t in run.timings if _key(t) in common]) for run in runs]
 
@@ -123,7 +123,7 @@ def _surroundings(run: Run) -> dict[str, Any]:
 def _means(run: Run) -> dict[tuple[str, str], float]:
     return {
         (row["implementation"], f"{row['device']}, {row['dtype']}, {row['mode']}"): row["mean"]
-        for row in summary.speed(run)
+        for row in times.speed(run)
     }
 
 

@@ -91,7 +91,11 @@ def read(told: Any, function: Callable[..., R]) -> R:
 
 def checked(outcome: Outcome, case: Case) -> Outcome:
     """Return an outcome that can be one of the case as it is; else an error that says why not."""
-    wrong = "" if outcome.verdict else _wrong(outcome, case)
+    verdict, trouble = outcome.verdict, outcome.trouble
+    if (verdict and verdict.is_right) or (trouble and not trouble.verdict.is_wrong):
+        wrong = "returned a verdict that only judging comes to"
+    else:
+        wrong = "" if verdict else _wrong(outcome, case)
     return Outcome(verdict=Verdict.ERROR, reason=f"its process {wrong}") if wrong else outcome
 
 
@@ -120,8 +124,8 @@ def _wrong(outcome: Outcome, case: Case) -> str:
     results |= {f"{name}: ": result for name, result in outcome.invariants.items()}
     for where, result in results.items():
         for name, array in result.items():
-            if _form(array) != expected.get(name) or name not in arrays:
-                wanted = expected.get(name, "no such quantity")
+            wanted = expected.get(name, "no such quantity") if name in arrays else "none"
+            if _form(array) != wanted:
                 return f"returned {where}{name} as {_form(array)}, expected {wanted}"
     return ""
 

@@ -133,14 +133,7 @@ class Examiner:
         self, case: Case, device: str, times: int, gradients: bool
     ) -> list[Outcome] | None:
         found = self._spare.call(
-            self.timeout,
-            work.run_fresh,
-            self.spec,
-            self.settings,
-            case,
-            device,
-            times,
-            gradients,
+            self.timeout, work.run_fresh, self.spec, self.settings, case, device, times, gradients
         )
         if found is not None and len(found) != times:
             raise WorkerLost(f"returned {len(found)} outcomes, expected {times}")

@@ -97,20 +97,20 @@ class Worker:
                 killed.
             UsageError: the function raised one.
         """
-        with self._lock:
-            if self._closed:
-                raise WorkerLost("was stopped")
-            if self._executor is None:
-                self._executor = self._start(self._settings, self._log)
-            with _shielded():
-                future = self._executor.submit(_noted, function, *args, **kwargs)
         try:
+            with self._lock:
+                if self._closed:
+                    raise WorkerLost("was stopped")
+                if self._executor is None:
+                    self._executor = self._start(self._settings, self._log)
+                with _shielded():
+                    future = self._executor.submit(_noted, function, *args, **kwargs)
             return answers.read(_awaited(future, timeout), function)
-        except UsageError:
+        except (UsageError, WorkerLost):
             raise
         except FutureTimeout:
             why = f"gave no answer in {timeout:g} s and was stopped"
-        except (BrokenExecutor, ShutdownExecutorError) as error:
+        except (BrokenExecutor, ShutdownExecutorError) as error:  # now, or since the last call
             why = _cause(str(error))
         except answers.WrongAnswer as wrong:
             why = str(wrong)

@@ -53,22 +53,18 @@ def describe(spec: Spec, settings: Settings) -> Description:
         return Description(verdict=Verdict.ABSENT, reason=str(error))
     except contract.BrokenImplementation as error:
         return Description(verdict=Verdict.ERROR, reason=str(error))
+    framework = implementation.framework
     try:
         with stopwatch.running():
-            border = frameworks.get(implementation.framework, settings)
+            border = frameworks.get(framework, settings)
             devices = border.devices()  # may take as long as the import
     except ModuleNotFoundError:
-        hint = frameworks.install_hint(implementation.framework)
-        reason = f"{implementation.framework} is not installed: {hint}"
-        return Description(
-            framework=implementation.framework, verdict=Verdict.ABSENT, reason=reason
-        )
+        reason = f"{framework} is not installed: {frameworks.install_hint(framework)}"
+        return Description(framework=framework, verdict=Verdict.ABSENT, reason=reason)
     except Exception as error:
-        return Description(
-            framework=implementation.framework, verdict=Verdict.ERROR, reason=explain(error)
-        )
+        return Description(framework=framework, verdict=Verdict.ERROR, reason=explain(error))
     return Description(
-        framework=implementation.framework,
+        framework=framework,
         devices=tuple(
             device
             for device in devices

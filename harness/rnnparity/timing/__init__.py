@@ -1,6 +1,9 @@
 """How fast: what passed takes turns in shared processes. Nothing here judges numbers.
 
 bench          a whole timing run
+session        its jobs: what passed takes turns, and is judged
+workers        its processes
+samples        what the samples of all processes say
 contestants    implementations made ready to be timed, in a worker
 turns          blocks in turns, in a worker
 bare_products  the matrix products alone, timed beside implementations

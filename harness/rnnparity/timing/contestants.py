@@ -16,12 +16,7 @@ from rnnparity.implementations.frameworks import initial
 from rnnparity.implementations.outcome import Outcome, named
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
-from rnnparity.problems.arrays import (
-    Problem,
-    initial_states,
-    rows_are_left,
-    weighing_all_rows,
-)
+from rnnparity.problems.arrays import Problem, initial_states, rows_are_left, weighing_all_rows
 from rnnparity.problems.arrays import upstream as coming_in
 from rnnparity.problems.sizes import FORWARD, Job
 from rnnparity.records.timing import IMPLEMENTATION
@@ -76,7 +71,7 @@ class Timed:
         given = initial_states(problem)
         states = {name: border.from_numpy(value, device) for name, value in given.items()}
         self._wait: Callable[[Any], None] = border.synchronize
-        wait_for_all([*weights.values(), *states.values()], border)
+        border.synchronize((*weights.values(), *states.values()))
 
         begun = time.perf_counter()
         make = compiled.forward if self._forward else compiled.gradients
@@ -91,7 +86,7 @@ class Timed:
 
         def arguments(x: Array) -> tuple[Any, ...]:
             held = border.from_numpy(x, device)
-            wait_for_all([held], border)
+            border.synchronize(held)
             if self._forward:
                 return held, initial(states), None
             leaves = {"x": held} | states
@@ -264,13 +259,6 @@ def rolled(x: Array, i: int) -> Array:
     """Return x (for i = 0), which is judged, or another input: its values in other places."""
     one: Array = np.roll(x, i)
     return one * (1 + i // x.size) if i >= x.size else one
-
-
-def wait_for_all(values: list[Any], border: Any) -> None:
-    """Wait for arrays that were just made."""
-    for value in values:
-        if value is not None:
-            border.synchronize(value)
 
 
 def _delayed(begun: float, seconds: float) -> float:

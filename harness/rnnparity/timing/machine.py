@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import psutil
@@ -28,15 +28,9 @@ CPU, AVX512, WITHOUT_AVX512 = Path("/proc/cpuinfo"), " avx512f ", ("Haswell", "Z
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
-class Best(TypedDict):
-    """The best that a machine does, with so many threads."""
-
-    threads: int
-    product_flop_per_second: dict[str, float]  # by framework
-    copy_bytes_per_second: float
-
-
-def best(frameworks: tuple[str, ...], settings: Settings) -> Best:
+def best(
+    frameworks: tuple[str, ...], settings: Settings
+) -> dict[str, int | float | dict[str, float]]:
     """Measure, in a worker: operations per second by framework, and bytes per second of a copy."""
     products = {name: _best_product(name) for name in frameworks}
     return {

@@ -76,16 +76,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # What is sampled, in some rounds or in all.
-SAMPLES = (
-    "seconds",
-    "fresh",
-    "seen",
-    "cores",
-    "transfer",
-    "on_device",
-    "handing_over",
-    "clock",
-)
+SAMPLES = ("seconds", "fresh", "seen", "cores", "transfer", "on_device", "handing_over", "clock")
 
 
 def measure(
@@ -180,7 +171,7 @@ class Rounds:
                     fresh_too = done % self.fresh_every == min(1, self.fresh_every - 1)
                     found[name] = self._turn(name, fresh_too, judged)
                     held_down |= self._card_state(found[name])
-                except BaseException as error:  # as above
+                except BaseException as error:  # it is the contestant's own
                     self.lost[name] = Measured(error=explain(error))
                     del self.timed[name]
                 spent += time.perf_counter() - begun

@@ -4,7 +4,7 @@ Every class has the names of `Border`. A framework is imported when its border i
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
@@ -29,7 +29,7 @@ _INSTALL = {name: f"pip install 'rnnparity[{name}]'" for name in ("torch", "jax"
 
 
 class Border(Protocol):
-    """What the harness needs of a framework."""
+    """What the harness needs of a framework; what has a body is so unless one says otherwise."""
 
     framework: str
 
@@ -38,6 +38,7 @@ class Border(Protocol):
 
     def __hash__(self) -> int:
         """Borders are kept with what was compiled for them."""
+        return id(self)
 
     def devices(self) -> list[str]:
         """Return the devices found, "cpu" first, then "cuda:0", ... or "mps"."""
@@ -67,6 +68,7 @@ class Border(Protocol):
         Returns:
             What has `elapsed_time(later)`, in ms, once both were reached; None if there is none.
         """
+        return None
 
     def memory(self, device: str, forget: bool = False) -> tuple[int, int] | None:
         """Return the bytes that arrays take on a device, and the most that they took.
@@ -78,15 +80,19 @@ class Border(Protocol):
         Returns:
             None where the framework does not tell.
         """
+        return None
 
     def compiled(self, function: Function) -> Function:
         """Return a function compiled as a whole, where the framework has a compiler."""
+        return function
 
     def can_take(self, prepared: Any) -> bool:
-        """Whether a compiled function can take this as an argument."""
+        """Whether a compiled function can take this as an argument, as a Python function can."""
+        return True
 
     def unrecorded(self) -> AbstractContextManager[Any]:
         """Return a context in which nothing is recorded for gradients."""
+        return nullcontext()
 
     def leaf(self, array: Any) -> Any:
         """Return an array with respect to which gradients can be taken; it shares no memory."""

@@ -1,6 +1,5 @@
 """The border to JAX: its devices, dtypes, arrays and gradients."""
 
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from importlib.metadata import distributions
 from typing import Any, cast
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from rnnparity.errors import ContractViolation
 from rnnparity.implementations.frameworks import (
     Arrays,
+    Border,
     Differentiator,
     Function,
     Prepare,
@@ -23,7 +23,7 @@ from rnnparity.implementations.settings import Settings
 from rnnparity.problems import dtypes
 
 
-class JaxBorder:
+class JaxBorder(Border):
     """JAX on the CPU and on CUDA devices; x64 is on, so that float64 is float64."""
 
     framework = "jax"
@@ -78,9 +78,6 @@ class JaxBorder:
             if wait is not None:
                 wait()
 
-    def mark(self, device: str) -> None:
-        """JAX has no such thing."""
-
     def memory(self, device: str, forget: bool = False) -> tuple[int, int] | None:
         """Return what XLA's allocator tells of a CUDA device; the most since its beginning."""
         told = None if device == "cpu" else self._device(device).memory_stats()
@@ -97,10 +94,6 @@ class JaxBorder:
     def can_take(self, prepared: Any) -> bool:
         """A compiled function takes containers of arrays."""
         return all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(prepared))
-
-    def unrecorded(self) -> AbstractContextManager[Any]:
-        """JAX records nothing."""
-        return nullcontext()
 
     def leaf(self, array: jax.Array) -> jax.Array:
         """Return the array: it cannot be changed."""

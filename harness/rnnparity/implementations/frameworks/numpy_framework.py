@@ -1,18 +1,17 @@
 """The border to NumPy: its devices, dtypes, arrays and gradients."""
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnparity.errors import ContractViolation
-from rnnparity.implementations.frameworks import Differentiator, Function, Prepare, WholeRun
+from rnnparity.implementations.frameworks import Border, Differentiator, Prepare, WholeRun
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import dtypes
 
 
-class NumpyBorder:
+class NumpyBorder(Border):
     """NumPy on the CPU; threads come from the environment, set before the import."""
 
     framework = "numpy"
@@ -44,24 +43,6 @@ class NumpyBorder:
 
     def synchronize(self, value: Any) -> None:
         """NumPy returns when it is done."""
-
-    def mark(self, device: str) -> None:
-        """NumPy has no such thing."""
-
-    def memory(self, device: str, forget: bool = False) -> None:
-        """NumPy does not tell."""
-
-    def compiled(self, function: Function) -> Function:
-        """NumPy runs a function as it is."""
-        return function
-
-    def can_take(self, prepared: Any) -> bool:
-        """A Python function takes anything."""
-        return True
-
-    def unrecorded(self) -> AbstractContextManager[Any]:
-        """NumPy records nothing."""
-        return nullcontext()
 
     def leaf(self, array: NDArray[Any]) -> NDArray[Any]:
         """Copy."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rnnparity.errors import ContractViolation
 from rnnparity.implementations.frameworks import (
     Arrays,
+    Border,
     Differentiator,
-    Function,
     Prepare,
     WholeRun,
     initial,
@@ -28,7 +28,7 @@ from rnnparity.problems import dtypes
 OF_PRODUCTS = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 
 
-class TorchBorder:
+class TorchBorder(Border):
     """PyTorch on the CPU, on CUDA devices, and on Apple's MPS."""
 
     framework = "torch"
@@ -100,14 +100,6 @@ class TorchBorder:
         if forget:
             torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
-
-    def compiled(self, function: Function) -> Function:
-        """PyTorch runs a function as it is."""
-        return function
-
-    def can_take(self, prepared: Any) -> bool:
-        """A Python function takes anything."""
-        return True
 
     def unrecorded(self) -> AbstractContextManager[Any]:
         """Switch autograd off."""

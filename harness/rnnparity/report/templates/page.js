@@ -1,5 +1,5 @@
 // The page: tables that sort, filter and turn pages, and the pictures. What they show is made in
-// summary.py; `tables` names the columns.
+// summary.py and times.py; `tables` names the columns.
 const data = JSON.parse(document.getElementById("data").textContent);
 const specs = JSON.parse(document.getElementById("specs").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");

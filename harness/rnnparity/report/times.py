@@ -1,0 +1,121 @@
+"""What a report says of timings, as plain data: rows, shares of the machine's best, means."""
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rnnparity.records.run import Run
+from rnnparity.records.timing import IMPLEMENTATION, Timing, size
+from rnnparity.timing import noise
+from rnnparity.timing.statistics import geometric_mean
+
+
+def timed(run: Run) -> list[Timing]:
+    """Return the timings that have times."""
+    return [t for t in run.timings if t.median and t.definition is not None]
+
+
+def timings(run: Run) -> list[dict[str, Any]]:
+    """Return a row for every timing, for the table."""
+    rows = []
+    found, best = timed(run), roof(run)
+    for t in found:
+        rows.append(
+            {
+                "implementation": t.implementation,
+                "cell": t.cell,
+                "device": t.device,
+                "dtype": t.dtype,
+                "size": size(t),
+                "mode": t.mode,
+                "threads": t.threads,
+                "role": t.role,
+                "median": t.median,
+                "ratio": t.ratio,
+                "low": t.ratio_low,
+                "high": t.ratio_high,
+                "first_call": _median(t.first_call),
+                "prepare": _median(t.prepare),
+                "paid_after": paid_after(t, found),
+                "with_transfer": t.with_transfer,
+                "memory": t.peak_memory,
+                "fixed": t.fixed,
+                "per_step": t.per_step,
+                "same": t.role == IMPLEMENTATION and noise.is_same(t, found),
+            }
+            | achieved(t, best)
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class Roof:
+    """This machine's own best, measured in the run: of any framework's large product, of a copy."""
+
+    product_flop_per_second: float
+    copy_bytes_per_second: float
+
+
+def roof(run: Run) -> Roof | None:
+    """Return the best that was measured, or None if it was not."""
+    best = run.environment.get("best") or {}
+    products, copied = best.get("product_flop_per_second"), best.get("copy_bytes_per_second")
+    return Roof(max(products.values()), copied) if products and copied else None
+
+
+def under_roof(t: Timing) -> bool:
+    """Whether a timing can be set against the roof, which is of float32 on the CPU."""
+    return (t.mode, t.device, t.dtype) == ("forward", "cpu", "float32") and bool(t.flop and t.bytes)
+
+
+def achieved(t: Timing, best: Roof | None) -> dict[str, float | None]:
+    """Return operations and bytes per second, and their shares of this machine's own best."""
+    found: dict[str, float | None] = dict.fromkeys(("gflops", "of_product", "gbytes", "of_copy"))
+    if t.mode == "forward" and t.flop and t.bytes and t.median:
+        found |= {"gflops": t.flop / t.median / 1e9, "gbytes": t.bytes / t.median / 1e9}
+        if best is not None and under_roof(t):
+            found["of_product"] = t.flop / t.median / best.product_flop_per_second
+            found["of_copy"] = t.bytes / t.median / best.copy_bytes_per_second
+    return found
+
+
+def paid_after(t: Timing, found: Iterable[Timing]) -> int | None:
+    """Return the number of calls after which compiling has paid, against the baseline."""
+    wanted = t.baseline, t.job
+    baseline = next((o for o in found if (o.implementation, o.job) == wanted), None)
+    if baseline is None or baseline.median is None or t.median is None or baseline is t:
+        return None
+    gain = baseline.median - t.median
+    cost = _median(t.first_call) + _median(t.prepare)
+    cost -= _median(baseline.first_call) + _median(baseline.prepare)
+    if gain <= 0:
+        return None
+    return max(1, math.ceil(cost / gain))
+
+
+def speed(run: Run) -> list[dict[str, Any]]:
+    """Return the geometric means of the ratios, and the noise floor, by device, dtype and mode."""
+    found = timed(run)
+    rows = []
+    for key in dict.fromkeys((t.device, t.dtype, t.mode, t.threads, t.baseline) for t in found):
+        group = [t for t in found if (t.device, t.dtype, t.mode, t.threads, t.baseline) == key]
+        floor = noise.largest(group)
+        for name in dict.fromkeys(t.implementation for t in group if t.role == IMPLEMENTATION):
+            ratios = [t.ratio for t in group if t.implementation == name and t.ratio]
+            if ratios:
+                rows.append(
+                    dict(zip(("device", "dtype", "mode", "threads", "baseline"), key, strict=True))
+                    | {
+                        "implementation": name,
+                        "mean": geometric_mean(ratios),
+                        "sizes": len(ratios),
+                        "noise": floor,
+                    }
+                )
+    return rows
+
+
+def _median(values: tuple[float, ...]) -> float:
+    return statistics.median(values) if values else 0.0

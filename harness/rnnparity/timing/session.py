@@ -1,0 +1,241 @@
+"""The jobs of a timing run: what passed takes turns; what was timed is judged."""
+
+import random
+from collections.abc import Callable, Iterable
+
+import msgspec
+import numpy as np
+
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.registry import Spec, is_baseline
+from rnnparity.judging.reference import Reference, reference
+from rnnparity.judging.verdict import judge
+from rnnparity.problems.cases import Case
+from rnnparity.problems.sizes import FORWARD, Job, compulsory_bytes, floating_point_operations
+from rnnparity.records.run import Run
+from rnnparity.records.timing import AGAIN, BOUND, IMPLEMENTATION, Timing
+from rnnparity.runs.plan import Plan
+from rnnparity.runs.processes import WorkerLost
+from rnnparity.timing import machine
+from rnnparity.timing.contestants import Contestant
+from rnnparity.timing.samples import suspicion, with_times
+from rnnparity.timing.turns import Measured
+from rnnparity.timing.workers import Workers
+from rnnparity.verdicts import Verdict
+
+# The share of a job's budget for each shorter sequence, and the lengths, as shares of T.
+STEPS_BUDGET, STEPS, STEPS_FROM = 0.3, (0.25, 0.5), 8
+
+# Matrix products alone are timed from this hidden size on; below, it is calls that take the time.
+BOUND_FROM = 256
+
+# What speaks against an implementation is looked at once more, in so many new processes at least.
+LOOKS = 3
+
+
+class Session:
+    """What the jobs of a run share."""
+
+    def __init__(
+        self, run: Run, plan: Plan, references: dict[Case, Reference], workers: Workers
+    ) -> None:
+        """Time nothing yet; `workers` are those that do."""
+        self.run, self.plan, self.references, self.workers = run, plan, references, workers
+        self.specs, self.settings = plan.specs, plan.settings
+        self.rng = random.Random(0)
+        self.frameworks = {r.implementation: r.framework for r in run.records}
+
+    def time(self, device: str, job: Job, tell: Callable[[float], None]) -> list[Timing]:
+        """Return the timings of one job: of what passed; the others' say why there are none.
+
+        `tell` is called with the share of it that is done.
+        """
+        verdicts = {
+            r.implementation: r
+            for r in self.run.records
+            if r.device == device and r.definition == job.case
+        }
+        passed, timings = [], []
+        for spec in self.specs:
+            record = verdicts.get(spec.name)
+            if record is None:
+                continue
+            one = Contestant(spec.name, spec)
+            if not record.verdict.is_right:
+                timings.append(self._timing(one, device, job, record.verdict, record.reason))
+            elif job.mode != FORWARD and "grad_x" not in record.quantities:
+                told = Verdict.UNSUPPORTED, "declares no gradients"
+                timings.append(self._timing(one, device, job, *told))
+            else:
+                passed.append(one)
+        if not passed:
+            return timings
+        baseline = next((c for c in passed if is_baseline(c.spec)), passed[0])
+        contestants = [*passed, Contestant(f"{baseline.name} again", baseline.spec, AGAIN)]
+        contestants += self._bounds(passed, job, device)
+        measured, outcomes = self._measure(tuple(contestants), device, job, tell)
+        points = self._steps(tuple(passed), device, job)
+        timings += self._judged(contestants, baseline, device, job, measured, outcomes, points)
+        return timings
+
+    def _bounds(self, passed: list[Contestant], job: Job, device: str) -> list[Contestant]:
+        config = job.case.config
+        if job.mode != FORWARD or config.hidden_size < BOUND_FROM or config.kind != "rnn":
+            return []
+        frameworks = {self.frameworks.get(c.name) for c in passed} & {"numpy", "jax", "torch"}
+        target = "rnnparity.timing.bare_products:{}_products"
+        return [
+            Contestant(f"{name} products", Spec(f"{name} products", target.format(name)), BOUND)
+            for name in sorted(f for f in frameworks if f)
+        ]
+
+    def _measure(
+        self,
+        contestants: tuple[Contestant, ...],
+        device: str,
+        job: Job,
+        tell: Callable[[float], None],
+    ) -> tuple[dict[str, list[Measured]], dict[str, Outcome]]:
+        self.workers.warm(contestants)
+        measured: dict[str, list[Measured]] = {c.name: [] for c in contestants}
+        outcomes: dict[str, Outcome] = {}
+        for p, worker in enumerate(self.workers.all):
+            try:
+                found, kept = self.workers.measure(
+                    worker, contestants, device, job, self.plan.budget, p
+                )
+            except WorkerLost as lost:
+                found = dict.fromkeys(measured, Measured(error=f"the shared process {lost}"))
+                kept = {}
+            for name, one in found.items():
+                measured[name].append(one)
+                self.workers.throttled_by |= {*one.reasons}
+            for name, outcome in kept.items():  # each process's has the same chance
+                if name not in outcomes or self.rng.random() < 1 / (p + 1):
+                    outcomes[name] = outcome
+            tell((p + 1) / (len(self.workers.all) + 1))  # shorter sequences are left
+        return measured, outcomes
+
+    def _steps(
+        self, contestants: tuple[Contestant, ...], device: str, job: Job
+    ) -> dict[str, list[tuple[int, float]]]:
+        """Time shorter sequences, in one process: fewer rounds do for a line."""
+        points: dict[str, list[tuple[int, float]]] = {c.name: [] for c in contestants}
+        if job.mode != FORWARD or job.case.T < STEPS_FROM:
+            return points
+        for share in STEPS:
+            T = round(job.case.T * share)
+            shorter = Job(job.case.replace(T=T), job.mode)
+            budget = self.plan.budget * STEPS_BUDGET
+            try:
+                worker = self.workers.all[0]
+                found, _ = self.workers.measure(worker, contestants, device, shorter, budget, 0)
+            except WorkerLost:
+                return points
+            for name, one in found.items():
+                if one.seconds:
+                    points[name].append((T, float(np.median(one.seconds))))
+        return points
+
+    def _judged(
+        self,
+        contestants: Iterable[Contestant],
+        baseline: Contestant,
+        device: str,
+        job: Job,
+        measured: dict[str, list[Measured]],
+        outcomes: dict[str, Outcome],
+        points: dict[str, list[tuple[int, float]]],
+    ) -> list[Timing]:
+        told = {
+            c.name: self._verdict(c, job, device, measured[c.name], outcomes.get(c.name))
+            for c in contestants
+        }
+        of_baseline = measured[baseline.name] if told[baseline.name][0] == Verdict.PASS else None
+        timings = []
+        for contestant in contestants:
+            name, (verdict, reason) = contestant.name, told[contestant.name]
+            timing = self._timing(contestant, device, job, verdict, reason)
+            if verdict == Verdict.PASS:
+                timing = with_times(timing, measured[name], of_baseline, points.get(name, []))
+                if of_baseline is not None:
+                    timing = msgspec.structs.replace(timing, baseline=baseline.name)
+            timings.append(timing)
+        return timings
+
+    def _verdict(
+        self,
+        contestant: Contestant,
+        job: Job,
+        device: str,
+        measured: list[Measured],
+        outcome: Outcome | None,
+    ) -> tuple[Verdict, str]:
+        """Return the verdict on what was timed, and why."""
+        errors = [one.error for one in measured if one.error]
+        asked = self.settings.threads
+        most = {n: count for n, count in self.workers.threads.items() if count > asked}
+        if most:
+            return Verdict.ERROR, f"shared process: {'; '.join(machine.other_threads(most, asked))}"
+        if errors:
+            return Verdict.ERROR, f"while timed: {errors[0]}"
+        if contestant.role == BOUND:
+            return Verdict.PASS, ""
+        assert outcome is not None
+        judgement = judge(job.case, outcome, self._reference(job.case))
+        if not judgement.verdict.is_right:
+            return judgement.verdict, f"while timed: {judgement.reason}"
+        if contestant.role != IMPLEMENTATION or is_baseline(contestant.spec):
+            return Verdict.PASS, ""  # torch.nn.RNN keeps nothing, and its threads are read back
+        if not suspicion(measured, asked, device):
+            return Verdict.PASS, ""
+        again = self._second_look(contestant, job, device)
+        errors = [one.error for one in again if one.error]
+        if errors:
+            return Verdict.ERROR, f"while timed again: {errors[0]}"
+        reason = suspicion(again, asked, device)
+        return (Verdict.FAIL, reason) if reason else (Verdict.PASS, "")
+
+    def _second_look(self, contestant: Contestant, job: Job, device: str) -> list[Measured]:
+        """Measure one alone, later, in new processes: those before have seen all inputs."""
+        looks = []
+        for p in range(max(LOOKS, self.plan.processes)):
+            worker = self.workers.another()
+            try:
+                budget, fresh_every = self.plan.budget, 1
+                found, _ = self.workers.measure(
+                    worker, (contestant,), device, job, budget, p, fresh_every
+                )
+                looks.append(found[contestant.name])
+            except WorkerLost as lost:
+                looks.append(Measured(error=f"the process {lost}"))
+            finally:
+                worker.close()
+        return looks
+
+    def _reference(self, case: Case) -> Reference:
+        if case not in self.references:
+            self.references[case] = reference(case, self.settings)
+        return self.references[case]
+
+    def _timing(
+        self, contestant: Contestant, device: str, job: Job, verdict: Verdict, reason: str
+    ) -> Timing:
+        framework = self.frameworks.get(contestant.spec.name, "")
+        if contestant.role == BOUND:
+            framework = contestant.name.partition(" ")[0]
+        return Timing(
+            implementation=contestant.name,
+            framework=framework,
+            device=device,
+            dtype=job.case.dtype,
+            case=job.case.id,
+            mode=job.mode,
+            verdict=verdict,
+            reason=reason,
+            role=contestant.role,
+            threads=self.settings.threads,
+            flop=floating_point_operations(job.case),
+            bytes=compulsory_bytes(job.case),
+            definition=job.case,
+        )

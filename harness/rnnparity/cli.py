@@ -345,7 +345,7 @@ def export(
 @app.command()
 def selftest(
     full: Annotated[
-        bool, typer.Option("--full", help="40,000 right runs; about half an hour on 2 cores.")
+        bool, typer.Option("--full", help="Many more cases: more than half an hour on 2 cores.")
     ] = False,
     timing: Annotated[
         bool, typer.Option("--timing", help="Test the intervals of timings instead.")

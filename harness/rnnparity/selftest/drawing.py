@@ -1,4 +1,4 @@
-"""The random cases on which right implementations are judged: every dtype in turn."""
+"""The random cases on which right implementations are judged, and mistakes: every dtype in turn."""
 
 import math
 from collections.abc import Iterator

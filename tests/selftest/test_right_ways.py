@@ -117,6 +117,13 @@ def test_there_are_many_and_they_round_differently():
         assert len(made) >= least, dtype
 
 
+def test_a_way_that_calls_a_library_is_left_out_where_there_is_none():
+    (way,) = [way for way in WAYS if way.needs == "torch"]
+    case = CASES["gru"][0]
+    assert replace(way, needs="rnnparity").applies(case)
+    assert not replace(way, needs="no_such_library").applies(case)
+
+
 def _last_term_left_out(a, b, onto):
     return sums.ASCENDING.adds(a[:, :-1], b[:-1], onto)
 

@@ -349,7 +349,7 @@ def export(
 @app.command()
 def selftest(
     full: Annotated[
-        bool, typer.Option("--full", help="40,000 right runs; about half an hour on 2 cores.")
+        bool, typer.Option("--full", help="Many more cases: more than half an hour on 2 cores.")
     ] = False,
     timing: Annotated[
         bool, typer.Option("--timing", help="Test the intervals of timings instead.")
@@ -374,14 +374,16 @@ def selftest(
 
 def _selftest(full: bool, seed: int) -> tuple[bool, list[str], str]:
     """Return whether the verdict is right, what is to be told of it, and the report's name."""
-    from rnnparity.problems import presets
     from rnnparity.report import terminal
     from rnnparity.selftest import drawing, tables, verdict
 
-    shapes, cases = 120 if full else 8, presets.mistake_cases(full)
-    totals = {"soundness": shapes * drawing.DRAWS, "sensitivity": len(cases)}
+    plans = drawing.plans(full, seed)
+    totals = {
+        "soundness": sum(len(group) for plan in plans.values() for group in plan.groups),
+        "sensitivity": sum(len(plan.mistakes) for plan in plans.values()),
+    }
     with terminal.stages(totals, _console(stderr=True)) as advance:
-        found = verdict.selftest(shapes, cases, seed=seed, progress=advance)
+        found = verdict.selftest(plans, progress=advance)
     return found.passed, tables.parts(found), "selftest.md"
 
 

@@ -19,7 +19,7 @@ from rnnparity.judging.verdict import judge
 from rnnparity.problems import weights
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype, spacing
-from rnnparity.selftest.right_ways import Way, outcome
+from rnnparity.selftest.right_ways import Way, gates, outcome
 from rnnparity.selftest.right_ways.sums import Sum
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=16), T=12, B=4)
@@ -216,3 +216,20 @@ def test_bits_that_are_cut_off_and_bits_that_are_missing_show_behind_relu(dtype)
         h = states[-1].astype(np.float64)
     cut = Outcome({"output": np.stack(states)})
     assert "err towards zero" in judge(case, cut, against).reason
+
+
+# h + (1 - z) (n - h).
+FROM_H = gates.INTERPOLATED._replace(
+    state=lambda w, z, n, h, a: w.multiply_add(w.round(1 - z), w.round(n - h), h)
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_a_grus_next_state_may_not_keep_the_rounding_of_one_that_it_forgets(dtype):
+    """A state in the hundreds, after which come those of tanh."""
+    config = RNNConfig(input_size=8, hidden_size=64, kind="gru")
+    case = Case(config=config, T=1, B=8, dtype=dtype, regime="large")
+    for update in (gates.INTERPOLATED, gates.FROM_N, gates.BY_TWO_GATES):
+        assert verdict(way(update=update), case) == "pass"
+    assert verdict(way(update=FROM_H), case) == "fail"
+    assert verdict(way(update=FROM_H), case.replace(regime="torch-init")) == "pass"

@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import reference_of
 
-from rnnparity.cells.config import RNNConfig
+from rnnparity.cells.config import KINDS, RNNConfig
 from rnnparity.judging.difference import judged_part
+from rnnparity.judging.unit.arithmetic import LOGISTIC_ULP
 from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
-from rnnparity.problems.dtypes import spacing
-from rnnparity.selftest.right_ways import WAYS, nonlinearities, outcome, sums
+from rnnparity.problems.dtypes import NAMES, spacing
+from rnnparity.selftest.right_ways import WAYS, gates, nonlinearities, outcome, steps, sums
+from rnnparity.selftest.right_ways.kernel import Kernel
 from rnnparity.selftest.soundness import judge_ways
 
 PLAIN = Case(config=RNNConfig(input_size=8, hidden_size=24), T=18, B=5)
@@ -27,9 +30,19 @@ MEETING = Case(
 UNBATCHED = Case(config=RNNConfig(input_size=3, hidden_size=9, nonlinearity="relu"), T=6)
 
 
+def of_kind(case, kind):
+    config = msgspec.structs.replace(case.config, kind=kind, nonlinearity="tanh")
+    return case.replace(config=config)
+
+
+CASES = {"rnn": (PLAIN, MEETING, UNBATCHED)} | {
+    kind: tuple(of_kind(case, kind) for case in (PLAIN, MEETING, UNBATCHED))
+    for kind in ("gru", "lstm")
+}
 IN_FLOAT64 = [
     pytest.param(way, case, id=f"{way.name}-{case.id}")
-    for case in (case.replace(dtype="float64") for case in (PLAIN, MEETING, UNBATCHED))
+    for cases in CASES.values()
+    for case in (case.replace(dtype="float64") for case in cases)
     for way in WAYS
     if way.applies(case)
 ]
@@ -47,9 +60,42 @@ def test_every_way_is_right_whatever_the_verdict_says(way, case):
         assert error <= 1e-13 * np.abs(true).max(), name
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-def test_no_way_is_failed(dtype):
-    for case in (PLAIN, MEETING, UNBATCHED):
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_every_way_of_gates_has_the_gradients_of_autograd(kind):
+    """By PyTorch's layer in float64, which has nothing of the harness in it."""
+    torch = pytest.importorskip("torch")
+    config = RNNConfig(input_size=5, hidden_size=7, num_layers=2, bidirectional=True, kind=kind)
+    case = Case(config=config, T=6, B=3, dtype="float64")
+    problem = reference_of(case).problem
+    module = {"gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[kind](
+        5, 7, num_layers=2, bidirectional=True, dtype=torch.float64
+    )
+    module.load_state_dict({name: torch.tensor(w) for name, w in problem.weights.items()})
+    x, h0 = (torch.tensor(a, requires_grad=True) for a in (problem.x, problem.h0))
+    given = {"x": x, "h0": h0}
+    if kind == "lstm":
+        given["c0"] = torch.tensor(problem.c0, requires_grad=True)
+    output, last = module(x, h0 if kind == "gru" else (h0, given["c0"]))
+    made = {"output": output} | dict(
+        zip(("h_n", "c_n"), last if kind == "lstm" else (last,), strict=False)
+    )
+    sum((torch.tensor(getattr(problem, f"grad_{n}")) * a).sum() for n, a in made.items()).backward()
+    expected = {name: value.detach() for name, value in made.items()}
+    expected |= {f"grad_{name}": value.grad for name, value in given.items()}
+    expected |= {f"grad_{name}": value.grad for name, value in module.named_parameters()}
+    for way in WAYS:
+        if way.applies(case):
+            found = outcome(way, case, problem).arrays
+            assert found.keys() == expected.keys()
+            for name, value in expected.items():
+                error = np.abs(found[name] - value.numpy()).max()
+                assert error <= 1e-13 * float(value.abs().max()), (way.name, name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", NAMES)
+def test_no_way_is_failed(dtype, kind):
+    for case in CASES[kind]:
         runs, rejected = judge_ways(case.replace(dtype=dtype))
         assert len(runs) > 40
         assert not rejected
@@ -72,6 +118,13 @@ def test_there_are_many_and_they_round_differently():
         assert len(made) >= least, dtype
 
 
+def test_a_way_that_calls_a_library_is_left_out_where_there_is_none():
+    (way,) = [way for way in WAYS if way.needs == "torch"]
+    case = CASES["gru"][0]
+    assert replace(way, needs="rnnparity").applies(case)
+    assert not replace(way, needs="no_such_library").applies(case)
+
+
 def _last_term_left_out(a, b, onto):
     return sums.ASCENDING.adds(a[:, :-1], b[:-1], onto)
 
@@ -80,7 +133,7 @@ def _tile_counted_twice(a, b, onto):
     return sums.BLAS.adds(a, b, onto) + a[:, 8:16] @ b[8:16]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", NAMES)
 @pytest.mark.parametrize(
     "change",
     [
@@ -96,6 +149,71 @@ def test_a_wrong_way_is_failed(change, dtype):
     against = reference_of(case)
     wrong = replace(WAYS[0], **change)
     assert judge(case, outcome(wrong, case, against.problem), against).verdict == "fail"
+
+
+def _biases_joined(work, x, cell):
+    """A GRU's b_hn outside of the reset gate: with one bias, it is in the input's part."""
+    from_x = work.dot(x.reshape(-1, x.shape[2]), cell.weight_ih.T).reshape(*x.shape[:2], -1)
+    from_x = work.round(from_x + work.round(cell.bias_ih + cell.bias_hh))
+    return lambda t, h: (from_x[t], work.dot(h, cell.weight_hh.T))
+
+
+@pytest.mark.parametrize("dtype", NAMES)
+def test_a_grus_biases_may_not_be_joined(monkeypatch, dtype):
+    case = CASES["gru"][0].replace(dtype=dtype)
+    against = reference_of(case)
+    monkeypatch.setattr(steps, "apart", lambda meets: _biases_joined)
+    assert judge(case, outcome(WAYS[0], case, against.problem), against).verdict == "fail"
+
+
+EXCHANGED = gates.INTERPOLATED._replace(
+    state=lambda w, z, n, h, a: w.add_products(z, n, w.round(1 - z), h)
+)
+WRONG_OF_Z = gates.INTERPOLATED._replace(of_z=lambda w, g, n, h: w.round(g * w.round(n - h)))
+WRONG_OF_N = gates.INTERPOLATED._replace(of_n=lambda w, g, z, a: w.round(g * z))
+
+
+@pytest.mark.parametrize("dtype", NAMES)
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("gru", {"update": EXCHANGED}),
+        ("gru", {"update": WRONG_OF_Z}),
+        ("gru", {"update": WRONG_OF_N}),
+        ("gru", {"logistic_slope": lambda s, a, round_: s}),
+        ("gru", {"order": sums.Sum(_last_term_left_out, 1)}),
+        ("lstm", {"logistic": lambda a, tanh, round_: np.clip(a / 6 + a.dtype.type(0.5), 0, 1)}),
+        ("lstm", {"logistic_slope": lambda s, a, round_: s}),
+        ("lstm", {"slope": lambda h, a, round_: round_(1 - h)}),
+        ("lstm", {"order": sums.Sum(_tile_counted_twice)}),
+    ],
+)
+def test_a_wrong_way_of_gates_is_failed(kind, change, dtype):
+    case = CASES[kind][0].replace(dtype=dtype)
+    against = reference_of(case)
+    wrong = replace(WAYS[0], **change)
+    assert judge(case, outcome(wrong, case, against.problem), against).verdict == "fail"
+
+
+ARGUMENTS = np.concatenate((np.linspace(-40, 40, 20001), np.linspace(-800, 800, 401)))
+
+
+@pytest.mark.parametrize("dtype", NAMES)
+@pytest.mark.parametrize(
+    "way", [way for way in WAYS if way.kinds != tuple(KINDS)], ids=lambda way: way.name
+)
+def test_every_logistic_function_is_as_right_as_is_promised(way, dtype):
+    """Within some units in the last place of 1/2, and at its bound within 8 times itself."""
+    work = Kernel(way, dtype)
+    with np.errstate(over="ignore"):
+        a = work.up(ARGUMENTS)
+        true = nonlinearities.logistic_of_size(a.astype(np.longdouble), np.tanh, np.asarray)
+        error = np.abs(work.to_kept(work.logistic(a)) - true)
+    allowed = LOGISTIC_ULP[dtype] * spacing(np.asarray(0.5), dtype)
+    assert (error <= allowed).all()
+    if way.logistic_off:
+        assert (error > allowed / 2).any()
+        assert (error <= 8 * true + spacing(true, dtype)).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

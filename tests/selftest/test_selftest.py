@@ -7,49 +7,89 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import reference_of
 
-from rnnparity.cells.config import RNNConfig
+from rnnparity.cells.config import KINDS, RNNConfig, parameter_shapes
+from rnnparity.implementations import registry
 from rnnparity.implementations.settings import Settings
 from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
 from rnnparity.problems.regimes import STRUCTURED
 from rnnparity.runs.processes import Worker
-from rnnparity.selftest import drawing, findings, tables
+from rnnparity.selftest import drawing, findings, tables, verdict
+from rnnparity.selftest.drawing import Plan
 from rnnparity.selftest.findings import EXTREME, Failure, Found, JudgedRun, runs_of
+from rnnparity.selftest.right_ways import WAYS
+from rnnparity.selftest.sensitivity import check_mistakes
 from rnnparity.selftest.soundness import check_group
 from rnnparity.verdicts import Verdict
 
 
 def _run(who="a way", *, case="case", rms=0.3, z=2.0, part="forward", **changes):
-    given = {"dtype": "float32", "hidden_size": 8, "structured": False, "judged": True}
+    given = {"kind": "rnn", "dtype": "float32", "hidden_size": 8, "structured": False}
+    given |= {"judged": True}
     given |= {"rejected": False, "quantity": "output"} | changes
     return JudgedRun(who=who, case=case, z=z, rms=rms, part=part, **given)
 
 
-def test_every_dtype_is_drawn_equally_and_a_third_is_structured():
-    groups = list(drawing.draw_shapes(0, 16))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_dtype_is_drawn_equally_and_two_fifths_are_structured(kind):
+    groups = list(drawing.draw_shapes(0, 16, kind))
     cases = list(itertools.chain.from_iterable(groups))
     assert len(cases) == 16 * drawing.DRAWS
     for dtype in NAMES:
         of_dtype = [case for case in cases if case.dtype == dtype]
         assert len(of_dtype) == len(cases) / 4
         structured = [case for case in of_dtype if case.regime in STRUCTURED]
-        assert len(structured) >= len(of_dtype) / 3
+        assert len(structured) >= len(of_dtype) * 2 / 5
     for group in groups:
         assert len({(case.config, case.T, case.B, case.dtype) for case in group}) == 1
+        assert group[0].config.kind == kind
 
 
-def test_the_same_seed_draws_the_same_cases():
-    first, again, other = (
-        [case.id for group in drawing.draw_shapes(seed, 4) for case in group] for seed in (3, 3, 4)
+def test_the_same_seed_draws_the_same_cases_and_another_kind_others():
+    first, again, other, gru, lstm = (
+        [(case.T, case.B, case.seed) for group in drawing.draw_shapes(*of) for case in group]
+        for of in ((3, 4), (3, 4), (4, 4), (3, 4, "gru"), (3, 4, "lstm"))
     )
     assert first == again
-    assert first != other
+    assert len({*map(tuple, (first, other, gru, lstm))}) == 4
+
+
+@pytest.mark.parametrize(("kind", "least"), [("rnn", 10_000), ("gru", 5_000), ("lstm", 5_000)])
+def test_a_full_self_test_has_enough_runs_of_every_kind(kind, least):
+    """Those of the ways alone, forward and backward; implementations, which may lack, add to it."""
+    cases = [case for group in drawing.plans(True, 0)[kind].groups for case in group]
+    assert 2 * sum(way.applies(case) for case in cases for way in WAYS) >= least
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_short_self_test_has_some_of_every_kind_and_dtype(kind):
+    plan = drawing.plans(False, 0)[kind]
+    for cases in (itertools.chain.from_iterable(plan.groups), plan.mistakes):
+        drawn = list(cases)
+        assert {case.config.kind for case in drawn} == {kind}
+        assert {case.dtype for case in drawn} == set(NAMES)
+    known = {case for group in plan.groups for case in group}
+    assert known & set(plan.mistakes)
+
+
+def test_no_array_is_so_large_that_a_few_fill_the_memory(monkeypatch):
+    """Among these there is one, if nothing bounds it."""
+
+    def largest():
+        return max(
+            sum(math.prod(shape) for shape in parameter_shapes(case.config).values())
+            for case, *_ in drawing.draw_shapes(7, 47)
+        )
+
+    assert largest() <= drawing.ELEMENTS
+    monkeypatch.setattr(drawing, "ELEMENTS", math.inf)
+    assert largest() > 1e7
 
 
 def _found(**changes):
     found = Found(runs=[_run(case=str(k)) for k in range(20)])
-    found.observable["a mistake"] = 1
+    found.observable["rnn", "a mistake"] = 1
     for name, value in changes.items():
         setattr(found, name, value)
     return found
@@ -74,8 +114,14 @@ def test_a_unit_that_is_too_wide_fails_in_the_range_where_it_is():
     found = _found(runs=_found().runs + wide)
     assert not found.passed
     (where,) = found.too_wide()
-    assert where.startswith("bfloat16, H from 257")
-    assert "unit too wide: bfloat16" in tables.summary(found)
+    assert where.startswith("rnn, bfloat16, H from 257")
+    assert "unit too wide: rnn, bfloat16" in tables.summary(found)
+
+
+def test_a_unit_that_is_right_of_one_kind_does_not_hide_another_s():
+    wide = [_run(case=str(k), rms=0.05, kind="lstm") for k in range(20)]
+    (where,) = _found(runs=_found().runs * 50 + wide).too_wide()
+    assert where.startswith("lstm, float32")
 
 
 def test_a_few_calm_cases_do_not_make_a_unit_too_wide():
@@ -133,8 +179,70 @@ def test_the_report_counts_by_dtype_and_names_the_nearest():
     text = tables.summary(found)
     assert "21 judged runs" in text
     assert "1 more were chaotic" in text
-    assert "float32: 21 judged (1 structured), 0 rejected, 0 chaotic; z: rms 0.30" in text
+    assert "rnn float32: 21 judged (1 structured), 0 rejected, 0 chaotic; z: rms 0.30" in text
     assert text.index("9.50 output of another") < text.index("2.00 output of a way")
-    assert "| float32 | 5 to 16 | 21 | 21 | 0 | 0 | 0.30 |" in tables.z_table(found)
-    assert "| another | itself | 1 | 9.50 |" in tables.ways_table(found)
+    assert "| rnn | float32 | 5 to 16 | 21 | 21 | 0 | 0 | 0.30 |" in tables.z_table(found)
+    assert "| rnn | another | itself | 1 | 9.50 |" in tables.ways_table(found)
     assert math.isnan(findings.rms(found.runs, "gradients"))
+
+
+def test_the_report_tells_kinds_apart():
+    """Also mistakes that two kinds have under one name."""
+    found = _found()
+    found.runs += [_run(case="of gru", kind="gru", z=3.0), _run(case="of lstm", kind="lstm", z=4.0)]
+    for kind, seen in (("rnn", 5), ("lstm", 3)):
+        wrong = kind, "bias_hh dropped"
+        found.observable[wrong] = found.seen[wrong, "float32"] = seen
+        found.killed[wrong, "float32"] = seen - 1
+    found.right["lstm", "a rule"] = [3, 4]
+    found.right["rnn", "a rule"] = [1, 2]
+    text = tables.summary(found)
+    assert "gru float32: 1 judged" in text
+    assert "lstm float32: 1 judged" in text
+    assert "lstm: 1 of 38 mistakes seen, 3 pairs" in text
+    assert "| gru | float32 | 5 to 16 | 1 | 1 |" in tables.z_table(found)
+    assert "| lstm | a way | itself | 1 | 4.00 |" in tables.ways_table(found)
+    matrix = tables.kill_matrix(found)
+    assert "| rnn | bias_hh dropped | a port to a framework with one bias" in matrix
+    (of_lstm,) = [line for line in matrix.splitlines() if line.startswith("| lstm | bias_hh drop")]
+    assert of_lstm.endswith("| 2/3 |")
+    rules = tables.rules_tables(found)
+    assert "| rule | right" in rules
+    assert "| rule, lstm | right ones rejected | wrong ones accepted |" in rules
+    assert "| a rule | 25% | 0% |" in rules
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_every_mistake_is_failed_and_named_in_drawn_cases(kind):
+    found = Found()
+    for case in drawing.plans(False, 0)[kind].mistakes[-4:]:
+        check_mistakes(case, None, found)
+    assert len(found.observable) >= 11
+    assert {of for of, _ in found.observable} == {kind}
+    assert not found.survived
+    assert not found.undiagnosed
+    assert all(found.killed[one] == seen for one, seen in found.seen.items())
+
+
+def test_the_whole_of_one_kind(monkeypatch):
+    """Its own implementations are asked, in processes that are started anew."""
+    only = [spec for spec in registry.resolve_all([], kind="lstm") if spec.name == "numpy-loop"]
+    asked, done = [], []
+
+    def resolve_all(texts, kind="rnn"):
+        asked.append(kind)
+        return only
+
+    monkeypatch.setattr(registry, "resolve_all", resolve_all)
+    monkeypatch.setattr(verdict, "ANEW", 1)
+    config = RNNConfig(input_size=3, hidden_size=4, kind="lstm")
+    case = Case(config=config, T=5, B=2)
+    plan = Plan([[case], [case.replace(seed=1)]], [case])
+    found = verdict.selftest({"lstm": plan}, progress=done.append)
+    assert found.passed
+    assert asked == ["lstm"] * 3
+    assert done == ["soundness", "soundness", "sensitivity"]
+    assert {run.case for run in found.runs if run.who == "numpy-loop"} == {
+        case.id,
+        case.replace(seed=1).id,
+    }

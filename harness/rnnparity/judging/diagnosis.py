@@ -33,13 +33,31 @@ class Match:
     z: float
 
 
-def diagnose(case: Case, outcome: Outcome, reference: Reference) -> list[Match]:
+class _Exact(NamedTuple):
+    """What a mistake makes in higher precision, its rounding, and how far that is from the truth.
+
+    `rounding` is a third of the largest difference of the mistake in the case's own dtype, by step.
+    """
+
+    values: dict[str, Array]
+    rounding: dict[str, Array]
+    effects: dict[str, float]
+
+
+# Every mistake that was made of a case, so that it is made once for many outcomes.
+Made = dict[Mistake, _Exact]
+
+
+def diagnose(
+    case: Case, outcome: Outcome, reference: Reference, made: Made | None = None
+) -> list[Match]:
     """Return the known mistakes that reproduce an outcome to within rounding, the closest first.
 
     Args:
         case: what was run.
         outcome: what came of it, with arrays of the right shapes and dtype.
         reference: of the case.
+        made: what was made of the case before, added to; None to keep nothing.
     """
     found = {
         name: judged_part(case, name, array, reference) for name, array in outcome.arrays.items()
@@ -52,8 +70,8 @@ def diagnose(case: Case, outcome: Outcome, reference: Reference) -> list[Match]:
             is_forward = mistake.forward is not None
             if is_forward == forward_is_right or not mistake.applies(case):
                 continue
-            z = _distance(case, mistake, found, reference)
-            if z is not None and z <= LIMIT:
+            z = _distance(case, mistake, found, reference, made)
+            if z is not None:
                 matches.append(Match(mistake, z))
     return sorted(matches, key=lambda match: match.z)
 
@@ -175,58 +193,68 @@ def _depends_on_calls(
     return ""
 
 
-def effect(case: Case, mistake: Mistake, reference: Reference) -> float:
+def effect(case: Case, mistake: Mistake, reference: Reference, made: Made | None = None) -> float:
     """Return the largest exact effect of a mistake on a judged element, in units."""
     with np.errstate(all="ignore"):
-        exact = mistake.quantities(case, reference.problem, higher_precision(case.dtype))
+        exact = _exact(case, mistake, reference, made).values
         return max(float(z_scores(array, name, reference).max()) for name, array in exact.items())
 
 
-def nameable(case: Case, mistake: Mistake, reference: Reference) -> bool:
+def nameable(case: Case, mistake: Mistake, reference: Reference, made: Made | None = None) -> bool:
     """Return whether a mistake can be told from the truth by its result, not by rounding alone.
 
     Made in a coarse dtype, a mistake may round by more than the right recurrence does.
     """
     with np.errstate(all="ignore"):
-        effects = _exact(case, mistake, reference).effects.values()
+        effects = _exact(case, mistake, reference, made).effects.values()
     return any(size > OBSERVABLE for size in effects)  # the others may not be numbers
 
 
-class _Exact(NamedTuple):
-    """What a mistake makes in higher precision, its units, and how far that is from the truth."""
-
-    values: dict[str, Array]
-    units: dict[str, Array]
-    effects: dict[str, float]
-
-
-def _exact(case: Case, mistake: Mistake, reference: Reference) -> _Exact:
+def _exact(case: Case, mistake: Mistake, reference: Reference, made: Made | None) -> _Exact:
+    if made is not None and mistake in made:
+        return made[mistake]
     exact = mistake.quantities(case, reference.problem, higher_precision(case.dtype))
     own = mistake.quantities(case, reference.problem, numpy_dtype(case.dtype))
-    units, effects = {}, {}
+    found = _Exact(exact, {}, {})
     for name, precise in exact.items():
         judged, truth = reference.judged[name], reference.true.values[name]
         rounding = _apart(own[name], precise)
         axes = tuple(range(1, rounding.ndim)) if rounding.ndim == 3 else None
-        step = np.max(np.where(judged, rounding, 0), axis=axes, keepdims=True)
-        # The unit of the right recurrence, or the mistake's own rounding where that is larger.
-        units[name] = np.maximum(reference.units[name], step / 3)
-        largest = np.where(judged, _apart(truth, precise) / units[name], 0).max()
-        effects[name] = float(largest)
-    return _Exact(exact, units, effects)
+        found.rounding[name] = np.max(np.where(judged, rounding, 0), axis=axes, keepdims=True) / 3
+        apart = _apart(truth, precise) / _units(name, found, reference)
+        found.effects[name] = float(np.where(judged, apart, 0).max())
+    if made is not None:
+        made[mistake] = found
+    return found
+
+
+def _units(name: str, exact: _Exact, reference: Reference) -> Array:
+    """Return the unit of the right recurrence, or the mistake's own rounding where that is more."""
+    return np.maximum(reference.units[name], exact.rounding[name])
 
 
 def _distance(
-    case: Case, mistake: Mistake, found: dict[str, Array], reference: Reference
+    case: Case,
+    mistake: Mistake,
+    found: dict[str, Array],
+    reference: Reference,
+    made: Made | None,
 ) -> float | None:
-    """Return how far an outcome is from a mistake's, in units; None if it has no effect here."""
-    exact, units, effects = _exact(case, mistake, reference)
-    worst, effect_there = 0.0, 0.0
-    for name in exact.keys() & found.keys():
-        apart = _apart(found[name], exact[name]) / units[name]
+    """Return how far an outcome is from a mistake's, in units.
+
+    None if it is further than the limit, or if the mistake has no effect here.
+    """
+    exact = _exact(case, mistake, reference, made)
+    there = sorted(exact.values.keys() & found.keys(), key=lambda name: found[name].size)
+    if not any(exact.effects[name] > OBSERVABLE for name in there):  # some may not be numbers
+        return None
+    worst = 0.0
+    for name in there:
+        apart = _apart(found[name], exact.values[name]) / _units(name, exact, reference)
         worst = max(worst, float(np.where(reference.judged[name], apart, 0).max()))
-        effect_there = max(effect_there, effects[name])
-    return worst if effect_there > OBSERVABLE else None
+        if worst > LIMIT:
+            return None
+    return worst
 
 
 def _apart(a: Array, b: Array) -> Array:

@@ -144,11 +144,12 @@ def glance(kind: str) -> list[Case]:
     return list(of_kind([*cases, others[-2].replace(dtype="float64")], kind))
 
 
-def mistake_cases(large: bool) -> list[Case]:
+def mistake_cases(large: bool, kind: str = "rnn") -> list[Case]:
     """Return what mistakes are tried on: every feature, regime and dtype, on small sizes.
 
     Args:
         large: also every feature and regime in every dtype, square and long ones, other seeds.
+        kind: of layers, as of a preset.
     """
     plain, *others = features()
     cases = [plain, *others]
@@ -168,7 +169,7 @@ def mistake_cases(large: bool) -> list[Case]:
             config = RNNConfig(input_size=32, hidden_size=64)
             cases.append(Case(config=config, T=200, B=4, regime=f"radius{radius}"))
         cases += edges.quick()
-    return list(dict.fromkeys(cases))
+    return list(dict.fromkeys(cases if kind == "rnn" else of_kind(cases, kind)))
 
 
 def full() -> Iterator[Case]:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from rnnparity.cells.config import KINDS
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
@@ -23,10 +24,15 @@ TOO_WIDE = 0.1
 ENOUGH_CASES = 10
 
 # Ways that are as far off as is right, on purpose: no measure of what rounding usually makes.
-EXTREME = {way.name for way in WAYS if way.off}
+EXTREME = {way.name for way in WAYS if way.is_extreme}
 
 # Ranges of H that z is reported by.
 RANGES = ((1, 4), (5, 16), (17, 64), (65, 256), (257, 1024))
+
+
+Wrong = tuple[str, str]  # kind of layers, mistake
+Where = tuple[str, str, tuple[int, int]]  # kind of layers, dtype, range of H
+Counts = dict[tuple[str, str], list[int]]  # kind of layers and rule to [accepted, of]
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class JudgedRun:
     Attributes:
         who: the implementation or way.
         case: the case's id.
+        kind: of the case's layers.
         dtype: of the case.
         hidden_size: of the case.
         structured: whether weights or inputs have structure.
@@ -58,6 +65,7 @@ class JudgedRun:
 
     who: str
     case: str
+    kind: str
     dtype: str
     hidden_size: int
     structured: bool
@@ -92,6 +100,7 @@ def runs_of(who: str, case: Case, judgement: Judgement) -> list[JudgedRun]:
             JudgedRun(
                 who=who,
                 case=case.id,
+                kind=case.config.kind,
                 dtype=case.dtype,
                 hidden_size=case.config.hidden_size,
                 structured=case.regime in STRUCTURED,
@@ -109,7 +118,7 @@ def runs_of(who: str, case: Case, judgement: Judgement) -> list[JudgedRun]:
 def ordinary(runs: Iterable[JudgedRun], part: str) -> list[float]:
     """Return the root mean square of z of every run of one part in which anything was rounded.
 
-    Without those of tanh at its bound.
+    Without those of a function at its bound.
     """
     return [run.rms for run in runs if run.part == part and run.rms and run.who not in EXTREME]
 
@@ -124,44 +133,48 @@ def rms(runs: Iterable[JudgedRun], part: str) -> float:
 class Found:
     """What the self-test found.
 
+    A mistake is known by the kind of layers and by its name: several have some in common.
+
     Attributes:
         runs: of right implementations and ways, forward and backward.
         rejected: right ones that were failed.
         observable: mistake to the number of cases in which it can be seen.
-        seen: mistake and kind of case (a dtype, a regime) to that number.
-        killed: mistake and kind of case to the number of cases in which it was failed.
+        seen: mistake and sort of case (a dtype, a regime) to that number.
+        killed: mistake and sort of case to the number of cases in which it was failed.
         survived: mistakes that passed where they can be seen.
         undiagnosed: mistakes that were failed, but not named.
-        right: rule to [accepted, of] right float32 outputs.
-        wrong: rule to [accepted, of] wrong float32 outputs.
+        right: kind and rule to [accepted, of] right float32 outputs.
+        wrong: kind and rule to [accepted, of] wrong float32 outputs.
     """
 
     runs: list[JudgedRun] = field(default_factory=list)
     rejected: list[Failure] = field(default_factory=list)
-    observable: Counter[str] = field(default_factory=Counter)
-    seen: Counter[tuple[str, str]] = field(default_factory=Counter)
-    killed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    observable: Counter[Wrong] = field(default_factory=Counter)
+    seen: Counter[tuple[Wrong, str]] = field(default_factory=Counter)
+    killed: Counter[tuple[Wrong, str]] = field(default_factory=Counter)
     survived: list[Failure] = field(default_factory=list)
     undiagnosed: list[Failure] = field(default_factory=list)
-    right: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
-    wrong: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    right: Counts = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    wrong: Counts = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
 
-    def by_range(self) -> dict[tuple[str, tuple[int, int]], list[JudgedRun]]:
-        """Return the runs by dtype and range of H."""
-        groups: dict[tuple[str, tuple[int, int]], list[JudgedRun]] = defaultdict(list)
+    def by_range(self) -> dict[Where, list[JudgedRun]]:
+        """Return the runs by kind, dtype and range of H."""
+        groups: dict[Where, list[JudgedRun]] = defaultdict(list)
         for run in self.runs:
             (bounds,) = [r for r in RANGES if r[0] <= run.hidden_size <= r[1]]
-            groups[run.dtype, bounds].append(run)
-        return dict(sorted(groups.items()))
+            groups[run.kind, run.dtype, bounds].append(run)
+        kinds = list(KINDS)
+        return dict(sorted(groups.items(), key=lambda one: (kinds.index(one[0][0]), one[0])))
 
     def too_wide(self) -> list[str]:
         """Return where right outputs are so near to the truth that the unit must be too wide."""
         found = []
-        for (dtype, (low, high)), runs in self.by_range().items():
+        for (kind, dtype, (low, high)), runs in self.by_range().items():
             cases = {run.case for run in runs if run.judged and run.part == "forward"}
             size = rms(runs, "forward")
             if len(cases) >= ENOUGH_CASES and size < TOO_WIDE:
-                found.append(f"{dtype}, H from {low} to {high}: rms z of right outputs {size:.3f}")
+                where = f"{kind}, {dtype}, H from {low} to {high}"
+                found.append(f"{where}: rms z of right outputs {size:.3f}")
         return found
 
     @property

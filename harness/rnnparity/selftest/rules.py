@@ -15,6 +15,7 @@ from rnnparity.judging.difference import judged_part
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.reference import Reference
 from rnnparity.problems.cases import Case
+from rnnparity.selftest.findings import Counts
 
 Array = NDArray[np.float64]
 
@@ -61,7 +62,7 @@ def apply_rules(
     baseline: Outcome | None,
     against: Reference,
     ours: bool,
-    counts: dict[str, list[int]],
+    counts: Counts,
 ) -> None:
     """Count which rules accept a result: all of output and h_n must be accepted.
 
@@ -71,7 +72,7 @@ def apply_rules(
         baseline: what `torch.nn.RNN` made of it.
         against: the reference.
         ours: whether our own rule accepts it.
-        counts: rule to [accepted, of], added to.
+        counts: kind and rule to [accepted, of], added to.
     """
     if baseline is None or baseline.verdict or outcome.verdict:
         return
@@ -90,5 +91,6 @@ def apply_rules(
     with np.errstate(all="ignore"):
         verdicts = {name: all(map(rule, compared)) for name, rule in RULES.items()} | {OURS: ours}
     for name, accepted in verdicts.items():
-        counts[name][0] += accepted
-        counts[name][1] += 1
+        count = counts[case.config.kind, name]
+        count[0] += accepted
+        count[1] += 1

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.judging.diagnosis import OBSERVABLE, diagnose, effect, nameable
+from rnnparity.judging.diagnosis import OBSERVABLE, Made, diagnose, effect, nameable
 from rnnparity.judging.difference import judged_part, z_scores
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.mistakes import Mistake, every_mistake
@@ -23,14 +23,15 @@ def check_mistakes(case: Case, baseline: Outcome | None, found: Found) -> None:
         baseline: what `torch.nn.RNN` made of it, if it is here.
         found: what is added to.
     """
-    against = reference(case)
-    kinds = case.dtype, case.regime.rstrip("0123456789.")
+    against, made = reference(case), Made()
+    sorts = case.dtype, case.regime.rstrip("0123456789.")
     for mistake in every_mistake():
-        if not mistake.applies(case) or effect(case, mistake, against) <= OBSERVABLE:
+        if not mistake.applies(case) or effect(case, mistake, against, made) <= OBSERVABLE:
             continue
         outcome = wrong_outcome(case, mistake, against)
-        found.observable[mistake.name] += 1
-        found.seen.update((mistake.name, kind) for kind in kinds)
+        wrong = case.config.kind, mistake.name
+        found.observable[wrong] += 1
+        found.seen.update((wrong, sort) for sort in sorts)
         z = max(
             float(z_scores(judged_part(case, n, a, against), n, against).max())
             for n, a in outcome.arrays.items()
@@ -38,9 +39,9 @@ def check_mistakes(case: Case, baseline: Outcome | None, found: Found) -> None:
         if z <= LIMIT:
             found.survived.append(Failure(mistake.name, case.id, f"z = {z:.3g}"))
             continue
-        found.killed.update((mistake.name, kind) for kind in kinds)
-        names = [match.mistake.name for match in diagnose(case, outcome, against)]
-        if mistake.name not in names and nameable(case, mistake, against):
+        found.killed.update((wrong, sort) for sort in sorts)
+        names = [match.mistake.name for match in diagnose(case, outcome, against, made)]
+        if mistake.name not in names and nameable(case, mistake, against, made):
             found.undiagnosed.append(Failure(mistake.name, case.id, f"named: {names}"))
         if case.dtype == "float32" and mistake.forward is not None:
             apply_rules(case, outcome, baseline, against, False, found.wrong)

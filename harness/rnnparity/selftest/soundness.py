@@ -29,7 +29,7 @@ def check_group(
     pool: ThreadPoolExecutor,
     timeout: float,
     found: Found,
-    progress: Callable[[], None],
+    progress: Callable[[], object],
 ) -> None:
     """Judge right implementations on cases of one shape.
 

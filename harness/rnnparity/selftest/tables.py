@@ -2,9 +2,10 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from statistics import median
 
+from rnnparity.cells.config import KINDS
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.mistakes import every_mistake
 from rnnparity.problems.dtypes import NAMES
@@ -17,7 +18,7 @@ NEAREST, NAMED = 10, 20
 
 def parts(found: Found) -> list[str]:
     """Return all that is told of a self-test: the sentences, then the tables."""
-    every = (summary, z_table, rules_table, ways_table, kill_matrix)
+    every = (summary, z_table, rules_tables, ways_table, kill_matrix)
     return [one(found) for one in every]
 
 
@@ -30,11 +31,12 @@ def summary(found: Found) -> str:
         f"soundness: {len(judged)} judged runs of right implementations "
         f"({len(found.runs) - len(judged)} more were chaotic throughout), "
         f"{len(found.rejected)} rejected",
-        *(f"  {line}" for line in _by_dtype(found)),
+        *(f"  {line}" for line in _right(found)),
         f"nearest to the limit of {LIMIT:g} units:",
         *(f"  {run.z:.2f} {run.quantity} of {run.who}, {run.case}" for run in nearest),
         f"sensitivity: {len(found.observable)} mistakes, {pairs} observable (mistake, case) pairs, "
         f"{len(found.survived)} survived, {len(found.undiagnosed)} not named by the diagnosis",
+        *(f"  {line}" for line in _wrong(found)),
     ]
     text += [f"unit too wide: {where} (less than {TOO_WIDE:g})" for where in found.too_wide()]
     for label, failures in (
@@ -46,33 +48,45 @@ def summary(found: Found) -> str:
     return "\n".join(text)
 
 
-def _by_dtype(found: Found) -> Iterable[str]:
-    for dtype in NAMES:
-        runs = [run for run in found.runs if run.dtype == dtype]
-        judged = [run for run in runs if run.judged]
-        if not judged:
-            continue
-        structured = sum(run.structured for run in judged)
-        rejected = sum(run.rejected for run in runs)
-        yield (
-            f"{dtype}: {len(judged)} judged ({structured} structured), {rejected} rejected, "
-            f"{len(runs) - len(judged)} chaotic; z: rms {rms(runs, 'forward'):.2f} of outputs, "
-            f"{rms(runs, 'gradients'):.2f} of gradients, at most {max(r.z for r in judged):.2f}"
-        )
+def _right(found: Found) -> Iterator[str]:
+    """Yield what was judged, by kind and dtype."""
+    for kind in KINDS:
+        for dtype in NAMES:
+            runs = [run for run in found.runs if (run.kind, run.dtype) == (kind, dtype)]
+            judged = [run for run in runs if run.judged]
+            if not judged:
+                continue
+            structured = sum(run.structured for run in judged)
+            rejected = sum(run.rejected for run in runs)
+            yield (
+                f"{kind} {dtype}: {len(judged)} judged ({structured} structured), "
+                f"{rejected} rejected, {len(runs) - len(judged)} chaotic; "
+                f"z: rms {rms(runs, 'forward'):.2f} of outputs, "
+                f"{rms(runs, 'gradients'):.2f} of gradients, at most {max(r.z for r in judged):.2f}"
+            )
+
+
+def _wrong(found: Found) -> Iterator[str]:
+    """Yield how many mistakes were seen, by kind."""
+    for kind in KINDS:
+        seen = {name: count for (of, name), count in found.observable.items() if of == kind}
+        if seen:
+            known = sum(kind in mistake.kinds for mistake in every_mistake())
+            yield f"{kind}: {len(seen)} of {known} mistakes seen, {sum(seen.values())} pairs"
 
 
 def z_table(found: Found) -> str:
-    """Return the distribution of z of right implementations by dtype and H, as Markdown."""
+    """Return the distribution of z of right implementations by kind, dtype and H."""
     lines = [
-        "| dtype | H | cases | judged runs | chaotic | rejected | rms z of outputs "
+        "| kind | dtype | H | cases | judged runs | chaotic | rejected | rms z of outputs "
         "| half of runs below | rms z of gradients | half below | largest z of outputs "
         "| of gradients |",
-        "|" + "---|" * 12,
+        "|" + "---|" * 13,
     ]
-    for (dtype, (low, high)), runs in found.by_range().items():
+    for (kind, dtype, (low, high)), runs in found.by_range().items():
         cases = {run.case for run in runs if run.judged}
         judged = sum(run.judged for run in runs)
-        cells = [dtype, f"{low} to {high}", len(cases), judged, len(runs) - judged]
+        cells = [kind, dtype, f"{low} to {high}", len(cases), judged, len(runs) - judged]
         cells.append(sum(run.rejected for run in runs))
         for part in ("forward", "gradients"):
             sizes = ordinary(runs, part)
@@ -83,52 +97,64 @@ def z_table(found: Found) -> str:
 
 
 def ways_table(found: Found) -> str:
-    """Return the largest z of every implementation and way in every dtype, as Markdown."""
+    """Return the largest z of every implementation and way in every kind and dtype, as Markdown."""
     stands_for = {way.name: way.stands_for for way in WAYS}
-    groups: dict[str, list[JudgedRun]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[JudgedRun]] = defaultdict(list)
     for run in found.runs:
-        groups[run.who].append(run)
+        groups[run.kind, run.who].append(run)
     lines = [
-        "| right implementation | stands for | judged runs | "
+        "| kind | right implementation | stands for | judged runs | "
         + " | ".join(f"largest z, {dtype}" for dtype in NAMES)
         + " |",
-        "|" + "---|" * (3 + len(NAMES)),
+        "|" + "---|" * (4 + len(NAMES)),
     ]
-    for who, runs in groups.items():
+    for (kind, who), runs in groups.items():
         largest = [_largest([run for run in runs if run.dtype == dtype]) for dtype in NAMES]
-        cells = [who, stands_for.get(who, "itself"), sum(run.judged for run in runs), *largest]
+        cells = [
+            kind,
+            who,
+            stands_for.get(who, "itself"),
+            sum(run.judged for run in runs),
+            *largest,
+        ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 
 
-def rules_table(found: Found) -> str:
-    """Return the comparison of the rules as a Markdown table."""
-    lines = ["| rule | right ones rejected | wrong ones accepted |", "|---|---|---|"]
-    for name, (accepted, of) in found.right.items():
-        wrongly, wrong = found.wrong[name]
-        rejected = 100 * (of - accepted) / of
-        lines.append(f"| {name} | {rejected:.2g}% | {100 * wrongly / max(1, wrong):.2g}% |")
-    of, wrong = (next(iter(c.values()), [0, 0])[1] for c in (found.right, found.wrong))
-    return "\n".join(
-        [*lines, "", f"{of} right and {wrong} wrong float32 results (output and h_n)."]
-    )
+def rules_tables(found: Found) -> str:
+    """Return the comparison of the rules, a Markdown table for every kind."""
+    tables = []
+    for kind in dict.fromkeys(kind for kind, _ in found.right):
+        what = "rule" if kind == "rnn" else f"rule, {kind}"
+        lines = [f"| {what} | right ones rejected | wrong ones accepted |", "|---|---|---|"]
+        for name in (rule for of, rule in found.right if of == kind):
+            accepted, right = found.right[kind, name]
+            wrongly, wrong = found.wrong[kind, name]
+            rejected = 100 * (right - accepted) / right
+            said = name.replace("torch.nn.RNN", f"torch.nn.{kind.upper()}")
+            lines.append(f"| {said} | {rejected:.2g}% | {100 * wrongly / max(1, wrong):.2g}% |")
+        said = f"{right} right and {wrong} wrong float32 results (output and h_n)."
+        tables.append("\n".join([*lines, "", said]))
+    return "\n\n".join(tables)
 
 
 def kill_matrix(found: Found) -> str:
-    """Return mistake by kind of case (dtypes, then regimes) as Markdown: killed / observable."""
-    kinds = sorted({kind for _, kind in found.seen}, key=lambda kind: (kind not in NAMES, kind))
+    """Return mistake by sort of case (dtypes, then regimes) as Markdown: killed / observable."""
+    sorts = sorted({sort for _, sort in found.seen}, key=lambda sort: (sort not in NAMES, sort))
     lines = [
-        "| mistake | stands for | " + " | ".join(kinds) + " |",
-        "|" + "---|" * (2 + len(kinds)),
+        "| kind | mistake | stands for | " + " | ".join(sorts) + " |",
+        "|" + "---|" * (3 + len(sorts)),
     ]
     for mistake in every_mistake():
-        cells = [
-            f"{found.killed[mistake.name, kind]}/{found.seen[mistake.name, kind]}"
-            if found.seen[mistake.name, kind]
-            else ""
-            for kind in kinds
-        ]
-        lines.append(f"| {mistake.name} | {mistake.stands_for} | " + " | ".join(cells) + " |")
+        for kind in mistake.kinds:
+            wrong = kind, mistake.name
+            cells = [
+                f"{found.killed[wrong, sort]}/{found.seen[wrong, sort]}"
+                if found.seen[wrong, sort]
+                else ""
+                for sort in sorts
+            ]
+            lines.append("| " + " | ".join([*wrong, mistake.stands_for, *cells]) + " |")
     return "\n".join(lines)
 
 

@@ -70,7 +70,7 @@ def errors(
     if one_sided is None:
         deviation = np.sqrt(deviation**2 + sum(each**2 for each in sure))
     else:
-        shares.append(tanh_shares(REPLICAS) * replicas.signs.draw((1,)))
+        shares.append(tanh_shares(REPLICAS))
         sure.append(one_sided)
     flat = np.stack([each.reshape(T, -1) for each in sure], axis=1)
     if replicas.dtype == np.float32:
@@ -149,7 +149,10 @@ def of_operation(
     elif name == "slope of sigmoid":
         deviation = np.sqrt(arithmetic.rounded(value, value))
     else:
-        deviation = np.sqrt(arithmetic.rounded(value))
+        variance = arithmetic.rounded(value)
+        if name == "product":
+            variance = variance + _opened(replicas, instruction.arguments, values)
+        deviation = np.sqrt(variance)
     if name.startswith("slope"):
         # As it is made of the result in the dtype.
         y = arithmetic.round(values[instruction.arguments[0]])
@@ -158,3 +161,18 @@ def of_operation(
     else:
         made = arithmetic.round(value).astype(np.float64) - value
     return errors(replicas, value, deviation, [made], one_sided, there)
+
+
+def _opened(replicas: Replicas, factors: tuple[int, ...], values: list[Array]) -> Array | float:
+    """Return the variance of a product whose factor `1 - y` may be multiplied out: of `y` times it.
+
+    Right implementations have `a - y a` for `(1 - y) a`, or another form of it.
+    """
+    program = replicas.trace.step.program
+    variance: Array | float = 0.0
+    for one, other in (factors, factors[::-1]):
+        made = program.code[one - program.inputs] if one >= program.inputs else None
+        if made is not None and made.operation == "one minus":
+            y = values[made.arguments[0]]
+            variance = variance + replicas.arithmetic.rounded(y * values[other])
+    return variance

@@ -1,263 +1,164 @@
-"""A `Way`, its `Kernel` (a layer forward and backward), and what comes of a case computed so."""
+"""A layer forward and backward by a way's arithmetic, and what comes of a case computed so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from rnnparity.cells import network
-from rnnparity.cells.config import Cell
+from rnnparity.cells.config import Cell, RNNConfig
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.judging.unit.arithmetic import TANH_ULP
 from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
-from rnnparity.problems.dtypes import numpy_dtype, spacing
+from rnnparity.problems.dtypes import numpy_dtype
 from rnnparity.problems.quantities import of_weights, time_major
 from rnnparity.problems.setup import Setup, setup
-from rnnparity.selftest.right_ways import nonlinearities, steps, sums
+from rnnparity.selftest.right_ways import gates, steps
+from rnnparity.selftest.right_ways.kernel import Kernel
+from rnnparity.selftest.right_ways.way import Way
 from rnnparity.types import Array
 
-Slope = Callable[[Array, Array | None, Callable[[Array], Array]], Array]
-Weights = Callable[["Kernel", Array, Array], Array]
 
-# What a loop over terms may cost, so that no way takes longer than about a second: turns of the
-# loop, and multiplications.
-TURNS, PRODUCTS = 6e4, 5e7
-
-
-def all_at_once(work: "Kernel", grad_a: Array, factor: Array) -> Array:
-    """Add up the gradient of a weight in one product over steps and rows."""
-    H, n = grad_a.shape[2], factor.shape[2]
-    return work.dot(grad_a.reshape(-1, H).T, factor.reshape(-1, n))
-
-
-def row_by_row(work: "Kernel", grad_a: Array, factor: Array) -> Array:
-    """The same, sequence after sequence."""
-    return all_at_once(
-        work,
-        np.ascontiguousarray(grad_a.swapaxes(0, 1)),
-        np.ascontiguousarray(factor.swapaxes(0, 1)),
-    )
-
-
-def in_chunks(length: int, *, wide: bool = False) -> Weights:
-    """So many steps at a time, the last first; their sum is kept in the dtype, or wider."""
-
-    def add(work: "Kernel", grad_a: Array, factor: Array) -> Array:
-        total = np.zeros((grad_a.shape[2], factor.shape[2]), grad_a.dtype)
-        for first in reversed(range(0, len(grad_a), length)):
-            part = slice(first, first + length)
-            if wide:
-                a, b = (v[part].reshape(-1, v.shape[2]) for v in (grad_a, factor))
-                total = work.unrounded(a.T, b, total)
-            else:
-                total = work.round(total + all_at_once(work, grad_a[part], factor[part]))
-        return total
-
-    return add
-
-
-@dataclass(frozen=True)
-class Way:
-    """A right way to compute the recurrence, and what it stands for.
+@dataclass
+class Pass:
+    """One layer in one direction.
 
     Attributes:
-        name: what is done, as it reads after "a right implementation with ...".
-        stands_for: who does it so.
-        order: in which the terms of products are added up.
-        step: how products and biases meet.
-        tanh: on the accumulator's dtype; its result is rounded.
-        off: in which direction tanh is then moved, up to the largest error that is right: 1, away
-            from zero; -1, towards it.
-        slope: the derivative of tanh.
-        from_a: whether the slope needs pre-activations: they are made again.
-        weights: how gradients of weights are added up.
-        rounds: what of a 16-bit computation is rounded: every result, what is a product's factor
-            (states, gradients), or only what is returned.
-        every: with "output", the state is rounded after so many steps, too.
-        again: an order in which the states are computed again for the backward pass.
-        flushes: whether subnormal numbers are flushed to zero.
+        work: the arithmetic.
+        cell: its parameters, as they are computed with.
+        config: of the network.
+        x: `[T, B, I]`.
+        h: before every step, `[T, B, H]`.
+        seen: what of every step its derivative needs.
     """
 
-    name: str
-    stands_for: str
-    order: sums.Sum = sums.BLAS
-    step: Callable[[steps.Work, Array, Cell], steps.Step] = steps.biases_first
-    tanh: nonlinearities.Function = np.tanh
-    off: int = 0
-    slope: Slope = nonlinearities.one_minus_square
-    from_a: bool = False
-    weights: Weights = all_at_once
-    rounds: Literal["results", "factors", "output"] = "results"
-    every: int | None = None
-    again: sums.Sum | None = None
-    flushes: bool = False
+    work: Kernel
+    cell: Cell
+    config: RNNConfig
+    x: Array = field(default_factory=lambda: np.empty(0))
+    h: Array = field(default_factory=lambda: np.empty(0))
+    seen: list[gates.Seen] = field(default_factory=list)
 
-    def applies(self, case: Case) -> bool:
-        """Return whether it is another way in this case, and affordable."""
-        config = case.config
-        if self.rounds != "results" and case.dtype in ("float32", "float64"):
-            return False
-        of_tanh = self.tanh is not np.tanh or self.off
-        of_tanh = of_tanh or self.slope is not nonlinearities.one_minus_square
-        if of_tanh and config.nonlinearity != "tanh":
-            return False
-        width = (config.input_size + config.hidden_size) * config.num_cells
-        products = case.T * (case.B or 1) * width * config.hidden_size
-        looped = [s for s in (self.order, self.again) if s is not None and s.at_once is not None]
-        return all(
-            case.T * width <= TURNS * (s.at_once or 1) and products * s.dear <= PRODUCTS
-            for s in looped
-        )
+    @property
+    def step(self) -> gates.Step:
+        """The step of its kind, and its derivative."""
+        return gates.step_of(self.config.kind, self.config.nonlinearity, self.work.way.update)
 
-
-@dataclass(frozen=True)
-class Kernel:
-    """A way's arithmetic in a dtype. Values are held in the accumulator's dtype throughout."""
-
-    way: Way
-    dtype: str
-    kept: np.dtype[Any] = field(init=False)
-    wide: np.dtype[Any] = field(init=False)
-    normal: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Find the formats."""
-        kept = numpy_dtype(self.dtype)
-        wide = np.dtype(np.float64 if self.dtype == "float64" else np.float32)
-        object.__setattr__(self, "kept", kept)
-        object.__setattr__(self, "wide", wide)
-        object.__setattr__(self, "normal", float(ml_dtypes.finfo(wide).smallest_normal))
-
-    def up(self, values: Array) -> Array:
-        """Return an argument as it is computed with."""
-        return self._flush(values.astype(self.wide))
-
-    def down(self, values: Array) -> Array:
-        """Return a result as it is returned."""
-        return values.astype(self.kept)
-
-    def to_kept(self, values: Array) -> Array:
-        """Round to the dtype."""
-        if self.kept == self.wide:
-            return self._flush(values)
-        return self._flush(values.astype(self.kept).astype(self.wide))
-
-    def round(self, values: Array) -> Array:
-        """Round a result, where results are rounded."""
-        return self.to_kept(values) if self.way.rounds == "results" else values
-
-    def factor(self, values: Array) -> Array:
-        """Round what goes into the next product, where that is."""
-        return values if self.way.rounds == "output" else self.to_kept(values)
-
-    def unrounded(self, a: Array, b: Array, onto: Array | None = None) -> Array:
-        """Return `onto + a @ b` as the accumulator has it."""
-        return self._flush(self.way.order.adds(a, b, onto))
-
-    def dot(self, a: Array, b: Array, onto: Array | None = None) -> Array:
-        """Return `onto + a @ b`, rounded once."""
-        return self.round(self.unrounded(a, b, onto))
-
-    def tanh(self, a: Array) -> Array:
-        """The nonlinearity, wrong by some units in the last place if the way says so."""
-        h = self.way.tanh(a)
-        if not self.way.off:
-            return h
-        # With the rounding that follows, by at most the largest error: of the exact value's units,
-        # which are half as large below a power of two as above it.
-        exact = np.tanh(np.asarray(a, np.float64))
-        halves = nonlinearities.digest(a, 2 * int(TANH_ULP[self.dtype])) * (self.way.off / 2)
-        moved = np.abs(exact) + halves * spacing(exact, self.dtype)
-        return self.to_kept(np.copysign(np.clip(moved, 0, 1), exact).astype(h.dtype))
-
-    def _flush(self, values: Array) -> Array:
-        if not self.way.flushes:
-            return values
-        return np.where(np.abs(values) < self.normal, values.dtype.type(0), values)
-
-    def forward(self, x: Array, h: Array, cell: Cell, nonlinearity: str) -> Array:
-        """Return the states `[T, B, H]` that a layer goes through."""
-        step, every = self.way.step(self, x, cell), self.way.every
-        states = np.empty((*x.shape[:2], h.shape[1]), x.dtype)
+    def forward(self, x: Array, before: Sequence[Array]) -> list[Array]:
+        """Return every state after every step, `[T, B, H]`; what is seen on the way is kept."""
+        work, every, step = self.work, self.work.way.every, self.step.forward
+        pre_activations = self._pre_activations(x)
+        self.x, self.seen = x, []
+        states = [np.empty((*x.shape[:2], before[0].shape[1]), x.dtype) for _ in before]
+        self.h = np.empty_like(states[0])
         for t in range(len(x)):
-            a = step(t, h)
-            h = self.factor(self.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0))
-            states[t] = h
+            self.h[t] = before[0]
+            after, seen = step(work, pre_activations(t, before[0]), before)
+            self.seen.append(seen)
+            # The others go into no product.
+            after[0] = work.factor(after[0])
+            for state, value in zip(states, after, strict=True):
+                state[t] = value
+            before = after
             if every and (t + 1) % every == 0:
-                h = self.to_kept(h)
+                before = [work.to_kept(state) for state in after]
         return states
 
+    def _pre_activations(self, x: Array) -> Callable[[int, Array], list[Array]]:
+        """Return what makes every gate's pre-activation `[B, H]` of a step and h before it.
+
+        A GRU's candidate has two: the reset gate multiplies the state's part alone.
+        """
+        work, cell, H = self.work, self.cell, self.config.hidden_size
+        summed = 2 if self.config.kind == "gru" else self.config.num_gates
+        together = 1 if work.way.each_gate else summed
+
+        def rows(first: int, count: int) -> Cell:
+            return Cell(*(parameter[first * H : (first + count) * H] for parameter in cell))
+
+        makers = [work.way.step(work, x, rows(k, together)) for k in range(0, summed, together)]
+        apart = None
+        if self.config.kind == "gru":
+            apart = steps.apart(work.way.step)(work, x, rows(2, 1))
+
+        def made(t: int, h: Array) -> list[Array]:
+            wide = [make(t, h) for make in makers]
+            parts = [a[:, k * H : (k + 1) * H] for a in wide for k in range(together)]
+            return parts if apart is None else [*parts, *apart(t, h)]
+
+        return made
+
     def backward(
-        self,
-        grad_output: Array,
-        grad_h: Array,
-        x: Array,
-        h0: Array,
-        states: Array,
-        cell: Cell,
-        nonlinearity: str,
-    ) -> tuple[Array, Array, Cell]:
-        """Return the gradients of x, h0 and the parameters."""
-        way = self.way
-        before = np.concatenate((h0[None], states[:-1]))
-        pre: list[Array | None] = [None] * len(x)
-        if way.from_a and nonlinearity == "tanh":
-            step = way.step(self, x, cell)
-            pre = [step(t, before[t]) for t in range(len(x))]
-        grad_a = np.empty_like(states)
+        self, grad_output: Array, upstream: Sequence[Array]
+    ) -> tuple[Array, list[Array], Cell]:
+        """Return the gradients of x, of the states before and of the parameters.
+
+        Args:
+            grad_output: `[T, B, H]`.
+            upstream: the gradients of the states after the last step, `[B, H]`.
+        """
+        work, x, cell = self.work, self.x, self.cell
+        step, weights = self.step.backward, work.way.weights
+        of_input = np.empty((*x.shape[:2], len(cell.weight_hh)), x.dtype)
+        of_state = np.empty_like(of_input)
         for t in reversed(range(len(x))):
-            grad_h = self.round(grad_output[t] + grad_h)
-            if nonlinearity == "tanh":
-                slope = way.slope(states[t], pre[t], self.round)
-                grad_a[t] = self.factor(self.round(grad_h * slope))
-            else:
-                grad_a[t] = np.where(states[t] > 0, grad_h, 0)
-            grad_h = self.dot(grad_a[t], cell.weight_hh)
-        of_bias = way.weights(self, grad_a, np.ones((*x.shape[:2], 1), x.dtype))[:, 0]
-        of_cell = Cell(
-            way.weights(self, grad_a, x), way.weights(self, grad_a, before), of_bias, of_bias
-        )
+            upstream = [work.round(grad_output[t] + upstream[0]), *upstream[1:]]
+            from_input, from_state, passing, others = step(work, self.seen[t], upstream)
+            of_input[t] = work.factor(np.concatenate(from_input, axis=1))
+            of_state[t] = work.factor(np.concatenate(from_state, axis=1))
+            upstream = [self._carried(of_state[t], passing), *others]
         T, B, I = x.shape
-        of_x = self.dot(grad_a.reshape(T * B, -1), cell.weight_ih).reshape(T, B, I)
-        return of_x, grad_h, of_cell
+        one = np.ones((T, B, 1), x.dtype)
+        of_cell = Cell(
+            weights(work, of_input, x),
+            weights(work, of_state, self.h),
+            weights(work, of_input, one)[:, 0],
+            weights(work, of_state, one)[:, 0],
+        )
+        of_x = self._by_gates(of_input.reshape(T * B, -1), cell.weight_ih).reshape(T, B, I)
+        return of_x, list(upstream), of_cell
+
+    def _carried(self, of_state: Array, passing: Array | None) -> Array:
+        """Return the gradient of h before a step: through its product, and what passes by it."""
+        if passing is None or self.work.way.onto:
+            return self._by_gates(of_state, self.cell.weight_hh, passing)
+        return self.work.round(self._by_gates(of_state, self.cell.weight_hh) + passing)
+
+    def _by_gates(self, gradient: Array, weight: Array, onto: Array | None = None) -> Array:
+        """Return `onto + gradient @ weight`, by one product or one for every gate."""
+        work, H = self.work, self.config.hidden_size
+        for k in range(0, len(weight) - H, H) if work.way.each_gate else ():
+            onto = work.unrounded(gradient[:, k : k + H], weight[k : k + H], onto)
+        rest = len(weight) - H if work.way.each_gate else 0
+        return work.dot(gradient[:, rest:], weight[rest:], onto)
 
 
 def outcome(way: Way, case: Case, problem: Problem) -> Outcome:
     """Return what a right implementation of this way returns, as a worker would."""
     work = Kernel(way, case.dtype)
     given = setup(case, problem, numpy_dtype(case.dtype), rows=np.arange(case.B or 1))
+    count = len(case.config.states)
 
-    def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
-        wide = Cell(*map(work.up, cell))
-        output = work.down(work.forward(work.up(x), work.up(h0), wide, nonlinearity))
-        return output, output[-1]
+    def layer(x: Array, *rest: Any) -> tuple[Array, ...]:
+        before, this = rest[:count], rest[count]
+        states = [work.down(a) for a in this.forward(work.up(x), list(map(work.up, before)))]
+        return states[0], states[0][-1], *states[1:]
 
-    def layer_backward(
-        grad_output: Array,
-        grad_h_n: Array,
-        x: Array,
-        h0: Array,
-        output: Array,
-        cell: Any,
-        nonlinearity: str,
-    ) -> tuple[Array, Array, Cell]:
-        wide = Cell(*map(work.up, cell))
-        x, h0, states = work.up(x), work.up(h0), work.up(output)
+    def layer_backward(grad_output: Array, *rest: Any) -> tuple[Any, ...]:
+        last, before, this = rest[:count], rest[count + 1 : 2 * count + 1], rest[2 * count + 2]
         if way.again is not None:
-            other = Kernel(replace(way, order=way.again), case.dtype)
-            states = other.forward(x, h0, wide, nonlinearity)
-        of_x, of_h0, of_cell = work.backward(
-            work.up(grad_output), work.up(grad_h_n), x, h0, states, wide, nonlinearity
-        )
-        return work.down(of_x), work.down(of_h0), Cell(*map(work.down, of_cell))
+            this = replace(this, work=Kernel(replace(way, order=way.again), case.dtype))
+            this.forward(this.x, list(map(work.up, before)))
+            this.work = work
+        of_x, of_before, of_cell = this.backward(work.up(grad_output), list(map(work.up, last)))
+        return work.down(of_x), *map(work.down, of_before), Cell(*map(work.down, of_cell))
 
     tape: list[network.Call] = []
 
-    def run(part: Setup) -> tuple[Array, Array]:
-        return part.run(layer, None if tape else tape)
+    def run(part: Setup) -> tuple[Array, Any]:
+        passes = [Pass(work, Cell(*map(work.up, cell)), part.config) for cell in part.cells]
+        return part.replace(cells=passes).run(layer, None if tape else tape)
 
     with np.errstate(all="ignore"):
         arrays = given.forward(run) | given.backward(layer_backward, tape)

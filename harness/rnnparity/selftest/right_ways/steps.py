@@ -1,31 +1,21 @@
 """Ways in which the products and the biases of a step meet.
 
-Each takes the arithmetic, x `[T, B, I]` and the cell, and returns what makes the pre-activation
-`[B, H]` of step t from the state `[B, H]` before it.
+Each takes the arithmetic, x `[T, B, I]` and a cell, or those of its rows that belong to one gate or
+to some, and returns what makes their pre-activation of step t from the state `[B, H]` before it.
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 
 from rnnparity.cells.config import Cell
+from rnnparity.selftest.right_ways.work import Work
 from rnnparity.types import Array
 
 Step = Callable[[int, Array], Array]
-
-
-class Work(Protocol):
-    """What a step computes with."""
-
-    def round(self, values: Array) -> Array:
-        """Return a result as it is kept."""
-
-    def dot(self, a: Array, b: Array, onto: Array | None = None) -> Array:
-        """Return `onto + a @ b`, rounded once, as it is kept."""
-
-    def unrounded(self, a: Array, b: Array, onto: Array | None = None) -> Array:
-        """Return `onto + a @ b`, as the accumulator has it."""
+Meets = Callable[[Work, Array, Cell], Step]
+Parts = tuple[Array, Array]
+Apart = Callable[[Work, Array, Cell], Callable[[int, Array], Parts]]
 
 
 def each_its_own(work: Work, x: Array, cell: Cell) -> Step:
@@ -71,7 +61,7 @@ def from_biases(work: Work, x: Array, cell: Cell) -> Step:
     """One accumulator, from the biases through both products."""
 
     def step(t: int, h: Array) -> Array:
-        bias = np.broadcast_to(cell.bias_ih + cell.bias_hh, h.shape)
+        bias = _repeated(cell.bias_ih + cell.bias_hh, len(h))
         return work.dot(h, cell.weight_hh.T, work.unrounded(x[t], cell.weight_ih.T, bias))
 
     return step
@@ -79,17 +69,17 @@ def from_biases(work: Work, x: Array, cell: Cell) -> Step:
 
 def onto_the_projection(work: Work, x: Array, cell: Cell) -> Step:
     """The recurrent product is accumulated onto the input's with its biases."""
-    bias = np.broadcast_to(work.round(cell.bias_ih + cell.bias_hh), (*x.shape[:2], len(cell[3])))
+    bias = _repeated(work.round(cell.bias_ih + cell.bias_hh), *x.shape[:2])
     from_x = _all_steps(work, x, cell, bias)
     return lambda t, h: work.dot(h, cell.weight_hh.T, from_x[t])
 
 
 def onto_a_bias(work: Work, x: Array, cell: Cell) -> Step:
     """Each product is accumulated onto its own bias, as `torch.nn.RNN` has it."""
-    from_x = _all_steps(work, x, cell, np.broadcast_to(cell.bias_ih, (*x.shape[:2], len(cell[2]))))
+    from_x = _all_steps(work, x, cell, _repeated(cell.bias_ih, *x.shape[:2]))
 
     def step(t: int, h: Array) -> Array:
-        onto = np.broadcast_to(cell.bias_hh, h.shape)
+        onto = _repeated(cell.bias_hh, len(h))
         return work.round(from_x[t] + work.dot(h, cell.weight_hh.T, onto))
 
     return step
@@ -110,7 +100,7 @@ def state_first(work: Work, x: Array, cell: Cell) -> Step:
     weight, bias = np.hstack((cell.weight_hh, cell.weight_ih)).T, cell.bias_ih + cell.bias_hh
 
     def step(t: int, h: Array) -> Array:
-        onto = np.broadcast_to(work.round(bias), h.shape)
+        onto = _repeated(work.round(bias), len(h))
         return work.dot(np.hstack((h, x[t])), weight, onto)
 
     return step
@@ -132,3 +122,46 @@ def _all_steps(work: Work, x: Array, cell: Cell, onto: Array | None = None) -> A
     T, B, I = x.shape
     start = None if onto is None else onto.reshape(T * B, -1)
     return work.dot(x.reshape(T * B, I), cell.weight_ih.T, start).reshape(T, B, -1)
+
+
+def _repeated(bias: Array, *shape: int) -> Array:
+    return np.broadcast_to(bias, (*shape, len(bias)))
+
+
+# Of a GRU's candidate the two products do not meet, and each has its own bias: the two parts.
+
+
+def apart(meets: Meets) -> Apart:
+    """Return the way of the two parts that goes with a way in which products meet."""
+    if meets is biases_as_columns:
+        return _apart_with_columns
+    onto = onto_a_bias, from_biases, onto_the_projection, state_first
+    return _apart_onto_biases if meets in onto else _apart_biases_last
+
+
+def _apart_biases_last(work: Work, x: Array, cell: Cell) -> Callable[[int, Array], Parts]:
+    from_x = work.round(_all_steps(work, x, cell) + cell.bias_ih)
+    to_h = cell.weight_hh.T
+    return lambda t, h: (from_x[t], work.round(work.dot(h, to_h) + cell.bias_hh))
+
+
+def _apart_onto_biases(work: Work, x: Array, cell: Cell) -> Callable[[int, Array], Parts]:
+    """Each product is accumulated onto its bias."""
+    from_x = _all_steps(work, x, cell, _repeated(cell.bias_ih, *x.shape[:2]))
+
+    def parts(t: int, h: Array) -> Parts:
+        return from_x[t], work.dot(h, cell.weight_hh.T, _repeated(cell.bias_hh, len(h)))
+
+    return parts
+
+
+def _apart_with_columns(work: Work, x: Array, cell: Cell) -> Callable[[int, Array], Parts]:
+    """The products of [x, 1] and of [h, 1]."""
+    from_x = np.hstack((cell.weight_ih, cell.bias_ih[:, None])).T
+    from_h = np.hstack((cell.weight_hh, cell.bias_hh[:, None])).T
+
+    def parts(t: int, h: Array) -> Parts:
+        one = np.ones((len(h), 1), h.dtype)
+        return work.dot(np.hstack((x[t], one)), from_x), work.dot(np.hstack((h, one)), from_h)
+
+    return parts

@@ -104,7 +104,7 @@ def _multiply_add(a: Array, b: Array, c: Array) -> Array:
     return np.asarray(c + a * b)
 
 
-def _fused(a: Array, b: Array, c: Array) -> Array:
+def fused(a: Array, b: Array, c: Array) -> Array:
     """Return `c + a * b` rounded once: the product is exact in twice the precision, or nearly."""
     higher = np.longdouble if c.dtype == np.float64 else np.float64
     exact: Array = c.astype(higher) + a.astype(higher) * b.astype(higher)
@@ -113,7 +113,7 @@ def _fused(a: Array, b: Array, c: Array) -> Array:
 
 def _fused_ascending(a: Array, b: Array, onto: Array) -> Array:
     for column, row in zip(a.T, b, strict=True):
-        onto = _fused(column[:, None], row, onto)
+        onto = fused(column[:, None], row, onto)
     return onto
 
 
@@ -181,7 +181,7 @@ FOUR_LANES = Sum(in_lanes(4, _multiply_add), 4)
 EIGHT_LANES = Sum(in_lanes(8, _multiply_add), 8)
 SIXTEEN_LANES = Sum(in_lanes(16, _multiply_add), 16)
 FUSED = Sum(_by_blocks(_fused_ascending), 1, 4)
-FUSED_LANES = Sum(in_lanes(8, _fused), 8, 4)
+FUSED_LANES = Sum(in_lanes(8, fused), 8, 4)
 TILES_OF_64 = Sum(in_tiles(64))
 TILES_OF_256 = Sum(in_tiles(256))
 COMPENSATED = Sum(_by_blocks(_compensated), 1)

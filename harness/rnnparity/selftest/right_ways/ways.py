@@ -1,8 +1,21 @@
-"""The ways, by what they do differently: order, biases, tanh, its derivative, gradients, dtype."""
+"""The ways, by what they do differently: order, biases, tanh, its derivative, gradients, dtype.
 
+Those of gates, which a plain RNN has not, come last.
+"""
+
+from typing import Any
+
+from rnnparity.selftest.right_ways import gates, steps, sums
 from rnnparity.selftest.right_ways import nonlinearities as f
-from rnnparity.selftest.right_ways import steps, sums
-from rnnparity.selftest.right_ways.recurrence import Way, in_chunks, row_by_row
+from rnnparity.selftest.right_ways.gradients import in_chunks, row_by_row
+from rnnparity.selftest.right_ways.way import Way
+
+GATED = ("gru", "lstm")
+
+
+def _of_gates(name: str, stands_for: str, *, kinds: tuple[str, ...] = GATED, **done: Any) -> Way:
+    return Way(name, stands_for, kinds=kinds, **done)
+
 
 WAYS = (
     Way("terms added first to last", "a loop in C", sums.ASCENDING),
@@ -55,11 +68,10 @@ WAYS = (
         step=steps.each_its_own,
         tanh=f.by_parts,
         slope=f.by_exp,
-        from_a=True,
     ),
     Way("tanh as high as is right", "a fast library's bound", off=1),
     Way("tanh as low as is right", "the same on the other side", off=-1, slope=f.product_of_two),
-    Way("the slope by cosh", "a textbook's derivative", slope=f.by_cosh, from_a=True),
+    Way("the slope by cosh", "a textbook's derivative", slope=f.by_cosh),
     Way(
         "states computed again",
         "checkpointing, with another kernel",
@@ -99,5 +111,118 @@ WAYS = (
         rounds="output",
         every=16,
         weights=in_chunks(16, wide=True),
+    ),
+    _of_gates(
+        "a product for every gate",
+        "a dense layer per gate",
+        order=sums.ASCENDING,
+        step=steps.each_its_own,
+        each_gate=True,
+    ),
+    _of_gates(
+        "a product of [x, h] for every gate",
+        "the same, on a concatenated input",
+        step=steps.input_first,
+        each_gate=True,
+        onto=True,
+    ),
+    _of_gates(
+        "the logistic function by tanh",
+        "a kernel with a fast tanh",
+        logistic=f.logistic_by_tanh,
+        step=steps.onto_a_bias,
+    ),
+    _of_gates(
+        "the logistic function by exp of the size",
+        "a port that avoids overflow",
+        logistic=f.logistic_of_size,
+        logistic_slope=f.less_its_square,
+    ),
+    _of_gates(
+        "the logistic function rounded at every operation",
+        "eager code",
+        logistic=f.logistic_step_by_step,
+        step=steps.one_by_one,
+    ),
+    _of_gates(
+        "the logistic function rounded correctly",
+        "a table-driven library",
+        logistic=f.logistic_by_higher,
+        tanh=f.by_higher,
+        logistic_slope=f.product_with_other_side,
+    ),
+    _of_gates("PyTorch's logistic function", "itself", logistic=f.logistic_by_torch, needs="torch"),
+    _of_gates("JAX's logistic function", "itself", logistic=f.logistic_by_jax, needs="jax"),
+    _of_gates("the logistic function as high as is right", "a library's bound", logistic_off=1),
+    _of_gates(
+        "the logistic function as low as is right",
+        "the same on the other side",
+        logistic_off=-1,
+        logistic_slope=f.less_its_square,
+    ),
+    _of_gates(
+        "the logistic slope as s - s^2",
+        "one product, one difference",
+        logistic_slope=f.less_its_square,
+        weights=row_by_row,
+    ),
+    _of_gates(
+        "the logistic slope as s(a) s(-a)",
+        "no difference that cancels",
+        logistic_slope=f.product_with_other_side,
+        weights=in_chunks(1),
+    ),
+    _of_gates(
+        "fused multiply-adds in the gates",
+        "a compiler's contraction",
+        fuses="first",
+        onto=True,
+    ),
+    _of_gates(
+        "fused multiply-adds in the gates, the other way round",
+        "the same, of the other product",
+        fuses="second",
+        step=steps.from_biases,
+    ),
+    _of_gates(
+        "the carried gradient onto what passes by",
+        "a product that adds to its result",
+        order=sums.EIGHT_LANES,
+        onto=True,
+    ),
+    _of_gates(
+        "gates computed again, gate by gate",
+        "checkpointing, with another kernel",
+        each_gate=True,
+        again=sums.TILES_OF_64,
+    ),
+    _of_gates(
+        "gates and states kept in float32",
+        "a fused cell, with products of its own for every gate",
+        step=steps.onto_the_projection,
+        each_gate=True,
+        rounds="output",
+        logistic=f.logistic_by_tanh,
+        fuses="first",
+    ),
+    _of_gates("h as n + z (h - n)", "PyTorch's", update=gates.FROM_N, kinds=("gru",)),
+    _of_gates(
+        "h as n + z (h - n), fused",
+        "a kernel's interpolation",
+        update=gates.FROM_N,
+        fuses="first",
+        kinds=("gru",),
+    ),
+    _of_gates(
+        "1 - z by the logistic function of -a",
+        "the same of the gate itself",
+        update=gates.BY_TWO_GATES,
+        kinds=("gru",),
+    ),
+    _of_gates(
+        "the update differentiated term by term",
+        "autograd through (1 - z) n + z h",
+        update=gates.BY_PARTS,
+        kinds=("gru",),
     ),
 )

@@ -1,5 +1,6 @@
 """Reports: from records alone, whatever is in them."""
 
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
+from rich.console import Console
 
 import rnnparity
 from rnnparity.cells.config import RNNConfig
@@ -29,6 +31,7 @@ from rnnparity.report import (
     markdown,
     page,
     summary,
+    terminal,
     times,
     trend,
 )
@@ -262,6 +265,23 @@ def test_the_command_repeats_one_case(tmp_path):
     case = "float32-torch-init-T12-B4-I8-H16"
     made = rnnparity.check("numpy-loop", case=case, out=tmp_path / "one")
     assert [r.case for r in made.records] == [case]
+
+
+def test_reasons_that_differ_in_the_element_alone_are_one_line(tmp_path):
+    one, other = "output in row 3 is zero, right elsewhere", "output in row 5 equals the truth"
+    ends = (
+        "output[0, 3, 1] is 0, the truth is -0.4: off by 7e+06 units of rounding; 10 are allowed",
+        "output[1, 3, 2] is 0.3, the truth is 0, where there is nothing to round",
+        "output[2, 3, 0] is not a finite number, the truth is",
+    )
+    reasons = [f"{says}; {end}" for says in (one, other) for end in ends]
+    made = [record(i, verdict="fail", reason=reason) for i, reason in enumerate(reasons)]
+    console = Console(file=io.StringIO(), width=200)
+    terminal.show(read_run(folder(tmp_path, made)), console)
+    told = console.file.getvalue()
+    assert told.count("and 2 more cases") == 2
+    assert one in told
+    assert other in told
 
 
 def test_names_and_messages_are_text(tmp_path):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -199,12 +200,14 @@ def test_the_report_tells_kinds_apart():
     text = tables.summary(found)
     assert "gru float32: 1 judged" in text
     assert "lstm float32: 1 judged" in text
-    assert "lstm: 1 of 38 mistakes seen, 3 pairs" in text
+    assert re.search(r"lstm: 1 of \d+ mistakes seen, 3 pairs", text)
     assert "| gru | float32 | 5 to 16 | 1 | 1 |" in tables.z_table(found)
     assert "| lstm | a way | itself | 1 | 4.00 |" in tables.ways_table(found)
     matrix = tables.kill_matrix(found)
     assert "| rnn | bias_hh dropped | a port to a framework with one bias" in matrix
-    (of_lstm,) = [line for line in matrix.splitlines() if line.startswith("| lstm | bias_hh drop")]
+    (of_lstm,) = [
+        line for line in matrix.splitlines() if line.startswith("| lstm | bias_hh dropped |")
+    ]
     assert of_lstm.endswith("| 2/3 |")
     rules = tables.rules_tables(found)
     assert "| rule | right" in rules
@@ -226,11 +229,11 @@ def test_every_mistake_is_failed_and_named_in_drawn_cases(kind):
 
 def test_the_whole_of_one_kind(monkeypatch):
     """Its own implementations are asked, in processes that are started anew."""
-    only = [spec for spec in registry.resolve_all([], kind="lstm") if spec.name == "numpy-loop"]
+    only = [spec for spec in registry.resolve_all([], kinds=("lstm",)) if "numpy-loop" in spec.name]
     asked, done = [], []
 
-    def resolve_all(texts, kind="rnn"):
-        asked.append(kind)
+    def resolve_all(texts, kinds=("rnn",)):
+        asked.extend(kinds)
         return only
 
     monkeypatch.setattr(registry, "resolve_all", resolve_all)

@@ -80,14 +80,62 @@ def layer_backward(grad_output, grad_h_n, x, h0, output, cell, nonlinearity):
 """
 
 
-def write(folder, wrong):
+GATED = """
+import numpy as np
+
+framework = "numpy"
+kind = "{kind}"
+dtypes = ("float32", "float64")
+
+
+def read(x, states, cell):
+    return x, states, cell
+
+
+def gates(a):
+    return np.split(a, {gates}, axis=-1)
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def gru(x, h, before):
+    r, z = sigmoid(x[0] + h[0]), sigmoid(x[1] + h[1])
+    return ((1 - z) * np.tanh(x[2] + r * h[2]) + z * before[0],)
+
+
+def lstm(x, h, before):
+    i, f, g, o = (a + b for a, b in zip(x, h))
+    c = sigmoid(f) * before[1] + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def layer(x, *given):
+    x, states, cell = read(x, given[:-1], given[-1])
+    made = []
+    for x_t in x:
+        from_x = gates(x_t @ cell.weight_ih.T + cell.bias_ih)
+        from_h = gates(states[0] @ cell.weight_hh.T + cell.bias_hh)
+        states = [state.astype(x.dtype) for state in {kind}(from_x, from_h, states)]
+        made.append(states)
+    output, *others = (np.stack(every) for every in zip(*made))
+    return output, output[-1], *others
+
+
+"""
+
+
+def write(folder, wrong, kind="rnn"):
     """Write one into a folder and return its path.
 
     Args:
         folder: where.
         wrong: source that defines some of the functions above once more.
+        kind: "rnn", or "gru" or "lstm", which have no backward pass.
     """
-    digest = hashlib.sha256(wrong.encode()).hexdigest()[:8]
+    source = SOURCE if kind == "rnn" else GATED.format(kind=kind, gates=3 if kind == "gru" else 4)
+    digest = hashlib.sha256((kind + wrong).encode()).hexdigest()[:8]
     path = folder / f"wrong_{digest}.py"
-    path.write_text(SOURCE + wrong + "\n")
+    path.write_text(source + wrong + "\n")
     return path

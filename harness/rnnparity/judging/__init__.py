@@ -14,5 +14,6 @@ precision   in which precision products really ran
 assess      the verdict, explained
 diagnosis   which known mistake it is
 mistakes    the known mistakes
+relation    where it is wrong, and what of the truth it equals there
 location    which operation is off, where it is none of them
 """

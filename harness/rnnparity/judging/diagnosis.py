@@ -9,10 +9,13 @@ import numpy as np
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.judging.difference import first_step_off, judged_part, z_scores
 from rnnparity.judging.limit import LIMIT
-from rnnparity.judging.location import Fresh, Refer, locate
+from rnnparity.judging.location import Fresh, Refer, locate, one_layer
 from rnnparity.judging.mistakes import Mistake, every_mistake
 from rnnparity.judging.reference import Reference
 from rnnparity.judging.reference import reference as make_reference
+from rnnparity.judging.relation import related
+from rnnparity.judging.relation.incoming import incoming
+from rnnparity.judging.relation.reading import misread
 from rnnparity.judging.truth import higher_precision
 from rnnparity.judging.verdict import Judgement, judge
 from rnnparity.problems.cases import Case
@@ -24,6 +27,10 @@ from rnnparity.types import Array
 # passes, so that the rounding of the wrong implementation itself cannot hide it.
 OBSERVABLE = 2 * LIMIT
 
+# A mistake that was drawn up for a result must come nearer to it than a known one: of hundreds of
+# attempts one may come near by chance. Right implementations came to 3.8 units.
+SEARCHED = LIMIT / 2
+
 
 @dataclass(frozen=True)
 class Match:
@@ -31,6 +38,11 @@ class Match:
 
     mistake: Mistake
     z: float
+
+    @property
+    def told(self) -> str:
+        """What it is, in a clause."""
+        return f"equals the recurrence with {self.mistake.name} (z = {self.z:.2g})"
 
 
 class _Exact(NamedTuple):
@@ -104,6 +116,7 @@ def explain_failure(
     if gradients and not kept:
         kept = _depends_on_calls(case, reference, fresh, gradients=True, wrong=True)
     if judgement.explained:
+        kept = "" if judgement.reason in kept else kept
         reason = "; ".join(filter(None, (judgement.reason, kept)))
         return Judgement(judgement.verdict, reason, judgement.quantities), ()
     if not off:  # an invariant is broken, which its own reason says
@@ -111,16 +124,46 @@ def explain_failure(
         return Judgement(judgement.verdict, reason, judgement.quantities), ()
     formed = {name: outcome.arrays[name] for name in judgement.quantities}
     matches = diagnose(case, replace(outcome, arrays=formed), reference)
-    if matches:
-        first = matches[0]
-        says = [f"equals the recurrence with {first.mistake.name} (z = {first.z:.2g})", kept]
+    looked_at = [name for name in off if name in formed and is_gradient(name) == gradients]
+    relation = related(case, looked_at, formed, reference)
+    searched = (
+        [] if matches or gradients or relation.complete else _misread(case, formed, reference)
+    )
+    if matches or searched:
+        says = [(matches or searched)[0].told, relation.off(), kept]
     elif gradients:
-        says = [_gradients_told(right, off), kept]
+        came_in = "" if relation.complete else incoming(case, formed, reference)
+        what = came_in or relation.equal or relation.off()
+        says = [_gradients_told(right, off), what, kept]
+    elif relation.complete:
+        says = [relation.equal, kept]
     else:
-        says = [first_step_off(case, outcome, reference), kept or locate(case, fresh, refer)]
+        begins = relation.begins(first_step_off(case, outcome, reference))
+        kept = kept or _a_layer_depends_on_calls(case, fresh, refer)
+        known = relation.lowest or ("output" in relation.explained and not relation.no_number)
+        if not kept and not known:
+            finite = all(quantity.z is not None for quantity in judgement.quantities.values())
+            some_rows = " row" in relation.where.get("output", "")
+            kept = locate(case, fresh, refer, finite=finite, some_rows=some_rows)
+        says = [relation.equal, begins, kept]
     names = tuple(match.mistake.name for match in matches)
     reason = "; ".join([*filter(None, says), judgement.reason])
     return Judgement(judgement.verdict, reason, judgement.quantities), names
+
+
+def _misread(case: Case, arrays: dict[str, Array], reference: Reference) -> list[Match]:
+    """Return the first order of what is read that reproduces the forward pass, if there is one."""
+    found = {
+        name: judged_part(case, name, array, reference)
+        for name, array in arrays.items()
+        if not is_gradient(name)
+    }
+    with np.errstate(all="ignore"):
+        for mistake in misread(case, arrays["output"], reference):
+            z = _distance(case, mistake, found, reference, None)
+            if z is not None and z <= SEARCHED:
+                return [Match(mistake, z)]
+    return []
 
 
 def _by_verdict(judgement: Judgement, outcome: Outcome) -> tuple[list[str], list[str]]:
@@ -190,7 +233,19 @@ def _depends_on_calls(
             )
             if (_apart(own, other) / reference.units[name] > np.sqrt(2) * LIMIT).any():
                 return f"depends on earlier calls, or on chance: {name} is another at a second call"
-    return ""
+    return next((f"depends on earlier calls: {j.reason}" for j in judged if j.explained), "")
+
+
+def _a_layer_depends_on_calls(case: Case, fresh: Fresh, refer: Refer) -> str:
+    """Say how two calls of one layer alone differ; "" if they do not, or if there is but one.
+
+    In a stack that need not show: what is wrong at every second call is so in the same layer.
+    """
+    alone = one_layer(case)
+    if alone is None:
+        return ""
+    told = _depends_on_calls(alone, refer(alone), fresh, gradients=False, wrong=False)
+    return told and f"one layer alone {told}"
 
 
 def effect(case: Case, mistake: Mistake, reference: Reference, made: Made | None = None) -> float:

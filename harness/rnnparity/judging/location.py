@@ -60,13 +60,17 @@ class Seen(NamedTuple):
     true: Array = np.empty(0)
 
 
-def locate(case: Case, fresh: Fresh, refer: Refer) -> str:
+def locate(
+    case: Case, fresh: Fresh, refer: Refer, *, finite: bool = True, some_rows: bool = False
+) -> str:
     """Say which operation alone is off, or what is right; "" if that cannot be found out.
 
     Args:
         case: what failed, in its forward pass.
         fresh: runs the implementation.
         refer: returns what a case is judged against.
+        finite: whether what it made of the case are numbers; if not, what makes none is told first.
+        some_rows: whether it is off in some rows only, so that no product is.
     """
     if case.config.kind != "rnn":
         return ""  # the probes are a plain RNN's
@@ -82,7 +86,8 @@ def locate(case: Case, fresh: Fresh, refer: Refer) -> str:
         alone = Case(config=config, T=1, B=ROWS, dtype=case.dtype, regime=regime)
         return _confirmed(alone, fresh, refer)
 
-    products = {what: [probe(what, name) for name in order] for what in PRODUCTS}
+    looked_at = () if some_rows else PRODUCTS
+    products = {what: [probe(what, name) for name in order] for what in looked_at}
     arguments = {where: probe(where, own) for where in ARGUMENTS}
     everything = [seen for found in products.values() for seen in found] + [*arguments.values()]
     for seen in everything:
@@ -97,14 +102,25 @@ def locate(case: Case, fresh: Fresh, refer: Refer) -> str:
             alone = len(shown) == 1
             if not (alone and _is_nonlinearity(own, shown[0], arguments)):
                 return f"{what} alone is off"
-    for where, seen in arguments.items():
-        if seen.off:
-            absolute = where == "near zero" and all(
-                (np.abs(at.made - at.true) <= 8 * unit_roundoff(case.dtype)).all()
-                for at in (seen, arguments["around one"])
-            )
-            return _of_nonlinearity(own, where, seen, absolute)
+    off = [(where, seen) for where, seen in arguments.items() if seen.off]
+    if not finite:
+        off.sort(key=lambda one: bool(np.isfinite(one[1].made).all()))
+    for where, seen in off:
+        absolute = where == "near zero" and all(
+            (np.abs(at.made - at.true) <= 8 * unit_roundoff(case.dtype)).all()
+            for at in (seen, arguments["around one"])
+        )
+        return _of_nonlinearity(own, where, seen, absolute)
     return _right_alone(case, fresh, refer)
+
+
+def one_layer(case: Case) -> Case | None:
+    """Return a case with the first layer in one direction alone; None if it has no other."""
+    config = case.config
+    if config.num_cells == 1 or case.weights is not None or case.inputs is not None:
+        return None
+    one = msgspec.structs.replace(config, num_layers=1, bidirectional=False)
+    return case.replace(config=one, invariants=False, one_more_step=False)
 
 
 def forward_is_right(case: Case, outcome: Outcome, reference: Reference) -> bool | None:
@@ -188,14 +204,10 @@ def _right_alone(case: Case, fresh: Fresh, refer: Refer) -> str:
     """Say what of a failing case is right: operations, one step, one row, one layer."""
     own = case.config.nonlinearity
     plain = case.replace(invariants=False, one_more_step=False)
-    config = case.config
-    one_layer = msgspec.structs.replace(config, num_layers=1, bidirectional=False)
     smaller = {
         "one step": plain.replace(T=1) if case.T > 1 and not case.ragged else None,
         "one row": plain.replace(B=1, ragged=False) if (case.B or 1) > 1 else None,
-        "one layer": plain.replace(config=one_layer)
-        if config.num_cells > 1 and case.weights is None
-        else None,
+        "one layer": one_layer(case),
     }
     right = []
     for what, part in smaller.items():

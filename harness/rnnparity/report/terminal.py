@@ -255,7 +255,9 @@ def _show_failures(failures: list[Record | Timing], console: Console) -> None:
     """Print one line for every different reason of every implementation."""
     shown: dict[tuple[str, Verdict, str], list[Record | Timing]] = {}
     for record in failures:
-        kind = re.sub(r"[\d.]+(e[+-]?\d+)?|\[.*?\]|\(.*?\)", "#", record.reason)
+        # Neither numbers nor the element that is shown, which stands last, make it another one.
+        told = re.sub(r"; \w+\[[^;]*(; \d+ are allowed)?$", "", record.reason)
+        kind = re.sub(r"[\d.]+(e[+-]?\d+)?|\[.*?\]|\(.*?\)", "#", told)
         shown.setdefault((record.implementation, record.verdict, kind), []).append(record)
     for (implementation, verdict, _), same in shown.items():
         line = Text.assemble(

@@ -100,11 +100,10 @@ def test_rows_of_states_are_told(tmp_path):
         assert said_of(tmp_path, wrong, case_of(kind)).startswith(says)
 
 
-def test_every_layer_and_both_directions_read_so(tmp_path):
-    says = "equals the recurrence with the input rolled by -1 along the rows, cyclically"
-    for given in ({"bidirectional": True}, {"num_layers": 2}):
-        reason = said_of(tmp_path, of_x("np.roll(x, -1, 1)"), case_of("gru", **given))
-        assert reason.startswith(f"{says}, in every layer;")
+def test_both_directions_read_so(tmp_path):
+    says = "equals the recurrence with the input rolled by 2 along the steps, cyclically"
+    reason = said_of(tmp_path, of_x("np.roll(x, 2, 0)"), case_of("gru", bidirectional=True))
+    assert reason.startswith(f"{says}, in every layer;")
 
 
 def test_the_lowest_wrong_layer_of_a_stack_is_told(tmp_path):

@@ -17,7 +17,7 @@ from rnnparity.judging.mistakes import Mistake
 from rnnparity.judging.reference import Reference
 from rnnparity.judging.relation import wiring
 from rnnparity.judging.relation.layer import ROWS, Layer, layers, run
-from rnnparity.judging.relation.orders import Order, orders, reversal, roll
+from rnnparity.judging.relation.orders import Order, orders
 from rnnparity.judging.relation.words import Axis
 from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Setup
@@ -41,8 +41,7 @@ def misread(case: Case, output: Array, reference: Reference) -> Iterator[Mistake
     found = judged_part(case, "output", output, reference)
     if (z_scores(found, "output", reference) > LIMIT).sum() < ENOUGH:
         return
-    if case.config.num_layers > 1:
-        yield from _usual(case)
+    if case.config.num_layers > 1:  # whose inner layers are not seen
         return
     # Of two directions the first wrong one: the other does the same, or nothing that is known.
     layer = next(layers(found, reference))
@@ -52,15 +51,6 @@ def misread(case: Case, output: Array, reference: Reference) -> Iterator[Mistake
     if len(reference.problem.rows) == case.B:
         yield from _rows(layer)
     yield from wiring.mistakes(layer)
-
-
-def _usual(case: Case) -> Iterator[Mistake]:
-    """What may be read in a stack, whose inner layers are not seen: without any search."""
-    for name, dimension, size in (("step", 0, case.T), ("row", 1, case.B or 1)):
-        axis = Axis(name, tuple(range(size)))
-        for order in (reversal(axis), *(roll(axis, k) for k in (1, -1))):
-            if size > 2:
-                yield from _of_input(order, dimension)
 
 
 def _steps(layer: Layer) -> Iterator[Mistake]:

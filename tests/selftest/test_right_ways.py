@@ -287,6 +287,35 @@ FOUND = (
             seed=1297448123,
         ),
     ),
+    (
+        "1 - z by the logistic function of -a",
+        Case(
+            config=RNNConfig(input_size=39, hidden_size=1, num_layers=3, bias=False, kind="gru"),
+            T=90,
+            B=10,
+            dtype="float64",
+            regime="saturated-rows",
+            seed=1164003012,
+        ),
+    ),
+    (
+        "tanh as high as is right",
+        Case(
+            config=RNNConfig(
+                input_size=73,
+                hidden_size=16,
+                num_layers=3,
+                bias=False,
+                batch_first=True,
+                kind="lstm",
+            ),
+            T=468,
+            B=3,
+            dtype="float64",
+            regime="radius2.01",
+            seed=2059970859,
+        ),
+    ),
 )
 
 

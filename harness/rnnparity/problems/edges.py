@@ -109,10 +109,14 @@ def _filled(
 
 
 def _affordable(row: Row) -> bool:
-    """Whether the sizes chosen so far stay below the cost; those to come are 1 at least."""
+    """Whether the sizes chosen so far stay below the cost; those to come are 1 at least.
+
+    Two layers of two directions are left to the quick ones: compilers take several times as long.
+    """
     T, B, I, H = (row[size][-1] if size in row else 1 for size in "TBIH")
     cells = row.get("num_layers", 1) * (1 + row.get("bidirectional", False))
-    return bool(T * B * cells * H * (I + H) <= COST and (B > 1 or not row.get("ragged")))
+    cheap = cells <= 2 and T * B * cells * H * (I + H) <= COST
+    return bool(cheap and (B > 1 or not row.get("ragged")))
 
 
 def _case(row: Row) -> Case:

@@ -173,12 +173,18 @@ def mistake_cases(large: bool, kind: str = "rnn") -> list[Case]:
 
 
 def full() -> Iterator[Case]:
-    """Yield every feature in every regime and dtype, larger sizes and other draws, all edges."""
+    """Yield every feature and dtype in every regime, larger sizes and other draws, all edges.
+
+    A dtype meets every regime in both nonlinearities and in two networks that have most features
+    between them, and each feature alone among the edges.
+    """
     yield from quick()
     for case in features():
-        for regime in REGIMES:
-            for dtype in NAMES:
-                yield case.replace(regime=regime, dtype=dtype)
+        yield from (case.replace(regime=regime) for regime in REGIMES)
+    plain, _, relu, *_, unbatched, meeting, _ = features()
+    for case in (plain, relu, unbatched, meeting):
+        for dtype in NAMES:
+            yield from (case.replace(regime=regime, dtype=dtype) for regime in REGIMES)
     for regime in REGIMES:
         for seed in (1, 2):
             config = RNNConfig(input_size=64, hidden_size=128)

@@ -40,7 +40,7 @@ KEPT = 1e9
 
 # Cases that one worker goes through. More are parted, so that two cores share the slowest
 # implementation, whose compilations may take longer than all the rest.
-PART = 500
+PART = 300
 
 # Of a run's environment, what timing it adds; a resumed run goes on from there.
 OF_TIMING = ("best", "timing")

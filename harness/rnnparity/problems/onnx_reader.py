@@ -31,7 +31,7 @@ class Imported:
         batch_first: whether its nodes have `layout=1`.
         reverse: whether it reads sequences backwards only: torch's layer on reversed sequences.
         h0: `[L * D, B, H]`, where it is stored or given.
-        c0: likewise, an LSTM's.
+        c0: an LSTM's, `[L * D, B, H]`, where it is stored or given.
         lengths: `[B]`, if they are stored in the model; else None.
         x: the name of the model's sequence input.
     """

@@ -44,7 +44,7 @@ class Prepared(NamedTuple):
     bias: Array  # what is added to the input's part: b_ih, for r and z b_hh, too, [3, 1, 1, H]
     bias_hn: Array  # [H]
     to_x: Array  # weight_ih with its own signs, [3, H, I]
-    to_h: Array  # weight_hh, likewise, [3, H, H]
+    to_h: Array  # weight_hh with its own signs, [3, H, H]
     dtype: np.dtype[Any]  # of the cell
 
 

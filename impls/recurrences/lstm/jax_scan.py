@@ -1,7 +1,7 @@
 """The LSTM in JAX: `lax.scan` over time, compiled by XLA, and differentiated by hand.
 
     i_t, f_t, o_t = s(x_t W_i^T + b_i + h_{t-1} W_h^T + b_h)     s(a) = 1 / (1 + exp(-a))
-              g_t = tanh(likewise)                               each with weights of its own
+              g_t = tanh(x_t W_i^T + b_i + h_{t-1} W_h^T + b_h)  each with weights of its own
               c_t = f_t c_{t-1} + i_t g_t
               h_t = o_t tanh(c_t)
 

@@ -1,7 +1,7 @@
 """The LSTM in NumPy: a Python loop over time, every step written in place.
 
     i_t, f_t, o_t = s(x_t W_i^T + b_i + h_{t-1} W_h^T + b_h)     s(a) = 1 / (1 + exp(-a))
-              g_t = tanh(likewise)                               each with weights of its own
+              g_t = tanh(x_t W_i^T + b_i + h_{t-1} W_h^T + b_h)  each with weights of its own
               c_t = f_t c_{t-1} + i_t g_t
               h_t = o_t tanh(c_t)
 
@@ -44,7 +44,7 @@ class Prepared(NamedTuple):
     from_one: Array  # the same for a batch of one, [H, 4H]
     bias: Array  # bias_ih + bias_hh, [4, 1, 1, H]
     to_x: Array  # weight_ih with its own signs, [4, H, I]
-    to_h: Array  # weight_hh, likewise, [4, H, H]
+    to_h: Array  # weight_hh with its own signs, [4, H, H]
     dtype: np.dtype[Any]  # of the cell
 
 

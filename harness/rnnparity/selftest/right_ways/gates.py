@@ -52,7 +52,7 @@ INTERPOLATED = Update(
 )
 # The same, differentiated operation by operation, as autograd does.
 BY_PARTS = INTERPOLATED._replace(of_z=lambda w, g, n, h: w.round(w.round(g * h) - w.round(g * n)))
-# n + z (h - n), as PyTorch computes it, differentiated likewise.
+# n + z (h - n), as PyTorch computes it, and its derivative in the same form.
 FROM_N = Update(
     lambda w, z, n, h, a: w.multiply_add(z, w.round(h - n), n),
     lambda w, g, z, a: w.round(g - w.round(g * z)),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.judging.diagnosis import explain_failure
+from rnnparity.judging.explanation import explain_failure
 from rnnparity.judging.location import Fresh, Refer
 from rnnparity.judging.reference import Reference
 from rnnparity.judging.reference import reference as make_reference

@@ -5,7 +5,7 @@ import pytest
 import rnnparity
 from rnnparity import UsageError, api
 from rnnparity.cells.config import KINDS
-from rnnparity.cli import _exit_code
+from rnnparity.cli.jobs import exit_code
 from rnnparity.implementations.registry import is_baseline, resolve_all, without_kind
 from rnnparity.problems import presets
 from rnnparity.records import files
@@ -188,5 +188,5 @@ def test_what_was_asked_for_and_is_absent_is_told_of_any_kind(tmp_path):
     ]
     for name in ("jax-scan", "jax-scan (gru)"):
         with pytest.raises(UsageError, match=r"jax-scan \(gru\) was asked for and is absent"):
-            _exit_code(Run(tmp_path, {}, made), [name])
-    assert _exit_code(Run(tmp_path, {}, made), []) == 0
+            exit_code(Run(tmp_path, {}, made), [name])
+    assert exit_code(Run(tmp_path, {}, made), []) == 0

@@ -1,0 +1,48 @@
+"""The command line. Starts fast: what a command needs is imported when it runs.
+
+options  options and arguments that several commands have
+shared   what several commands need
+jobs     check, bench, run
+reports  list, report, compare
+writers  new, export
+trials   selftest
+"""
+
+import os
+import sys
+
+import typer
+
+from rnnparity.cli import jobs, reports, trials, writers
+from rnnparity.errors import UsageError
+
+app = typer.Typer(
+    name="rnnparity",
+    help="Compare implementations of torch.nn.RNN's recurrence: parity, per framework and device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+app.command("list")(reports.list_command)
+for command in (
+    *(jobs.check, jobs.bench, jobs.run),
+    *(reports.report, reports.compare),
+    *(writers.new, writers.export),
+    trials.selftest,
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; a usage error is one line and exit code 2."""
+    try:
+        app()
+    except UsageError as error:
+        sys.stderr.write(f"rnnparity: {error}\n")
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # whoever read our output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None

@@ -1,0 +1,82 @@
+"""Options and arguments that several commands have."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Nonlinearity(StrEnum):
+    """What names and shapes of weights do not tell."""
+
+    tanh = "tanh"
+    relu = "relu"
+
+
+Implementations = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[IMPL]...",
+        help="Registered names (numpy-loop), files (my_rnn.py) or modules (pkg.mod). All if none.",
+        show_default=False,
+    ),
+]
+Peers = Annotated[
+    bool, typer.Option("--peers", help="And the peers: Flax, Keras, ONNX Runtime, ...")
+]
+Preset = Annotated[str, typer.Option(help="Which cases: quick, edges or full.")]
+CellKind = Annotated[
+    str | None,
+    typer.Option(
+        "--cell",
+        help="Kind of layers: rnn, gru, lstm or all [default: that of --weights or files, or rnn].",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    list[str] | None,
+    typer.Option(help="cpu, cuda, cuda:1, mps; repeatable. All found if none.", show_default=False),
+]
+Dtype = Annotated[
+    list[str] | None,
+    typer.Option(help="float32, float64, bfloat16, float16; repeatable.", show_default=False),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help="Check on the weights in a .safetensors, .pt or .onnx file.", show_default=False
+    ),
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option(help="What names begin with, if --weights has several RNNs.", show_default=False),
+]
+Input = Annotated[
+    Path | None,
+    typer.Option("--input", help="Input for --weights: a .npy file.", show_default=False),
+]
+Lengths = Annotated[
+    str | None,
+    typer.Option(help="Of the sequences of --input: 5,3,8 or a .npy file.", show_default=False),
+]
+OfWeights = Annotated[Nonlinearity, typer.Option(help="Nonlinearity of --weights.")]
+BatchFirst = Annotated[bool, typer.Option("--batch-first", help="--weights are batch-first.")]
+Threads = Annotated[str, typer.Option(help="Threads per implementation: a number, or all.")]
+Precision = Annotated[str, typer.Option(help="Of matrix products: float32, tf32 or bfloat16.")]
+TanhAbsolute = Annotated[
+    float, typer.Option(help="Absolute error that tanh may have besides (docs/promise.md).")
+]
+Timeout = Annotated[float, typer.Option(help="Seconds for one case, compilation included.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the records [default: results/<time>-<preset>].", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+Chosen = Annotated[
+    list[str] | None,
+    typer.Option("--case", help="Only the case of this id; repeatable.", show_default=False),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]

@@ -1,0 +1,68 @@
+"""Files for others: new, export."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rnnparity.cli.options import BatchFirst, Nonlinearity, OfWeights, Prefix
+from rnnparity.errors import UsageError
+
+
+def new(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="What to write: my_rnn.py.")],
+    framework: Annotated[str, typer.Option(help="numpy, jax or torch.")] = "numpy",
+    cell: Annotated[str, typer.Option(help="Kind of layers: rnn, gru or lstm.")] = "rnn",
+) -> None:
+    """Write a starter implementation that passes `rnnparity check FILE` as it is."""
+    from importlib.resources import files
+
+    from rnnparity.cells.config import KINDS
+    from rnnparity.implementations.frameworks import FRAMEWORKS
+
+    if framework not in FRAMEWORKS:
+        raise UsageError(f"no framework {framework!r}: there are {', '.join(FRAMEWORKS)}")
+    if cell not in KINDS:
+        raise UsageError(f"no cell {cell!r}: there are {', '.join(KINDS)}")
+    if path.suffix != ".py":
+        raise UsageError(f"{path} is no name of a Python file: expected one that ends in .py")
+    starter = files("rnnparity") / "templates" / cell / f"{framework}.py.txt"
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(starter.read_text(encoding="utf-8").replace("THIS_FILE", str(path)))
+    except FileExistsError:
+        raise UsageError(f"{path} is there already: give another name") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    sys.stdout.write(f"wrote {path}; check it: rnnparity check {path}\n")
+
+
+def export(
+    target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="What to write.")],
+    weights: Annotated[Path, typer.Option(help="A .safetensors or .pt file.")],
+    prefix: Prefix = None,
+    cell: Annotated[str | None, typer.Option(help="Kind of layers: rnn, gru or lstm.")] = None,
+    nonlinearity: OfWeights = Nonlinearity.tanh,
+    batch_first: BatchFirst = False,
+    lengths: Annotated[
+        bool, typer.Option("--lengths", help="With an input for sequences of unequal length.")
+    ] = False,
+) -> None:
+    """Write weights as an ONNX model, which ONNX Runtime and others read."""
+    from rnnparity.problems import onnx_writer
+    from rnnparity.problems import weights as reader
+
+    if target.suffix != ".onnx":
+        raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")
+    if weights.suffix.lower() == ".onnx":
+        raise UsageError(f"{weights} is an ONNX model already: give .safetensors or .pt")
+    parameters = reader.read(weights, prefix, cell)
+    config = reader.infer_config(
+        parameters, cell, nonlinearity=str(nonlinearity), batch_first=batch_first
+    )
+    try:
+        onnx_writer.write(target, parameters, config, lengths)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}") from None
+    sys.stdout.write(f"wrote {target}\n")

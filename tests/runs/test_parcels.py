@@ -4,6 +4,8 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -180,15 +182,17 @@ def test_a_package_beside_a_file_comes_whole_and_nothing_else_does(tmp_path):
     (folder / "pkg" / "data.bin").write_bytes(b"no code")
     (folder / "pkg" / "inner" / "__init__.py").write_text("from ..core import step\n")
     (folder / "pkg" / "core.py").write_text(
-        "def late():\n    import further\nfrom beside import step\n"
+        "def late():\n    import further, space.further\nfrom beside import step\n"
     )
     (folder / "further.py").write_text("")
     (folder / "secret.py").write_text("password = 'x'\n")
     (folder / "numpy.py").write_text("1 / 0\n")  # a library is not hidden
+    (folder / "space").mkdir()
+    (folder / "space" / "further.py").write_text("")
     (folder / "port.py").write_text(PORT.replace("from beside", "from pkg.inner"))
     found = {str(path.relative_to(folder)) for path, _ in imports.with_imports(folder / "port.py")}
     assert found == {
-        *("port.py", "beside.py", "further.py"),
+        *("port.py", "beside.py", "further.py", "space/further.py"),
         *("pkg/__init__.py", "pkg/core.py", "pkg/inner/__init__.py"),
     }
     assert moved(tmp_path, folder / "port.py") == {"port": ("pass", "")}
@@ -290,3 +294,18 @@ def test_a_workers_folder_is_its_own_and_goes_with_it(method):
     assert theirs != own
     assert not Path(theirs).exists()
     assert not Path(own).exists()
+
+
+def test_threads_that_start_workers_at_once_have_one_folder(tmp_path, monkeypatch):
+    made = []
+
+    def slow(prefix):
+        time.sleep(0.1)
+        made.append(str(tmp_path))
+        return made[-1]
+
+    monkeypatch.setattr(parcels, "_folder", [])
+    monkeypatch.setattr(tempfile, "mkdtemp", slow)
+    with ThreadPoolExecutor(4) as pool:
+        assert len({folder for _, folder in pool.map(lambda _: parcels.known(), range(4))}) == 1
+    assert len(made) == 1

@@ -33,15 +33,20 @@ def with_imports(path: Path) -> Iterator[tuple[Path, bytes]]:
 
     Raises:
         TooMuch: it is too much, after what was given.
-        OSError: a file cannot be read.
+        OSError: the file cannot be read.
     """
     seen, todo, size = {path}, [path], 0
     while todo:
         file = todo.pop()
-        size += file.stat().st_size
-        if size > MOST_BYTES and file != path:
-            raise TooMuch(f"what it imports beside it is more than {MOST_BYTES:,} bytes")
-        data = file.read_bytes()
+        try:
+            size += file.stat().st_size
+            if size > MOST_BYTES and file != path:
+                raise TooMuch(f"what it imports beside it is more than {MOST_BYTES:,} bytes")
+            data = file.read_bytes()
+        except OSError:
+            if file == path:
+                raise
+            continue  # whoever imports it will be told
         yield file, data
         if file.suffix in SOURCE_SUFFIXES:
             new = {one for name in sorted(_named(data)) for one in _beside(path.parent, name)}

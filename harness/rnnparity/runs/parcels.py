@@ -107,7 +107,7 @@ _originals: dict[str, Original] = {}
 _places: dict[str, Place] = {}
 _here: dict[str, str] = {}
 _folder: list[str] = []
-_arriving = threading.Lock()
+_lock = threading.RLock()
 
 
 def note(values: Iterable[Spec | Case]) -> None:
@@ -154,7 +154,7 @@ def call(function: Callable[..., R], packed: bytes, *sent: Parcel) -> R:
     Raises:
         Lacking: one of the files is not here, and was not sent.
     """
-    with _arriving:
+    with _lock:
         for parcel in sent:
             if parcel.label.digest not in _here:
                 _here[parcel.label.digest] = _arrived(parcel)
@@ -185,7 +185,7 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         paths = _paths(value)
-        if paths.keys() and any(path not in _originals for path in paths.values()):
+        if any(path not in _originals for path in paths.values()):
             note([value])
         found = {field: _originals[path] for field, path in paths.items() if path in _originals}
         if not found:
@@ -264,8 +264,9 @@ def _arrived(parcel: Parcel) -> str:
 
 
 def _own_folder() -> str:
-    if not _folder:
-        _folder.append(tempfile.mkdtemp(prefix="rnnparity-"))
-        # Unlike `atexit`, this is also called where processes of a pool end.
-        util.Finalize(None, shutil.rmtree, (_folder[0], True), exitpriority=0)
-    return _folder[0]
+    with _lock:
+        if not _folder:
+            _folder.append(tempfile.mkdtemp(prefix="rnnparity-"))
+            # Unlike `atexit`, this is also called where processes of a pool end.
+            util.Finalize(None, shutil.rmtree, (_folder[0], True), exitpriority=0)
+        return _folder[0]

@@ -15,12 +15,13 @@ import pytest
 
 from rnnparity import UsageError
 from rnnparity.cells.config import RNNConfig, parameter_shapes
+from rnnparity.implementations import neighbours
 from rnnparity.implementations.registry import Spec, resolve, resolve_all
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import weights
 from rnnparity.problems.cases import Case
 from rnnparity.problems.given import Sequences, Weights
-from rnnparity.runs import imports, parcels, plan, work
+from rnnparity.runs import parcels, plan, work
 from rnnparity.runs.check import check
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Worker, WorkerLost, fresh_process
@@ -190,7 +191,9 @@ def test_a_package_beside_a_file_comes_whole_and_nothing_else_does(tmp_path):
     (folder / "space").mkdir()
     (folder / "space" / "further.py").write_text("")
     (folder / "port.py").write_text(PORT.replace("from beside", "from pkg.inner"))
-    found = {str(path.relative_to(folder)) for path, _ in imports.with_imports(folder / "port.py")}
+    found = {
+        str(path.relative_to(folder)) for path, _ in neighbours.with_imports(folder / "port.py")
+    }
     assert found == {
         *("port.py", "beside.py", "further.py", "space/further.py"),
         *("pkg/__init__.py", "pkg/core.py", "pkg/inner/__init__.py"),
@@ -202,11 +205,11 @@ def test_a_package_beside_a_file_comes_whole_and_nothing_else_does(tmp_path):
 def test_too_much_is_refused_where_it_would_be_sent_and_only_there(tmp_path, monkeypatch, much):
     path = port(tmp_path / "mine")
     if much == "bytes":
-        monkeypatch.setattr(imports, "MOST_BYTES", 400)
+        monkeypatch.setattr(neighbours, "MOST_BYTES", 400)
     else:
         (path.parent / "beside.py").rename(path.parent / "within.py")
         (path.parent / "beside").mkdir()
-        monkeypatch.setattr(imports, "MOST_ENTRIES", 3)
+        monkeypatch.setattr(neighbours, "MOST_ENTRIES", 3)
         for i in range(3):
             (path.parent / "beside" / f"m{i}.txt").write_text("")
         text = STEP.replace("SIGN", "1")

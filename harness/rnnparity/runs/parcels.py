@@ -24,9 +24,9 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from rnnparity.errors import UsageError
+from rnnparity.implementations.neighbours import TooMuch, with_imports
 from rnnparity.implementations.registry import Spec
 from rnnparity.problems.cases import Case
-from rnnparity.runs.imports import TooMuch, with_imports
 
 R = TypeVar("R")
 

@@ -1,7 +1,7 @@
-"""What a Python file imports from beside it, found without running any of it.
+"""What a user's Python file imports from beside it: where to look, and what it will be.
 
-That is what import statements name, wherever they stand. What a file reads besides, or imports by
-a name that it computes, is not known.
+Found without running any of it, it is what import statements name, wherever they stand. What a file
+reads besides, or imports by a name that it computes, is not known.
 """
 
 import ast
@@ -18,14 +18,43 @@ from importlib.machinery import (
     SourceFileLoader,
 )
 from pathlib import Path
+from typing import Any
 
 # Bytes, and entries of folders that are looked at. What is written beside a file to be imported is
 # far below; a library that lies there as a whole is above, and is to be installed.
 MOST_BYTES, MOST_ENTRIES = 10_000_000, 2000
 
 
+# Folders of files that were loaded here, whose neighbours can be imported.
+_folders: set[str] = set()
+
+
 class TooMuch(Exception):
     """A file imports more from beside it than is reasonable to send; the message says it."""
+
+
+def look_beside(folder: Path) -> None:
+    """Let a file import its neighbours: none that hides a library, and no other file's.
+
+    Those of the same name that other files imported stay theirs, and are forgotten.
+    """
+    others = _folders - {str(folder)}
+    roots = {name.partition(".")[0] for name in sys.modules} if others else set()
+    for root in roots & {path.name.partition(".")[0] for path in folder.iterdir()}:
+        if _home(sys.modules.get(root)) in others:
+            for name in [one for one in sys.modules if one.partition(".")[0] == root]:
+                del sys.modules[name]
+    last = len(sys.path)
+    while last and sys.path[last - 1] in _folders:
+        last -= 1
+    sys.path.insert(last, str(folder))
+    _folders.add(str(folder))
+
+
+def _home(module: Any) -> str:
+    """Return the folder in which a module's file lies, or a package as a whole."""
+    places = [*getattr(module, "__path__", ()), getattr(module, "__file__", None) or ""]
+    return str(Path(places[0]).parent)
 
 
 def with_imports(path: Path) -> Iterator[tuple[Path, bytes]]:

@@ -59,6 +59,26 @@ def test_two_files_of_one_name_keep_apart(tmp_path):
     assert len({spec.name for spec in specs}) == 2
 
 
+def test_neighbours_of_one_name_are_each_files_own(tmp_path):
+    """A module, a package, and a folder without `__init__`; in whichever order they are loaded."""
+    for folder in ("a", "b"):
+        for inner, file in (("", "beside1"), ("beside2", "__init__"), ("beside3", "inner")):
+            (tmp_path / folder / inner).mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / inner / f"{file}.py").write_text(f"own = {folder!r}\n")
+        (tmp_path / folder / "numpy.py").write_text("1 / 0\n")
+        (tmp_path / folder / "mine.py").write_text(
+            "import beside1, beside2, beside3.inner, numpy\n"
+            "dtypes = {'a': ('float32',), 'b': ('float64',)}[beside1.own]\n"
+            "assert beside1.own == beside2.own == beside3.inner.own\n" + GOOD
+        )
+    for folder in "abba":
+        spec = Spec(folder, str(tmp_path / folder / "mine.py"))
+        expected = {"a": ("float32",), "b": ("float64",)}[folder]
+        assert contract.load(spec).dtypes == expected
+        with contract.loaded_anew(spec) as anew:
+            assert anew.dtypes == expected
+
+
 PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(import .*?)```", PAGE, re.DOTALL)
 

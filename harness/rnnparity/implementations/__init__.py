@@ -2,6 +2,7 @@
 
 registry        finding one by name
 contract        loading one, and what it must define
+neighbours      what a user's file imports from beside it
 settings        threads and precision of its process
 frameworks      the border to NumPy, JAX and PyTorch: their devices, their arrays
 compiled        made ready to be called, once per set of weights

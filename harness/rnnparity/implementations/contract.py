@@ -14,6 +14,7 @@ from rnnparity.cells import network
 from rnnparity.cells.config import KINDS as KINDS_OF_CELLS
 from rnnparity.cells.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.errors import explain
+from rnnparity.implementations import neighbours
 from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS, install_hint
 from rnnparity.implementations.registry import Spec
 from rnnparity.problems.cases import Case
@@ -232,7 +233,7 @@ def _declared(module: Any, name: str, default: Any, known: tuple[str, ...]) -> A
 def _import(target: str) -> Any:
     if target.endswith(".py"):
         path = Path(target)
-        sys.path.append(str(path.parent))  # its neighbours, but nothing that hides a library
+        neighbours.look_beside(path.parent)
         name = f"_rnnparity_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None

@@ -106,11 +106,26 @@ def resolve_all(
     unique: dict[str, Spec] = {}
     for spec in sorted(specs, key=lambda spec: kinds.index(spec.kind)):
         unique.setdefault(spec.target, spec)
-    names = [spec.name for spec in unique.values()]
     return [
-        spec if names.count(spec.name) == 1 else msgspec.structs.replace(spec, name=spec.target)
+        msgspec.structs.replace(spec, name=_told_apart(spec, [*unique.values()]))
         for spec in unique.values()
     ]
+
+
+def _told_apart(spec: Spec, others: list[Spec]) -> str:
+    """Return the spec's name, or as much of the end of its target as no other of that name has."""
+    alike = [other.target for other in others if other.name == spec.name]
+    if len(alike) == 1:
+        return spec.name
+
+    def end(target: str, parts: int) -> str:
+        return Path(*Path(target).parts[-parts:]).as_posix()
+
+    return next(
+        end(spec.target, parts)
+        for parts in range(2, len(spec.target) + 3)
+        if [end(target, parts) for target in alike].count(end(spec.target, parts)) == 1
+    )
 
 
 def _of_kinds(text: str, kinds: tuple[str, ...]) -> list[Spec]:

@@ -4,6 +4,7 @@ plan       who, on what, where and how
 check      carrying a plan out
 work       what a worker is asked: pure functions
 processes  worker processes
+parcels    the files of a task: labels in place of paths, sent to who lacks them
 answers    what a worker sends back: plain data, checked
 examiner   one implementation and its processes
 baseline   what `torch.nn.RNN` made of each case

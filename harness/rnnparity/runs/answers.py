@@ -17,6 +17,7 @@ from rnnparity.implementations import invariants, stopwatch
 from rnnparity.implementations.outcome import Outcome, result_shapes
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import numpy_dtype
+from rnnparity.runs.parcels import Lacking
 from rnnparity.types import Array
 from rnnparity.verdicts import Verdict
 
@@ -34,13 +35,14 @@ class WrongAnswer(Exception):
 class Answer(msgspec.Struct, Generic[R], frozen=True):
     """What came of a call in a worker: `result`, or why there is none.
 
-    `refused` is the message of a `UsageError`, `broke` any other exception in one line; `spans` are
-    when implementations were at work.
+    `refused` is the message of a `UsageError`, `broke` any other exception in one line, `lacks` the
+    digest of a file that is to be sent first; `spans` are when implementations were at work.
     """
 
     result: R | msgspec.UnsetType = msgspec.UNSET
     refused: str = ""
     broke: str = ""
+    lacks: str = ""
     spans: list[stopwatch.Span] = []
 
 
@@ -58,6 +60,8 @@ def answer(function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> byt
         return _written(Answer(function(*args, **kwargs), spans=stopwatch.take()))
     except UsageError as error:
         return _written(Answer(refused=str(error)))
+    except Lacking as lacking:
+        return _written(Answer(lacks=lacking.args[0]))
     except BaseException as error:
         return _written(Answer(broke=explain(error)))
 
@@ -71,6 +75,7 @@ def read(told: Any, function: Callable[..., R]) -> R:
 
     Raises:
         UsageError: the function raised one.
+        Lacking: the worker has first to be sent a file.
         WrongAnswer: it raised anything else, or this is no answer of it.
     """
     expected: Any = get_type_hints(function).get("return", Any)
@@ -83,6 +88,8 @@ def read(told: Any, function: Callable[..., R]) -> R:
     stopwatch.note(found.spans)
     if found.refused:
         raise UsageError(found.refused)
+    if found.lacks:
+        raise Lacking(found.lacks)
     if found.broke or found.result is msgspec.UNSET:
         raise WrongAnswer(found.broke or "returned nothing")
     result: R = found.result

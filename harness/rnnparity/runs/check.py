@@ -26,6 +26,7 @@ from rnnparity.records.environment import environment, usable_cores
 from rnnparity.records.run import Run
 from rnnparity.runs.baseline import Baseline
 from rnnparity.runs.examiner import Examiner, as_record_fields
+from rnnparity.runs.parcels import own_code
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Start, finish, fresh_process
 from rnnparity.runs.shared import Shared
@@ -137,7 +138,7 @@ def _identity(spec: Spec) -> str:
     """Return what tells one implementation from another of the same name."""
     if not spec.target.endswith(".py"):
         return spec.target
-    digest = hashlib.sha256(Path(spec.target).read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(own_code(spec)).hexdigest()[:12]
     return f"{Path(spec.target).name} {digest}"
 
 

@@ -18,7 +18,7 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
 from rnnparity.problems.given import Kept, Sequences, Weights, case, keep
 from rnnparity.problems.sizes import Job
-from rnnparity.runs import processes
+from rnnparity.runs import parcels, processes
 
 DEFAULT_SETTINGS = Settings()
 
@@ -29,6 +29,8 @@ EVERY = "all"
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Who is checked and timed, on what, where and how. What nobody can do is refused.
+
+    Users' files are noted as they are when the plan is made: that is what will be run.
 
     Attributes:
         specs: the implementations.
@@ -68,6 +70,7 @@ class Plan:
                 raise UsageError(f"{name} is {value:g}, expected more than 0")
         if not self.all_cases:
             raise UsageError("no case is left to check: give other dtypes, cases or another preset")
+        parcels.note([*self.specs, *self.all_cases])
 
     @property
     def all_cases(self) -> tuple[Case, ...]:

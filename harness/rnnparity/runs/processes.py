@@ -25,7 +25,7 @@ from loky.process_executor import ShutdownExecutorError
 from rnnparity.errors import UsageError, explain
 from rnnparity.implementations import stopwatch
 from rnnparity.implementations.settings import Settings
-from rnnparity.runs import answers
+from rnnparity.runs import answers, parcels
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,7 +56,7 @@ def fresh_process(settings: Settings, log: Path) -> Executor:
     executor: Executor = ProcessPoolExecutor(
         max_workers=1,
         initializer=_begin,
-        initargs=(str(log),),
+        initargs=(str(log), *parcels.known()),
         env=settings.environment_variables() | ENVIRONMENT,
     )
     return executor
@@ -86,7 +86,7 @@ class Worker:
         Args:
             timeout: seconds to wait for the answer.
             function: importable by name in the worker.
-            *args: its arguments, picklable.
+            *args: its arguments, picklable. Paths in specs and cases do not travel: files do.
             **kwargs: its keyword arguments, picklable.
 
         Returns:
@@ -95,17 +95,19 @@ class Worker:
         Raises:
             WorkerLost: the process died, or did not answer in time, or not what it should, and was
                 killed.
-            UsageError: the function raised one.
+            UsageError: the function raised one, or a file cannot be sent.
         """
+        packed, sent = parcels.pack(args, kwargs), dict[str, parcels.Parcel]()
         try:
-            with self._lock:
-                if self._closed:
-                    raise WorkerLost("was stopped")
-                if self._executor is None:
-                    self._executor = self._start(self._settings, self._log)
-                with _shielded():
-                    future = self._executor.submit(_noted, function, *args, **kwargs)
-            return answers.read(_awaited(future, timeout), function)
+            while True:
+                told = _awaited(self._submitted(function, packed.data, *sent.values()), timeout)
+                try:
+                    return answers.read(told, function)
+                except parcels.Lacking as lacking:
+                    (digest,) = lacking.args
+                    if digest not in packed.originals or digest in sent:
+                        raise answers.WrongAnswer("asked for a file that is not lacking") from None
+                    sent[digest] = packed.originals[digest].parcel()
         except (UsageError, WorkerLost):
             raise
         except FutureTimeout:
@@ -118,6 +120,16 @@ class Worker:
             why = explain(error)
         self.stop()
         raise WorkerLost(why)
+
+    def _submitted(self, function: Any, packed: bytes, *sent: parcels.Parcel) -> "Future[bytes]":
+        with self._lock:
+            if self._closed:
+                raise WorkerLost("was stopped")
+            if self._executor is None:
+                self._executor = self._start(self._settings, self._log)
+            with _shielded():
+                future: Future[bytes] = self._executor.submit(_noted, function, packed, *sent)
+                return future
 
     def stop(self) -> None:
         """Kill the process, if there is one."""
@@ -175,14 +187,14 @@ def _shielded() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _noted(function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> bytes:
+def _noted(function: Callable[..., Any], packed: bytes, *sent: parcels.Parcel) -> bytes:
     """Run a function (in a worker), whose start counts as the implementations' work."""
     if _began:
         stopwatch.note([(_began.pop(), time.monotonic())])
-    return answers.answer(function, *args, **kwargs)
+    return answers.answer(parcels.call, function, packed, *sent)
 
 
-def _begin(log: str) -> None:
+def _begin(log: str, places: dict[str, parcels.Place], folder: str) -> None:
     """Set up a worker: output to its log, crashes explained there, Ctrl-C left to the parent."""
     _began.append(time.monotonic())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -192,6 +204,7 @@ def _begin(log: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    parcels.take_over(places, folder)
     faulthandler.enable()
     from rnnparity.implementations.execution import leave_arithmetic_alone
 

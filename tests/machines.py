@@ -26,17 +26,26 @@ MKL_NAMES = {"SSE4_2": "SSE4.2", "AVX2": "(Intel(R) AVX2)"}
 OPENBLAS_NAMES = {"Prescott": ("Prescott", "Katmai"), "Zen": ("Zen", "Haswell")}
 ONEDNN_NAMES = {"SSE41": "SSE4.1", "AVX2": "AVX2", "AVX512_CORE": "AVX-512"}
 XLA_FEATURES = {"AVX2": ("+avx2", "+avx512f"), "SSE4_2": ("+sse4.2", "+avx,")}
+# Which tests a library's setting can touch, as pytest's -k has it: by implementations they name.
+_JAX, _TORCH = "jax or flax or keras", "torch-rnn or torch-loop or torch_loop or torch-c or torchs"
+OF_NUMPY = f"not ({_JAX} or torch-rnn or torch-loop or torch_loop or torch-c)"
+OF_TORCH = f"({_TORCH}) and not ({_JAX} or numba)"
+OF_JAX = _JAX
 NUMPY_FEATURES = ("X86_V3", "X86_V4", "AVX2", "AVX512F", "AVX512_SKX")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Variables, and whether what is seen of the libraries then shows that they are heard."""
+    """Variables, and whether what is seen of the libraries then shows that they are heard.
+
+    `tests` are those that it can touch, as pytest's `-k` has it; all, if it is empty.
+    """
 
     name: str
     variables: dict[str, str]
     shows: Callable[[dict[str, str]], bool] = lambda seen: True
     sees: tuple[str, ...] = ()
+    tests: str = ""
 
 
 @dataclass
@@ -59,6 +68,7 @@ def _openblas(name: str) -> Setting:
         {"OPENBLAS_CORETYPE": name},
         lambda seen: seen["openblas"] in OPENBLAS_NAMES.get(name, (name,)),
         ("openblas",),
+        OF_NUMPY,
     )
 
 
@@ -68,6 +78,7 @@ def _mkl(name: str) -> Setting:
         {"MKL_ENABLE_INSTRUCTIONS": name},
         lambda seen: MKL_NAMES[name] in seen["mkl"],
         ("mkl",),
+        OF_TORCH,
     )
 
 
@@ -77,6 +88,7 @@ def _onednn(name: str) -> Setting:
         {"ONEDNN_MAX_CPU_ISA": name},
         lambda seen: ONEDNN_NAMES[name] in seen["onednn"],
         ("onednn",),
+        OF_TORCH,
     )
 
 
@@ -86,6 +98,7 @@ def _aten(name: str) -> Setting:
         {"ATEN_CPU_CAPABILITY": name},
         lambda seen: seen["aten"] == name.upper(),
         ("aten",),
+        OF_TORCH,
     )
 
 
@@ -97,6 +110,7 @@ def _xla(name: str) -> Setting:
         {"XLA_FLAGS": flag},
         lambda seen: there in seen["xla"] and gone not in seen["xla"],
         ("xla",),
+        OF_JAX,
     )
 
 
@@ -122,6 +136,7 @@ def settings() -> list[Setting]:
             {"NPY_DISABLE_CPU_FEATURES": numpy_off},
             lambda seen: not set(numpy_off.split()) & set(seen["numpy"].split()),
             ("numpy",),
+            OF_NUMPY,
         ),
         *map(_xla, ("AVX2", "SSE4_2")),
         *map(_threads, (1, 2)),
@@ -228,7 +243,7 @@ def run(setting: Setting, arguments: list[str], seen: dict[str, str] | None = No
         report = Path(folder) / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
         done = subprocess.run(
-            [*command, f"--junit-xml={report}", *arguments],
+            [*command, f"--junit-xml={report}", *arguments, "-k", setting.tests],
             cwd=ROOT,
             # torch.compile keeps code by what was compiled, not by what kernels were asked for.
             env=environment(setting) | {"TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor"},

@@ -64,7 +64,8 @@ def z_scores(found: Array, name: str, reference: Reference) -> Array:
     """
     expected = reference.true.values[name]
     error = np.abs(found.astype(expected.dtype) - expected)
-    z = (error / reference.units[name]).astype(np.float64)
+    with np.errstate(over="ignore"):  # of what is beyond float64
+        z = (error / reference.units[name]).astype(np.float64)
     z = np.where(np.isnan(z), np.inf, z)
     scores: Array = np.where(reference.judged[name], z, 0.0)
     return scores

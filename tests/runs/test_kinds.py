@@ -5,7 +5,7 @@ import pytest
 import rnnparity
 from rnnparity import UsageError, api
 from rnnparity.cells.config import KINDS
-from rnnparity.cli.jobs import exit_code
+from rnnparity.cli.running import exit_code
 from rnnparity.implementations.registry import is_baseline, resolve_all, without_kind
 from rnnparity.problems import presets
 from rnnparity.records import files

@@ -312,5 +312,7 @@ def test_threads_that_start_workers_at_once_have_one_folder(tmp_path, monkeypatc
     monkeypatch.setattr(parcels, "_folder", [])
     monkeypatch.setattr(tempfile, "mkdtemp", slow)
     with ThreadPoolExecutor(4) as pool:
-        assert len({folder for _, folder in pool.map(lambda _: parcels.known(), range(4))}) == 1
+        assert (
+            len({folder for _, folder in pool.map(lambda _: parcels.for_workers(), range(4))}) == 1
+        )
     assert len(made) == 1

@@ -9,4 +9,6 @@ program     straight-line programs
 operations  what a step is written over, and their derivatives
 config      the arguments of `torch.nn.RNN`, its parameters' names and shapes
 network     layers, directions and unequal lengths around a layer
+
+A further kind is a file of its step, with a line in `recurrence.STEPS` and in `config.KINDS`.
 """

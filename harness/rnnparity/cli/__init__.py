@@ -1,11 +1,11 @@
 """The command line. Starts fast: what a command needs is imported when it runs.
 
-options  options and arguments that several commands have
-shared   what several commands need
-jobs     check, bench, run
-reports  list, report, compare
-writers  new, export
-trials   selftest
+options   options and arguments that several commands have
+shared    what several commands need
+running   check, bench, run
+reports   list, report, compare
+files     new, export
+selftest  selftest
 """
 
 import os
@@ -13,7 +13,7 @@ import sys
 
 import typer
 
-from rnnparity.cli import jobs, reports, trials, writers
+from rnnparity.cli import files, reports, running, selftest
 from rnnparity.errors import UsageError
 
 app = typer.Typer(
@@ -28,10 +28,10 @@ app = typer.Typer(
 
 app.command("list")(reports.list_command)
 for command in (
-    *(jobs.check, jobs.bench, jobs.run),
+    *(running.check, running.bench, running.run),
     *(reports.report, reports.compare),
-    *(writers.new, writers.export),
-    trials.selftest,
+    *(files.new, files.export),
+    selftest.selftest,
 ):
     app.command()(command)
 

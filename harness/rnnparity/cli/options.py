@@ -8,7 +8,7 @@ import typer
 
 
 class Nonlinearity(StrEnum):
-    """What names and shapes of weights do not tell."""
+    """The choices of `--nonlinearity`, which names and shapes of weights do not tell."""
 
     tanh = "tanh"
     relu = "relu"
@@ -25,7 +25,9 @@ Implementations = Annotated[
 Peers = Annotated[
     bool, typer.Option("--peers", help="And the peers: Flax, Keras, ONNX Runtime, ...")
 ]
-Preset = Annotated[str, typer.Option(help="Which cases: quick, edges or full.")]
+Preset = Annotated[
+    str, typer.Option(help="Which cases: quick, edges or full; or sizes, see rnnparity list.")
+]
 CellKind = Annotated[
     str | None,
     typer.Option(

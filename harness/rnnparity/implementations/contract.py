@@ -233,7 +233,7 @@ def _declared(module: Any, name: str, default: Any, known: tuple[str, ...]) -> A
 def _import(target: str) -> Any:
     if target.endswith(".py"):
         path = Path(target)
-        neighbours.look_beside(path.parent)
+        neighbours.make_importable(path.parent)
         name = f"_rnnparity_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None

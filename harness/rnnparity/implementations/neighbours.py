@@ -1,4 +1,4 @@
-"""What a user's Python file imports from beside it: where to look, and what it will be.
+"""How what lies beside a user's Python file is imported, and which files that will be.
 
 Found without running any of it, it is what import statements name, wherever they stand. What a file
 reads besides, or imports by a name that it computes, is not known.
@@ -33,10 +33,11 @@ class TooMuch(Exception):
     """A file imports more from beside it than is reasonable to send; the message says it."""
 
 
-def look_beside(folder: Path) -> None:
+def make_importable(folder: Path) -> None:
     """Let a file import its neighbours: none that hides a library, and no other file's.
 
-    Those of the same name that other files imported stay theirs, and are forgotten.
+    Modules of the same names that files of other folders imported are taken out of `sys.modules`;
+    who has imported them keeps them.
     """
     others = _folders - {str(folder)}
     roots = {name.partition(".")[0] for name in sys.modules} if others else set()
@@ -61,7 +62,7 @@ def with_imports(path: Path) -> Iterator[tuple[Path, bytes]]:
     """Give a file, and all that it and those import from its folder, with what each holds.
 
     Raises:
-        TooMuch: it is too much, after what was given.
+        TooMuch: it is too much; what is within the limit was given before.
         OSError: the file cannot be read.
     """
     seen, todo, size = {path}, [path], 0

@@ -23,7 +23,7 @@ OBSERVABLE = 2 * LIMIT
 
 # A mistake that was drawn up for a result must come nearer to it than a known one: of hundreds of
 # attempts one may come near by chance. Right implementations came to 3.8 units.
-SEARCHED = LIMIT / 2
+READ_SO_WITHIN = LIMIT / 2
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def diagnose(
     return sorted(matches, key=lambda match: match.z)
 
 
-def searched(case: Case, arrays: dict[str, Array], reference: Reference) -> list[Match]:
+def read_so(case: Case, arrays: dict[str, Array], reference: Reference) -> list[Match]:
     """Return the first order of what is read that reproduces the forward pass, if there is one.
 
     Args:
@@ -98,7 +98,7 @@ def searched(case: Case, arrays: dict[str, Array], reference: Reference) -> list
     with np.errstate(all="ignore"):
         for mistake in misread(case, arrays["output"], reference):
             z = _distance(case, mistake, found, reference, None)
-            if z is not None and z <= SEARCHED:
+            if z is not None and z <= READ_SO_WITHIN:
                 return [Match(mistake, z)]
     return []
 
@@ -128,10 +128,10 @@ def _exact(case: Case, mistake: Mistake, reference: Reference, made: Made | None
     found = _Exact(exact, {}, {})
     for name, precise in exact.items():
         judged, truth = reference.judged[name], reference.true.values[name]
-        rounding = apart(own[name], precise)
+        rounding = distance(own[name], precise)
         axes = tuple(range(1, rounding.ndim)) if rounding.ndim == 3 else None
         found.rounding[name] = np.max(np.where(judged, rounding, 0), axis=axes, keepdims=True) / 3
-        size = apart(truth, precise) / _units(name, found, reference)
+        size = distance(truth, precise) / _units(name, found, reference)
         found.effects[name] = float(np.where(judged, size, 0).max())
     if made is not None:
         made[mistake] = found
@@ -160,15 +160,15 @@ def _distance(
         return None
     worst = 0.0
     for name in there:
-        off = apart(found[name], exact.values[name]) / _units(name, exact, reference)
+        off = distance(found[name], exact.values[name]) / _units(name, exact, reference)
         worst = max(worst, float(np.where(reference.judged[name], off, 0).max()))
         if worst > LIMIT:
             return None
     return worst
 
 
-def apart(a: Array, b: Array) -> Array:
-    """Return the distance of two arrays; none where both overflowed alike."""
+def distance(a: Array, b: Array) -> Array:
+    """Return how far two arrays are from each other; 0 where neither is finite."""
     off = np.abs(a.astype(b.dtype) - b)
     off = np.where(np.isnan(off), np.inf, off)
     same: Array = np.where(~np.isfinite(a.astype(np.float64)) & ~np.isfinite(b), 0, off)

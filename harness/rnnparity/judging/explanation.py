@@ -1,4 +1,13 @@
-"""What is said of a failure: a known mistake, what it equals, what is off, which calls it needs."""
+"""What is said of a failure, joined from the clauses of others.
+
+"equals the recurrence with ..."        diagnosis
+"output in row 3 equals the truth ..."  relation
+"tanh alone is off ..."                 location
+"off by 38 units of rounding ..."       difference
+"another call ..."                      calls
+"forward pass right; gradients of ..."  here
+"depends on earlier calls ..."          here
+"""
 
 import re
 from dataclasses import replace
@@ -6,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.judging.diagnosis import apart, diagnose, searched
+from rnnparity.judging.diagnosis import diagnose, distance, read_so
 from rnnparity.judging.difference import first_step_off, judged_part
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.location import Fresh, Refer, locate, one_layer
@@ -43,38 +52,39 @@ def explain_failure(
     right, off = _by_verdict(judgement, outcome)
     gradients = bool(off) and all(is_gradient(name) for name in off)
     wrong = bool(off) and not gradients
-    kept = _depends_on_calls(case, reference, fresh, gradients=False, wrong=wrong)
-    if gradients and not kept:
-        kept = _depends_on_calls(case, reference, fresh, gradients=True, wrong=True)
+    of_calls = _calls_told(case, reference, fresh, gradients=False, wrong=wrong)
+    if gradients and not of_calls:
+        of_calls = _calls_told(case, reference, fresh, gradients=True, wrong=True)
     if judgement.explained:
-        kept = "" if judgement.reason in kept else kept
-        reason = "; ".join(filter(None, (judgement.reason, kept)))
+        of_calls = "" if judgement.reason in of_calls else of_calls
+        reason = "; ".join(filter(None, (judgement.reason, of_calls)))
         return Judgement(judgement.verdict, reason, judgement.quantities), ()
     if not off:  # an invariant is broken, which its own reason says
-        reason = "; ".join(filter(None, (kept, judgement.reason)))
+        reason = "; ".join(filter(None, (of_calls, judgement.reason)))
         return Judgement(judgement.verdict, reason, judgement.quantities), ()
     formed = {name: outcome.arrays[name] for name in judgement.quantities}
     matches = diagnose(case, replace(outcome, arrays=formed), reference)
     looked_at = [name for name in off if name in formed and is_gradient(name) == gradients]
     relation = related(case, looked_at, formed, reference)
-    read_so = [] if matches or gradients or relation.complete else searched(case, formed, reference)
-    if matches or read_so:
-        says = [(matches or read_so)[0].told, relation.off(), kept]
+    orders = [] if matches or gradients or relation.complete else read_so(case, formed, reference)
+    if matches or orders:
+        says = [(matches or orders)[0].told, relation.off(), of_calls]
     elif gradients:
         came_in = "" if relation.complete else incoming(case, formed, reference)
         what = came_in or relation.equal or relation.off()
-        says = [_gradients_told(right, off), what, kept]
+        says = [_gradients_told(right, off), what, of_calls]
     elif relation.complete:
-        says = [relation.equal, kept]
+        says = [relation.equal, of_calls]
     else:
         begins = relation.begins(first_step_off(case, outcome, reference))
-        kept = kept or _a_layer_depends_on_calls(case, fresh, refer)
+        of_calls = of_calls or _calls_of_a_layer(case, fresh, refer)
         known = relation.lowest or ("output" in relation.explained and not relation.no_number)
-        if not kept and not known:
+        located = ""
+        if not of_calls and not known:
             finite = all(quantity.z is not None for quantity in judgement.quantities.values())
             some_rows = " row" in relation.where.get("output", "")
-            kept = locate(case, fresh, refer, finite=finite, some_rows=some_rows)
-        says = [relation.equal, begins, kept]
+            located = locate(case, fresh, refer, finite=finite, some_rows=some_rows)
+        says = [relation.equal, begins, of_calls, located]
     names = tuple(match.mistake.name for match in matches)
     reason = "; ".join([*filter(None, says), judgement.reason])
     return Judgement(judgement.verdict, reason, judgement.quantities), names
@@ -116,17 +126,20 @@ def _parameter(name: str) -> str:
     return re.sub(r"_l\d+(_reverse)?$", "", name)
 
 
-def _depends_on_calls(
+def _calls_told(
     case: Case, reference: Reference, fresh: Fresh, *, gradients: bool, wrong: bool
 ) -> str:
-    """Say how two calls of a fresh instance differ from what fails, and from each other; or "".
+    """Say that a failure depends on which calls came before, if two of a fresh instance show it.
+
+    "depends on earlier calls: right at the first call of a fresh instance", say; "" if it does not.
 
     Args:
         case: what failed.
         reference: of the case.
         fresh: runs the implementation.
         gradients: whether they are looked at, too.
-        wrong: whether what is looked at is wrong; if not, an invariant is broken, or gradients are.
+        wrong: whether what is looked at is wrong by the failure itself, so that a right first call
+            contradicts it; if not, an invariant is broken, or gradients alone are off.
     """
     plain = case.replace(invariants=False)
     outcomes = fresh(plain, times=2, gradients=gradients)
@@ -147,18 +160,19 @@ def _depends_on_calls(
                 judged_part(plain, name, outcome.arrays[name], reference).astype(np.float64)
                 for outcome in outcomes
             )
-            if (apart(own, other) / reference.units[name] > np.sqrt(2) * LIMIT).any():
+            if (distance(own, other) / reference.units[name] > np.sqrt(2) * LIMIT).any():
                 return f"depends on earlier calls, or on chance: {name} is another at a second call"
     return next((f"depends on earlier calls: {j.reason}" for j in judged if j.explained), "")
 
 
-def _a_layer_depends_on_calls(case: Case, fresh: Fresh, refer: Refer) -> str:
+def _calls_of_a_layer(case: Case, fresh: Fresh, refer: Refer) -> str:
     """Say how two calls of one layer alone differ; "" if they do not, or if there is but one.
 
-    In a stack that need not show: what is wrong at every second call is so in the same layer.
+    A stack of two layers calls the same function twice in every run: what it gets wrong at every
+    second call is wrong in the second layer each time, and no two runs differ.
     """
     alone = one_layer(case)
     if alone is None:
         return ""
-    told = _depends_on_calls(alone, refer(alone), fresh, gradients=False, wrong=False)
+    told = _calls_told(alone, refer(alone), fresh, gradients=False, wrong=False)
     return told and f"one layer alone {told}"

@@ -29,8 +29,8 @@ class Weights(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """The ending of the file's name; "" if it is no file."""
-        return Path(self.source).suffix if isinstance(self.source, str | Path) else ""
+        """The ending of the file's name, in small letters; "" if it is no file."""
+        return Path(self.source).suffix.lower() if isinstance(self.source, str | Path) else ""
 
 
 class Sequences(NamedTuple):

@@ -23,7 +23,8 @@ def preset(name: str, kind: str = "rnn") -> list[Case]:
 
     Args:
         name: of the preset.
-        kind: of layers: "rnn", "gru" or "lstm"; what only a plain RNN has is left out.
+        kind: of layers: "rnn", "gru" or "lstm", for which relu's cases become tanh's, and what is
+            then there already is left out.
 
     Raises:
         UsageError: there is no such preset.
@@ -42,14 +43,14 @@ def preset(name: str, kind: str = "rnn") -> list[Case]:
 
 
 def of_kind(cases: Iterable[Case], kind: str) -> Iterator[Case]:
-    """Yield the same cases of a gated kind, relu's as any other."""
+    """Yield the same cases of a gated kind, which has no relu."""
     for case in cases:
         config = msgspec.structs.replace(case.config, kind=kind, nonlinearity="tanh")
         yield case.replace(config=config)
 
 
 def gated(large: bool) -> Iterator[Case]:
-    """Yield what gates do: remember, forget, fill up.
+    """Yield cases in which gates remember, forget and fill up.
 
     Args:
         large: also every feature in each, and memory over 2,000 steps.
@@ -68,7 +69,11 @@ def gated(large: bool) -> Iterator[Case]:
 
 
 def features(T: int = 12, B: int = 4, I: int = 8, H: int = 16) -> Iterator[Case]:
-    """Yield one case per feature of `torch.nn.RNN`, and some where features meet."""
+    """Yield one case per feature of `torch.nn.RNN`, and some where features meet.
+
+    Others count on the places: a plain one first, relu third, two networks of many features before
+    the last.
+    """
 
     def case(T: int = T, B: int | None = B, H: int = H, **arguments: object) -> Case:
         of_case = {"ragged", "h0", "one_more_step", "seed"}
@@ -129,7 +134,7 @@ def quick() -> Iterator[Case]:
     yield meeting.replace(invariants=True, one_more_step=False)
     yield Case(config=RNNConfig(input_size=64, hidden_size=128), T=100, B=32)
     yield from edges.quick()
-    # Last: after it no batch is larger than one before.
+    # Last, since its batch is the largest: among the edges calls grow beyond those before.
     yield trained("float32")
     yield trained("float64")
 

@@ -100,7 +100,7 @@ def _speed(run: Run) -> list[str]:
 def _shares(run: Run) -> list[str]:
     """Return what is reached of this machine's own best: which of the two bounds is near."""
     best = times.roof(run)
-    found = [t for t in times.timed(run) if times.under_roof(t)]
+    found = [t for t in times.timed(run) if times.has_roof(t)]
     found = [t for t in found if t.role in (IMPLEMENTATION, BOUND)]
     if best is None or not found:
         return []

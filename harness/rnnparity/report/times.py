@@ -18,7 +18,7 @@ def timed(run: Run) -> list[Timing]:
 
 
 def timings(run: Run) -> list[dict[str, Any]]:
-    """Return a row for every timing, for the table."""
+    """Return a row for every timing that has times, for the table."""
     rows = []
     found, best = timed(run), roof(run)
     for t in found:
@@ -52,7 +52,7 @@ def timings(run: Run) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Roof:
-    """This machine's own best, measured in the run: of any framework's large product, of a copy."""
+    """The most that this machine did in the run: in any framework's large product, in a copy."""
 
     product_flop_per_second: float
     copy_bytes_per_second: float
@@ -65,7 +65,7 @@ def roof(run: Run) -> Roof | None:
     return Roof(max(products.values()), copied) if products and copied else None
 
 
-def under_roof(t: Timing) -> bool:
+def has_roof(t: Timing) -> bool:
     """Whether a timing can be set against the roof, which is of float32 on the CPU."""
     return (t.mode, t.device, t.dtype) == ("forward", "cpu", "float32") and bool(t.flop and t.bytes)
 
@@ -75,14 +75,14 @@ def achieved(t: Timing, best: Roof | None) -> dict[str, float | None]:
     found: dict[str, float | None] = dict.fromkeys(("gflops", "of_product", "gbytes", "of_copy"))
     if t.mode == "forward" and t.flop and t.bytes and t.median:
         found |= {"gflops": t.flop / t.median / 1e9, "gbytes": t.bytes / t.median / 1e9}
-        if best is not None and under_roof(t):
+        if best is not None and has_roof(t):
             found["of_product"] = t.flop / t.median / best.product_flop_per_second
             found["of_copy"] = t.bytes / t.median / best.copy_bytes_per_second
     return found
 
 
 def paid_after(t: Timing, found: Iterable[Timing]) -> int | None:
-    """Return the number of calls after which compiling has paid, against the baseline."""
+    """Return after how many calls the first one and `prepare` have paid, against the baseline."""
     wanted = t.baseline, t.job
     baseline = next((o for o in found if (o.implementation, o.job) == wanted), None)
     if baseline is None or baseline.median is None or t.median is None or baseline is t:

@@ -101,12 +101,10 @@ class Packed(NamedTuple):
     originals: dict[str, Original]
 
 
-# Of this process: what was noted, by path; what is known to be where, and what was found or has
-# arrived, both by digest; and the folder of its own.
-_originals: dict[str, Original] = {}
-_places: dict[str, Place] = {}
-_here: dict[str, str] = {}
-_folder: list[str] = []
+_originals: dict[str, Original] = {}  # by path: what was noted in this process
+_places: dict[str, Place] = {}  # by digest: where files are on this machine
+_here: dict[str, str] = {}  # by digest: the path of what was found unchanged, or has arrived
+_folder: list[str] = []  # this process's own, once there is one
 _lock = threading.RLock()
 
 
@@ -162,16 +160,16 @@ def call(function: Callable[..., R], packed: bytes, *sent: Parcel) -> R:
     return function(*args, **kwargs)
 
 
-def known() -> tuple[dict[str, Place], str]:
-    """Return what a worker on this machine is told: where files are, and a folder for its own.
+def for_workers() -> tuple[dict[str, Place], str]:
+    """Return what a worker on this machine is told: where files are, and where to put others.
 
-    The folder is in this process's: a worker that is killed removes nothing.
+    That is this process's own, which removes it: a worker that is killed removes nothing.
     """
     return dict(_places), _own_folder()
 
 
 def take_over(places: dict[str, Place], folder: str) -> None:
-    """Be told, in a worker, what `known` returned."""
+    """Be told, in a worker, what `for_workers` returned."""
     _places.update(places)
     _folder[:] = [folder]
 
@@ -240,7 +238,7 @@ def _data(path: Path) -> Original:
 
 
 def _label(path: str, digests: dict[str, str]) -> Label:
-    """Make a label. The place is in it: what else a file reads beside it is told by nothing."""
+    """Make a label. Equal files of two places get two, since each may read other data beside it."""
     told = "\n".join([path, *(f"{digests[name]} {name}" for name in sorted(digests))])
     return Label(Path(path).name, _digest(os.fsencode(told)))
 

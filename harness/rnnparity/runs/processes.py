@@ -56,7 +56,7 @@ def fresh_process(settings: Settings, log: Path) -> Executor:
     executor: Executor = ProcessPoolExecutor(
         max_workers=1,
         initializer=_begin,
-        initargs=(str(log), *parcels.known()),
+        initargs=(str(log), *parcels.for_workers()),
         env=settings.environment_variables() | ENVIRONMENT,
     )
     return executor

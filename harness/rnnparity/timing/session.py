@@ -23,7 +23,8 @@ from rnnparity.timing.turns import Measured
 from rnnparity.timing.workers import Workers
 from rnnparity.verdicts import Verdict
 
-# The share of a job's budget for each shorter sequence, and the lengths, as shares of T.
+# Shorter sequences, whose times tell what a step takes: the share of a job's budget for each, their
+# lengths as shares of T, and the T from which there are any.
 STEPS_BUDGET, STEPS, STEPS_FROM = 0.3, (0.25, 0.5), 8
 
 # Matrix products alone are timed from this hidden size on; below, it is calls that take the time.
@@ -34,19 +35,19 @@ LOOKS = 3
 
 
 class Session:
-    """What the jobs of a run share."""
+    """Times the jobs of a run one by one, and judges what was timed."""
 
     def __init__(
         self, run: Run, plan: Plan, references: dict[Case, Reference], workers: Workers
     ) -> None:
-        """Time nothing yet; `workers` are those that do."""
+        """Time nothing yet; `workers` are the processes that will."""
         self.run, self.plan, self.references, self.workers = run, plan, references, workers
         self.specs, self.settings = plan.specs, plan.settings
         self.rng = random.Random(0)
         self.frameworks = {r.implementation: r.framework for r in run.records}
 
     def time(self, device: str, job: Job, tell: Callable[[float], None]) -> list[Timing]:
-        """Return the timings of one job: of what passed; the others' say why there are none.
+        """Return the timings of one job; of what did not pass, a reason in place of times.
 
         `tell` is called with the share of it that is done.
         """
@@ -186,7 +187,7 @@ class Session:
         if not judgement.verdict.is_right:
             return judgement.verdict, f"while timed: {judgement.reason}"
         if contestant.role != IMPLEMENTATION or is_baseline(contestant.spec):
-            return Verdict.PASS, ""  # torch.nn.RNN keeps nothing, and its threads are read back
+            return Verdict.PASS, ""  # torch.nn.RNN keeps no results, and its threads are counted
         if not suspicion(measured, asked, device):
             return Verdict.PASS, ""
         again = self._second_look(contestant, job, device)

@@ -22,7 +22,7 @@ class Workers:
     Attributes:
         all: the processes.
         imported: what they have imported.
-        threads: that libraries say they use, by library: the largest.
+        threads: by library, the most that it said it used in any of them.
         throttled_by: what held a card's clock down.
     """
 
@@ -63,7 +63,7 @@ class Workers:
                 raise
 
     def another(self) -> Worker:
-        """Return a worker beside them, to be closed by who asks for it."""
+        """Start a worker; it is closed with all others, or before by who asked for it."""
         worker = Worker(self._settings, self._directory / "worker-timing.log")
         self._stack.callback(worker.close)  # should Ctrl-C come first
         return worker

@@ -128,7 +128,7 @@ def _hard(operation: str, kind: str) -> Forward:
         c = f * before[1] + i * tanh(x[2] + h[2])
         return o * tanh(c), c
 
-    return _step(gru if kind == "gru" else lstm)
+    return _step({"gru": gru, "lstm": lstm}[kind])
 
 
 def _lstm(

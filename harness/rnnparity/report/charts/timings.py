@@ -20,7 +20,7 @@ from rnnparity.report.charts.drawing import (
     points,
     sized,
 )
-from rnnparity.report.times import Roof, under_roof
+from rnnparity.report.times import Roof, has_roof
 
 Where = Callable[[Timing], str]
 
@@ -161,7 +161,7 @@ def roofline(timings: list[Timing], best: Roof | None, who: Encoding) -> Any:
             "size": size(t),
         }
         for t in timings
-        if under_roof(t) and t.role in (IMPLEMENTATION, BOUND) and t.flop and t.bytes and t.median
+        if has_roof(t) and t.role in (IMPLEMENTATION, BOUND) and t.flop and t.bytes and t.median
     ]
     if not rows or best is None:
         return None

@@ -5,12 +5,11 @@ Those of gates, which a plain RNN has not, come last.
 
 from typing import Any
 
+from rnnparity.judging.mistakes.mistake import GATED
 from rnnparity.selftest.right_ways import gates, steps, sums
 from rnnparity.selftest.right_ways import nonlinearities as f
 from rnnparity.selftest.right_ways.gradients import in_chunks, row_by_row
 from rnnparity.selftest.right_ways.way import Way
-
-GATED = ("gru", "lstm")
 
 
 def _of_gates(name: str, stands_for: str, *, kinds: tuple[str, ...] = GATED, **done: Any) -> Way:

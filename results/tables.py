@@ -54,14 +54,15 @@ def _ratios(what: str) -> Iterator[list[str]]:
     folder, mode, *names = what.split()
     run = [one for one in _read(folder) if one.mode == mode]
     baseline = next(one.baseline for one in run if one.baseline)
+    cell = run[0].cell
     ratios: dict[str, list[float]] = {name: [] for name in names}
-    yield ["T,B,I,H", "torch.nn.RNN", "noise", *names]
+    yield ["T,B,I,H", f"torch.nn.{cell.upper()}", "noise", *names]
     yield ["---"] * (3 + len(names))
     for size, here in _by_size(run):
         first = here[baseline]
         cells = [size, timing_table.seconds(first.median or 0), f"{noise.floor(first, run):.1%}"]
         for name in names:
-            one = here.get(name)
+            one = here.get(name if cell == "rnn" else f"{name} ({cell})")
             if one is None or one.ratio is None:
                 cells.append("-")
                 continue

@@ -26,11 +26,18 @@ MKL_NAMES = {"SSE4_2": "SSE4.2", "AVX2": "(Intel(R) AVX2)"}
 OPENBLAS_NAMES = {"Prescott": ("Prescott", "Katmai"), "Zen": ("Zen", "Haswell")}
 ONEDNN_NAMES = {"SSE41": "SSE4.1", "AVX2": "AVX2", "AVX512_CORE": "AVX-512"}
 XLA_FEATURES = {"AVX2": ("+avx2", "+avx512f"), "SSE4_2": ("+sse4.2", "+avx,")}
-# Which tests a library's setting can touch, as pytest's -k has it: by implementations they name.
-_JAX, _TORCH = "jax or flax or keras", "torch-rnn or torch-loop or torch_loop or torch-c or torchs"
-OF_NUMPY = f"not ({_JAX} or torch-rnn or torch-loop or torch_loop or torch-c)"
-OF_TORCH = f"({_TORCH}) and not ({_JAX} or numba)"
-OF_JAX = _JAX
+# Implementations in the names of tests, as pytest's -k has them, by the library that they run on. A
+# library's setting leaves out the tests that name those of others alone; those of JAX also beside
+# its own, since they compile for long.
+NAMED = {
+    "numpy": "numpy-loop or numpy_loop or numba or onnxruntime",
+    "torch": "torch-rnn or torch-loop or torch_loop or torch-c or torchs",
+    "jax": "jax or flax or keras",
+}
+_ANY = " or ".join(NAMED.values())
+OF_NUMPY = f"({NAMED['numpy']}) and not ({NAMED['jax']}) or not ({_ANY})"
+OF_TORCH = f"({NAMED['torch']}) and not ({NAMED['jax']}) or not ({_ANY})"
+OF_JAX = f"({NAMED['jax']}) or not ({_ANY})"
 NUMPY_FEATURES = ("X86_V3", "X86_V4", "AVX2", "AVX512F", "AVX512_SKX")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import machines
 import pytest
 
+from rnnparity.implementations.registry import registered
+
 ON_A_KERNEL = """
 from numpy._core import _multiarray_umath as umath
 
@@ -87,3 +89,32 @@ def test_every_setting_and_its_sample_has_marked_tests():
         Path(line.partition("::")[0]).name for line in done.stdout.splitlines() if "::" in line
     }
     assert {"test_parity.py", "test_verdict.py", "test_truth.py"} <= files
+
+
+def test_a_setting_leaves_out_only_what_it_cannot_touch(tmp_path):
+    names = [
+        "numpy-loop",
+        "torch-rnn",
+        "torch-cell",
+        "jax-scan",
+        "flax-rnn",
+        "numpy-loop-torchs",
+        "x",
+    ]
+    file = tmp_path / "test_written.py"
+    file.write_text(
+        f"import pytest\n\n@pytest.mark.parametrize('name', {names})\ndef test_it(name): pass\n"
+    )
+    (tmp_path / "none.ini").write_text("[pytest]\n")
+    arguments = [str(file), "-n", "0", "-c", str(tmp_path / "none.ini"), "--rootdir", str(tmp_path)]
+    expected = {machines.OF_NUMPY: 3, machines.OF_TORCH: 4, machines.OF_JAX: 3, "": len(names)}
+    for tests, count in expected.items():
+        row = machines.run(machines.Setting("none", {}, tests=tests), arguments, SEEN)
+        assert (row.passed, row.failed) == (count, 0), tests
+
+
+def test_every_implementation_is_named_by_a_library():
+    words = " or ".join(machines.NAMED.values()).split(" or ")
+    for name in registered():
+        if "triton" not in name and "graph" not in name:  # which run on cards alone
+            assert any(word in name for word in words), name

@@ -22,7 +22,7 @@ from rnnparity.types import Array
 OBSERVABLE = 2 * LIMIT
 
 # A mistake that was drawn up for a result must come nearer to it than a known one: of hundreds of
-# attempts one may come near by chance. Right implementations came to 3.8 units.
+# attempts one may come near by chance. Right implementations are 4.0 from the truth at most.
 READ_SO_WITHIN = LIMIT / 2
 
 

@@ -14,7 +14,7 @@ from rnnparity.problems.regimes import OF_GATES, REGIMES
 PRESETS = {
     "quick": "every feature, regime and dtype, the cheapest edges",
     "edges": "sizes at and beyond the tiles of kernels, features in pairs",
-    "full": "all of these together, larger sizes, all edges",
+    "full": "every feature and dtype in every regime, larger sizes, all edges",
 }
 
 

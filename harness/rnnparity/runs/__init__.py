@@ -2,6 +2,7 @@
 
 plan       who, on what, where and how
 check      carrying a plan out
+resuming   whether a run can be gone on with, and from where
 work       what a worker is asked: pure functions
 processes  worker processes
 parcels    the files of a task: labels in place of paths, sent to who lacks them

@@ -4,13 +4,11 @@ A thread drives a worker process of an implementation through the cases, or thro
 if they are many; judging happens here, against a reference that is computed once per case.
 """
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rnnparity.errors import UsageError
@@ -26,9 +24,9 @@ from rnnparity.records.environment import environment, usable_cores
 from rnnparity.records.run import Run
 from rnnparity.runs.baseline import Baseline
 from rnnparity.runs.examiner import Examiner, as_record_fields
-from rnnparity.runs.parcels import own_code
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Start, finish, fresh_process
+from rnnparity.runs.resuming import earlier_records, identity
 from rnnparity.runs.shared import Shared
 from rnnparity.runs.work import Description
 from rnnparity.verdicts import Verdict
@@ -42,9 +40,6 @@ KEPT = 1e9
 # Cases that one worker goes through. More are parted, so that two cores share the slowest
 # implementation, whose compilations may take longer than all the rest.
 PART = 300
-
-# Of a run's environment, what timing it adds; a resumed run goes on from there.
-OF_TIMING = ("best", "timing")
 
 
 @dataclass(frozen=True)
@@ -86,11 +81,9 @@ def check(
     directory = plan.directory
     described = environment(plan.settings) | {
         "preset": plan.preset,
-        "implementations": {s.name: _identity(s) for s in plan.specs},
+        "implementations": {s.name: identity(s) for s in plan.specs},
     }
-    earlier = _earlier(directory, described, plan.resume)
-    before = files.read_environment(directory) if plan.resume else {}
-    described |= {name: before[name] for name in OF_TIMING if name in before}
+    earlier = earlier_records(directory, described, plan.resume)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         recorder = files.Recorder(directory)
@@ -104,42 +97,6 @@ def check(
             if case.judged is not None and future.done() and future.exception() is None:
                 references[case] = future.result()
     return run
-
-
-def _earlier(directory: Path, described: dict[str, Any], resume: bool) -> list[Record]:
-    """Return the records of the run that is resumed, if it was made the same way."""
-    if not resume:
-        if next(files.read(directory), None) is not None:
-            raise UsageError(f"{directory} has records already: give --resume, or another folder")
-        return []
-    before = files.read_environment(directory)
-    for key in ("settings", "implementations"):
-        then, now = before.get(key, {}), described[key]
-        changed = [name for name in then.keys() & now.keys() if then[name] != now[name]]
-        if changed:
-            raise UsageError(
-                f"{directory} was made with another {changed[0]} ({then[changed[0]]}, now "
-                f"{now[changed[0]]}): resume it as it was, or give another folder"
-            )
-    # A worker's variables decide its kernels. Records from before these were told have none to ask.
-    if "user_variables" in before and before["variables"] != described["variables"]:
-        then, now = (one["variables"].items() for one in (before, described))
-        changed = sorted({name for name, _ in then ^ now})
-        raise UsageError(
-            f"{directory} was made with another {changed[0]} in the environment "
-            f"({before['variables'].get(changed[0], 'none')}, now "
-            f"{described['variables'].get(changed[0], 'none')}): resume it as it was, or give "
-            "another folder"
-        )
-    return files.keep_decided(directory)
-
-
-def _identity(spec: Spec) -> str:
-    """Return what tells one implementation from another of the same name."""
-    if not spec.target.endswith(".py"):
-        return spec.target
-    digest = hashlib.sha256(own_code(spec)).hexdigest()[:12]
-    return f"{Path(spec.target).name} {digest}"
 
 
 class _Session:

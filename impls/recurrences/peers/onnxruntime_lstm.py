@@ -3,13 +3,13 @@
 Its gates are in the order i o f c.
 """
 
-import os
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+
+from recurrences.peers.onnxruntime_session import session
 
 Array = NDArray[Any]
 Cell = tuple[Array, Array, Array, Array]  # weight_ih [4H, I], weight_hh [4H, H], biases [4H]
@@ -18,9 +18,6 @@ kind = "lstm"
 framework = "numpy"
 dtypes = ("float32",)  # what its kernel is registered for
 
-# The operator's sets and file versions that releases of the last years read.
-OPSET, IR_VERSION = 17, 8
-
 
 def prepare(cell: Cell) -> onnxruntime.InferenceSession:
     """Make a session for a model of one node, with the weights in it.
@@ -28,38 +25,7 @@ def prepare(cell: Cell) -> onnxruntime.InferenceSession:
     Args:
         cell: `(weight_ih [4H, I], weight_hh [4H, H], bias_ih [4H], bias_hh [4H])`, rows i f g o.
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = (_iofc(parameter) for parameter in cell)
-    I, H = weight_ih.shape[1], weight_hh.shape[1]
-    stored = {"W": weight_ih, "R": weight_hh, "B": np.concatenate((bias_ih, bias_hh))}
-    node = helper.make_node(
-        "LSTM",
-        ["x", "W", "R", "B", "", "h0", "c0"],
-        ["output", "h_n", "c_n"],
-        hidden_size=H,
-    )
-    graph = helper.make_graph(
-        [node],
-        "lstm",
-        [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", "B", I]),
-            helper.make_tensor_value_info("h0", TensorProto.FLOAT, [1, "B", H]),
-            helper.make_tensor_value_info("c0", TensorProto.FLOAT, [1, "B", H]),
-        ],
-        [
-            helper.make_tensor_value_info("output", TensorProto.FLOAT, ["T", 1, "B", H]),
-            helper.make_tensor_value_info("h_n", TensorProto.FLOAT, [1, "B", H]),
-            helper.make_tensor_value_info("c_n", TensorProto.FLOAT, [1, "B", H]),
-        ],
-        [numpy_helper.from_array(value[None], name) for name, value in stored.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    model.ir_version = IR_VERSION
-    options = onnxruntime.SessionOptions()
-    # It has a pool of its own, which no variable sizes: it gets what OpenMP gets.
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    return session("LSTM", [_iofc(parameter) for parameter in cell], states=("h", "c"))
 
 
 def _iofc(parameter: Array) -> Array:
@@ -68,7 +34,7 @@ def _iofc(parameter: Array) -> Array:
 
 
 def layer(
-    x: Array, h0: Array, c0: Array, session: onnxruntime.InferenceSession
+    x: Array, h0: Array, c0: Array, model: onnxruntime.InferenceSession
 ) -> tuple[Array, Array, Array]:
     """Run one layer in one direction over a whole sequence.
 
@@ -76,11 +42,11 @@ def layer(
         x: input, `[T, B, I]`.
         h0: initial hidden state, `[B, H]`.
         c0: initial cell state, `[B, H]`.
-        session: what `prepare` returned.
+        model: what `prepare` returned.
 
     Returns:
         The output `[T, B, H]`, h_n and c_n `[B, H]`.
     """
     given = {"x": np.ascontiguousarray(x), "h0": h0[None], "c0": c0[None]}
-    output, h_n, c_n = session.run(None, given)
+    output, h_n, c_n = model.run(None, given)
     return output[:, 0], h_n[0], c_n[0]

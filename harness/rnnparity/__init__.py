@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rnnparity.api import bench as bench
     from rnnparity.api import check as check
+    from rnnparity.api import judge as judge
     from rnnparity.api import run as run
+    from rnnparity.assertion import assert_outputs as assert_outputs
     from rnnparity.assertion import assert_parity as assert_parity
     from rnnparity.cells.config import RNNConfig as RNNConfig
     from rnnparity.errors import UsageError as UsageError
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from rnnparity.problems.cases import Case as Case
 
 _HOME = {
+    "assert_outputs": "rnnparity.assertion",
     "assert_parity": "rnnparity.assertion",
     "bench": "rnnparity.api",
     "check": "rnnparity.api",
+    "judge": "rnnparity.api",
     "run": "rnnparity.api",
     "Case": "rnnparity.problems.cases",
     "RNNConfig": "rnnparity.cells.config",
@@ -27,7 +31,17 @@ _HOME = {
     "UsageError": "rnnparity.errors",
 }
 
-__all__ = ["Case", "RNNConfig", "Settings", "UsageError", "assert_parity", "bench", "check", "run"]
+__all__ = [
+    "Case",
+    "RNNConfig",
+    "Settings",
+    "UsageError",
+    "assert_parity",
+    "bench",
+    "check",
+    "judge",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What Python callers use: `check`, `bench` and `run`, each the plan of a run, carried out."""
+"""What Python callers use: `check`, `bench`, `run`, each the plan of a run; and `judge`."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +13,12 @@ from rnnparity.implementations.settings import Settings
 from rnnparity.judging.reference import Reference
 from rnnparity.problems import presets, sizes
 from rnnparity.problems.cases import Case
-from rnnparity.problems.given import Sequences, Weights
+from rnnparity.problems.given import Sequences, Weights, told
 from rnnparity.report.notebook import ShownRun
 from rnnparity.runs import plan as plans
 from rnnparity.runs.check import Event, Progress
 from rnnparity.runs.check import check as run_check
+from rnnparity.runs.outputs import case_of_outputs, judge_outputs
 from rnnparity.runs.plan import Plan
 from rnnparity.timing.bench import Stage
 from rnnparity.timing.bench import bench as run_bench
@@ -83,6 +84,7 @@ def check(
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     settings, wanted = settings or Settings(), plans.dtypes(dtype)
+    assumed: tuple[str, ...] = ()
     kinds = plans.kinds(cell, implementations)
     name = preset if weights is None else "weights"
     directory = Path(out) if out is not None else plans.new_directory(name)
@@ -90,6 +92,7 @@ def check(
         of = kinds[0] if cell and len(kinds) == 1 else None
         given = Weights(weights, prefix, nonlinearity, batch_first, of)
         cases = plans.weights_cases(given, Sequences(x, None, lengths), directory, wanted, settings)
+        assumed = tuple(told(cases[0]))
     elif cases is None:
         cases = [one for kind in kinds for one in presets.preset(preset, kind)]
     chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
@@ -103,8 +106,72 @@ def check(
         settings=settings,
         resume=resume,
         timeout=timeout,
+        assumed=assumed,
     )
     return carry_out(plan, progress)
+
+
+def judge(
+    output: Any = None,
+    h_n: Any = None,
+    c_n: Any = None,
+    *,
+    weights: Any,
+    x: Any,
+    h0: Any = None,
+    c0: Any = None,
+    lengths: Any = None,
+    cell: str | None = None,
+    prefix: str | None = None,
+    nonlinearity: str = "tanh",
+    batch_first: bool = False,
+    dtype: str | None = None,
+    name: str | None = None,
+    settings: Settings | None = None,
+    out: str | Path | None = None,
+) -> ShownRun:
+    """Judge outputs that were made elsewhere: by a port in C++, MATLAB, firmware, a notebook.
+
+    Nothing is run. Every array is given as such, of NumPy, torch or JAX, or as the path of a file:
+    `.npy`, `.npz`, `.safetensors` or CSV; `file.npz:name` picks one of several.
+
+    Args:
+        output: `[T, B, D * H]`, or laid out as x is.
+        h_n: the last states, `[L * D, B, H]`.
+        c_n: an LSTM's.
+        weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file.
+        x: the input that was given to the port.
+        h0: its initial state; zeros if None.
+        c0: an LSTM's, with h0.
+        lengths: the steps that count in each sequence; all if None.
+        cell: "rnn", "gru" or "lstm"; None to find out.
+        prefix: what the layer's names begin with, where `weights` holds several.
+        nonlinearity: of these weights, which names and shapes do not tell.
+        batch_first: whether x and the output are `[B, T, features]`.
+        dtype: what the port computed in; if None, the coarser of the weights' and the outputs'.
+        name: what the port goes by; the output's file, or "output", if None.
+        settings: what is declared besides the dtype: a precision of products, an error of tanh.
+        out: the run's folder; `results/<time>-judge` if None.
+
+    Returns:
+        The run, with one record.
+
+    Raises:
+        UsageError: something given cannot be used.
+    """
+    settings, (wanted,) = settings or Settings(), plans.dtypes(dtype) or (None,)
+    directory = Path(out) if out is not None else plans.new_directory("judge")
+    given = Weights(weights, prefix, nonlinearity, batch_first, cell)
+    inputs = {"x": x, "h0": h0, "c0": c0, "lengths": lengths}
+    outputs = {"output": output, "h_n": h_n, "c_n": c_n}
+    there = {key: value for key, value in outputs.items() if value is not None}
+    files = [Path(value).name for value in there.values() if isinstance(value, str | Path)]
+    kept = plans.kept_weights(given, directory, settings)
+    case, fit, notes = case_of_outputs(
+        kept, {k: v for k, v in inputs.items() if v is not None}, there, directory, wanted
+    )
+    title = name or next(iter(files), "output")
+    return ShownRun(**vars(judge_outputs(title, case, fit, notes, directory, settings)))
 
 
 def bench(

@@ -1,4 +1,4 @@
-"""`assert_parity`: one comparison inside anybody's own test, in the same process."""
+"""`assert_parity`, `assert_outputs`: one comparison inside anybody's own test, in its process."""
 
 import inspect
 import sys
@@ -19,11 +19,13 @@ from rnnparity.implementations.frameworks import FRAMEWORKS
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.settings import Settings, threads_given
 from rnnparity.judging.assess import assess
+from rnnparity.judging.outputs import assess_outputs
 from rnnparity.judging.reference import reference
 from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
 from rnnparity.problems.given import Sequences, Weights, keep
 from rnnparity.problems.given import case as case_of
+from rnnparity.runs.outputs import case_of_outputs
 
 
 def assert_parity(
@@ -92,7 +94,67 @@ def assert_parity(
         outcome = execute(loaded, border, case, against.problem, device)
         judgement = assess(case, outcome, against, fresh).judgement
     if not judgement.verdict.is_right:
-        raise AssertionError(_message(loaded, device, case.id, judgement))
+        what = f"{loaded.name} ({loaded.framework} on {device})"
+        raise AssertionError(_message(what, case.id, judgement))
+
+
+def assert_outputs(
+    output: Any = None,
+    h_n: Any = None,
+    c_n: Any = None,
+    *,
+    weights: Any,
+    x: Any,
+    h0: Any = None,
+    c0: Any = None,
+    lengths: Any = None,
+    dtype: str | None = None,
+    nonlinearity: str = "tanh",
+    batch_first: bool = False,
+    prefix: str | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Assert that outputs are those of torch's `nn.RNN`, `GRU` or `LSTM`, whoever computed them.
+
+    A port in another language needs no wrapper: what it wrote is judged against the recurrence in
+    higher precision, in units of what rounding alone can do.
+
+    Args:
+        output: of every step, `[T, B, D * H]`, or laid out as x is: an array of NumPy, torch or
+            JAX, or the path of a `.npy`, `.npz`, `.safetensors` or CSV file. At least one of
+            output, h_n and c_n is given.
+        h_n: the last states, `[L * D, B, H]`.
+        c_n: an LSTM's.
+        weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file.
+        x: the input that the port was given.
+        h0: its initial state; zeros if None.
+        c0: an LSTM's, with h0.
+        lengths: the steps that count in each sequence; all if None.
+        dtype: what the port computed in; if None, the coarser of the weights' and the outputs'.
+        nonlinearity: of the weights, which names and shapes do not tell.
+        batch_first: whether x and output are `[B, T, features]`, where the weights do not tell.
+        prefix: what the layer's names begin with, where `weights` holds several.
+        settings: what is declared besides the dtype: a precision of products, an error of tanh.
+
+    Raises:
+        AssertionError: they are not; the message has the verdict, the diagnosis and every quantity.
+        UsageError: something given cannot be used.
+    """
+    __tracebackhide__ = True
+    inputs = {"x": x, "h0": h0, "c0": c0, "lengths": lengths}
+    outputs = {"output": output, "h_n": h_n, "c_n": c_n}
+    with tempfile.TemporaryDirectory() as folder:
+        kept = keep(Weights(weights, prefix, nonlinearity, batch_first), Path(folder))
+        case, given, notes = case_of_outputs(
+            kept,
+            {name: value for name, value in inputs.items() if value is not None},
+            {name: value for name, value in outputs.items() if value is not None},
+            Path(folder),
+            dtype,
+        )
+        judgement = assess_outputs(case, given, settings)[0].judgement
+    if not judgement.verdict.is_right:
+        raise AssertionError("\n".join([_message("outputs", case.id, judgement), *notes]))
 
 
 def _loaded(
@@ -167,8 +229,8 @@ def _of_array(x: Any) -> str | None:
     return {"jaxlib": "jax", "jax": "jax", "torch": "torch"}.get(root)
 
 
-def _message(loaded: contract.Implementation, device: str, case: str, judgement: Judgement) -> str:
-    lines = [f"{loaded.name} ({loaded.framework} on {device}, {case})"]
+def _message(what: str, case: str, judgement: Judgement) -> str:
+    lines = [f"{what}, {case}"]
     lines.append(f"{judgement.verdict}: {judgement.reason}")
     for name, quantity in judgement.quantities.items():
         z = "inf" if quantity.z is None else f"{quantity.z:.3g}"

@@ -2,6 +2,7 @@
 
 import io
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from safetensors.numpy import save
 
 from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
-from rnnparity.problems import given, weights
+from rnnparity.problems import weights
+from rnnparity.problems.saved import read_saved
 
 CONFIG = RNNConfig(input_size=3, hidden_size=4)
 LSTM = RNNConfig(input_size=3, hidden_size=4, kind="lstm")
@@ -56,6 +58,16 @@ def _npy(folder):
     return made.getvalue()
 
 
+def _npz(folder):
+    made = io.BytesIO()
+    np.savez(made, x=np.zeros((5, 2, 3), "f4"), h0=np.ones(4))
+    return made.getvalue()
+
+
+def _csv(folder):
+    return "\n".join(f"{k},-{k}.5,1e-{k}" for k in range(9)).encode()
+
+
 def _mutated(content, rng):
     data = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 8))):
@@ -74,7 +86,7 @@ def _mutated(content, rng):
 def _refusal(read, path):
     try:
         found = read(path)
-        if path.suffix != ".npy":
+        if isinstance(found, dict):
             weights.infer_config(found)
     except UsageError as error:
         return str(error)
@@ -89,11 +101,14 @@ def _refusal(read, path):
         (".onnx", _onnx_with_states, 1000),
         (".pt", _pt, 1000),
         (".npy", _npy, 1000),
+        (".npz", _npz, 1000),
+        (".csv", _csv, 1000),
     ],
 )
 def test_mutated_files_are_read_or_refused_in_one_line(tmp_path, suffix, make, count):
     content, rng = make(tmp_path), random.Random(0)
-    read = given.load_array if suffix == ".npy" else weights.read
+    of_arrays = suffix in (".npy", ".npz", ".csv")
+    read = partial(read_saved, name="x") if of_arrays else weights.read
     path, refused = tmp_path / f"mutated{suffix}", 0
     for _ in range(count):
         path.write_bytes(_mutated(content, rng))

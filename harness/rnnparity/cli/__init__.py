@@ -3,6 +3,7 @@
 options   options and arguments that several commands have
 shared    what several commands need
 running   check, bench, run
+judging   judge
 reports   list, report, compare
 files     new, export
 selftest  selftest
@@ -13,7 +14,7 @@ import sys
 
 import typer
 
-from rnnparity.cli import files, reports, running, selftest
+from rnnparity.cli import files, judging, reports, running, selftest
 from rnnparity.errors import UsageError
 
 app = typer.Typer(
@@ -28,7 +29,7 @@ app = typer.Typer(
 
 app.command("list")(reports.list_command)
 for command in (
-    *(running.check, running.bench, running.run),
+    *(running.check, running.bench, running.run, judging.judge),
     *(reports.report, reports.compare),
     *(files.new, files.export),
     selftest.selftest,

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -29,13 +29,9 @@ from rnnparity.cli.options import (
     Timeout,
     Weights,
 )
-from rnnparity.cli.shared import console, settings, terminated
+from rnnparity.cli.shared import console, exit_code, settings, terminated
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
-from rnnparity.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from rnnparity.records.run import Run
 
 
 def check(
@@ -63,6 +59,7 @@ def check(
     """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
     if input_ is not None or lengths is not None:
         from rnnparity.problems import given
+        from rnnparity.problems.saved import read_saved
     _go(
         "check",
         json,
@@ -75,7 +72,7 @@ def check(
         case=case,
         weights=weights,
         prefix=prefix,
-        x=None if input_ is None else given.load_array(input_),
+        x=None if input_ is None else read_saved(input_, "x").values,
         lengths=None if lengths is None else given.parse_lengths(lengths),
         nonlinearity=str(nonlinearity),
         batch_first=batch_first,
@@ -179,28 +176,3 @@ def _go(job: str, json: bool, implementations: list[str], **arguments: Any) -> N
 
         console(stderr=json).print(f"report in {writing.write(result.directory)}", soft_wrap=True)
     raise SystemExit(exit_code(result, implementations))
-
-
-def exit_code(result: "Run", asked_for: list[str]) -> int:
-    """Return 0 if all pass, 1 if something is wrong, 130 if it was interrupted.
-
-    Raises:
-        UsageError: what was asked for is absent, or nothing was checked.
-    """
-    from rnnparity.implementations.registry import without_kind
-
-    if result.interrupted:
-        return 130
-    if any(verdict.is_wrong for verdict in result.verdicts):
-        return 1
-    absent = [r for r in result.records if r.verdict == Verdict.ABSENT]
-    missing = [
-        r for r in absent if {r.implementation, without_kind(r.implementation)} & {*asked_for}
-    ]
-    if missing:
-        raise UsageError(
-            f"{missing[0].implementation} was asked for and is absent: {missing[0].reason}"
-        )
-    if not result.passed:
-        raise UsageError("nothing was checked: see the reasons above")
-    return 0

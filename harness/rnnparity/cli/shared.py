@@ -1,11 +1,14 @@
-"""What several commands need: settings, a console, how they are stopped."""
+"""What several commands need: settings, a console, how they are stopped, how they end."""
 
 from typing import TYPE_CHECKING, Any
 
 from rnnparity.errors import UsageError
+from rnnparity.verdicts import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from rnnparity.records.run import Run
 
 
 def settings(threads: str, matmul_precision: str, tanh_absolute: float = 0.0) -> Any:
@@ -35,3 +38,28 @@ def console(stderr: bool = False) -> "Console":
 def terminated(*_: object) -> None:
     """Stop as on Ctrl-C: workers ended, records kept."""
     raise KeyboardInterrupt
+
+
+def exit_code(result: "Run", asked_for: list[str]) -> int:
+    """Return 0 if all pass, 1 if something is wrong, 130 if it was interrupted.
+
+    Raises:
+        UsageError: what was asked for is absent, or nothing was checked.
+    """
+    from rnnparity.implementations.registry import without_kind
+
+    if result.interrupted:
+        return 130
+    if any(verdict.is_wrong for verdict in result.verdicts):
+        return 1
+    absent = [r for r in result.records if r.verdict == Verdict.ABSENT]
+    missing = [
+        r for r in absent if {r.implementation, without_kind(r.implementation)} & {*asked_for}
+    ]
+    if missing:
+        raise UsageError(
+            f"{missing[0].implementation} was asked for and is absent: {missing[0].reason}"
+        )
+    if not result.passed:
+        raise UsageError("nothing was checked: see the reasons above")
+    return 0

@@ -12,6 +12,7 @@ steps        single steps from an implementation's own states
 other_rows   rows of a large batch that have no unit
 precision    in which precision products really ran
 assess       the verdict, explained
+outputs      the same of outputs that somebody saved
 explanation  what is said of a failure
 diagnosis    which known mistake it is
 mistakes     the known mistakes

@@ -95,6 +95,8 @@ def read_so(case: Case, arrays: dict[str, Array], reference: Reference) -> list[
         for name, array in arrays.items()
         if not is_gradient(name)
     }
+    if "output" not in arrays:
+        return []
     with np.errstate(all="ignore"):
         for mistake in misread(case, arrays["output"], reference):
             z = _distance(case, mistake, found, reference, None)

@@ -161,6 +161,8 @@ def told_apart(a: float, b: float) -> tuple[str, str]:
 
 def first_step_off(case: Case, outcome: Outcome, reference: Reference) -> str:
     """Say where the output first leaves what rounding allows; "" if it does not."""
+    if "output" not in outcome.arrays:
+        return ""
     found = judged_part(case, "output", outcome.arrays["output"], reference)
     off = z_scores(found, "output", reference) > LIMIT
     if not off.any():

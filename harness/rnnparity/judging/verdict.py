@@ -82,7 +82,7 @@ def judge(
         reasons += other_rows.reasons(case, outcome.arrays, outcome.every_row, reference, LIMIT)
         if reference.horizon is not None and not reasons:
             reasons += steps.do_not_follow(case, outcome, reference)
-    if not reasons and case.weights == "digits":
+    if not reasons and case.weights == "digits" and "h_n" in outcome.arrays:
         of_truth = digits.predict(reference.true.values["h_n"], case.config.kind)
         found = judged_part(case, "h_n", outcome.arrays["h_n"], reference)
         wrong = digits.predict(found, case.config.kind) != of_truth

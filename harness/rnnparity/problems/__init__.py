@@ -11,6 +11,8 @@ setup        the same, time-major, as computations by hand take them
 quantities   what is compared, by name
 dtypes       the floating-point formats
 given        weights and inputs of a user, kept with the run
+saved        arrays in files that anybody wrote
+outputs      outputs that a port wrote, fitted to their case
 weights      reading weights: modules, state dicts, files; the configuration they imply
 tensors      what is in a weights file, by name: `.pt`, `.safetensors`, `.onnx`
 onnx_format  what ONNX calls the kinds of layers: operators, the order of gates

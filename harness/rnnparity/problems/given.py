@@ -4,12 +4,14 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 from rnnparity.cells.config import KINDS, RNNConfig
 from rnnparity.errors import UsageError
 from rnnparity.problems import onnx_reader, weights
 from rnnparity.problems.cases import Case
+from rnnparity.problems.saved import read_saved
 from rnnparity.types import Array
 
 
@@ -62,24 +64,6 @@ class Kept(NamedTuple):
     c0: Any = None
 
 
-def load_array(path: Path) -> Array:
-    """Read a `.npy` file; nothing pickled is loaded.
-
-    Raises:
-        UsageError: it is missing, or no such file.
-    """
-    if not path.is_file():
-        raise UsageError(f"no file {path}: expected an array saved with numpy.save")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("it holds several arrays")
-        return np.array(array)
-    except Exception as error:  # damaged headers raise anything
-        line = " ".join(str(error).split())[:120]
-        raise UsageError(f"{path} is not an array saved with numpy.save: {line}") from None
-
-
 def reversed_in_time(x: Any, config: RNNConfig, lengths: Any) -> Array:
     """Return sequences turned round, each within its own length: what a reverse RNN reads."""
     x = np.array(_numbers("x", x))
@@ -93,17 +77,19 @@ def reversed_in_time(x: Any, config: RNNConfig, lengths: Any) -> Array:
 
 
 def parse_lengths(text: str) -> Array:
-    """Read lengths: `5,3,8`, or the path of a `.npy` file.
+    """Read lengths: `5,3,8`, or the path of a file, as `saved.read_saved` reads it.
 
     Raises:
         UsageError: it is neither.
     """
-    if text.endswith(".npy"):
-        return load_array(Path(text))
     try:
         return np.array([int(part) for part in text.split(",")])
     except ValueError:
-        raise UsageError(f"lengths are {text!r}, expected 5,3,8 or a .npy file") from None
+        pass
+    if not Path(text).is_file() and not Path(text.rpartition(":")[0]).is_file():
+        raise UsageError(f"lengths are {text!r}, expected 5,3,8 or a .npy file")
+    found = np.ravel(read_saved(text, "lengths").values)
+    return found.astype(np.int64) if (found == np.round(found)).all() else found
 
 
 def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None) -> Case:
@@ -208,14 +194,44 @@ def keep(given: Weights, directory: Path) -> Kept:
     return kept._replace(reverse=model.reverse, h0=model.h0, c0=model.c0, lengths=model.lengths)
 
 
-def _numbers(name: str, value: Any) -> Array:
+def told(case: Case) -> list[str]:
+    """Say in a line each how weights and x of a case are read, whatever was not asked for."""
+    config = case.config
+    layers = f"{config.num_layers} layers" if config.num_layers > 1 else "one layer"
+    parts = [f"{config.kind.upper()}, {layers}", "bidirectional" if config.bidirectional else ""]
+    parts += [config.nonlinearity if config.kind == "rnn" else "", "" if config.bias else "no bias"]
+    lines = [f"weights: {', '.join(filter(None, parts))}; computed in {case.dtype}"]
+    if case.inputs is None:
+        return lines
+    steps = f"T = {case.T} steps"
+    if case.B is None:
+        lines.append(f"x: {steps}, one sequence without a batch")
+    elif config.batch_first:
+        lines.append(f"x: B = {case.B} sequences, {steps} (batch-first)")
+    else:
+        other = " (--batch-first if it is the other way round)"
+        lines.append(f"x: {steps}, B = {case.B} sequences{other}")
+    return lines
+
+
+def as_array(name: str, value: Any) -> Array:
+    """Return numbers of any framework as a NumPy array; bfloat16 of torch in its own dtype.
+
+    Raises:
+        UsageError: they are no numbers.
+    """
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+        if str(value.dtype) == "torch.bfloat16":  # the one type torch does not hand to NumPy
+            value = value.float().numpy().astype(ml_dtypes.bfloat16)
     array = np.asarray(value)
     if array.dtype.kind not in "fiuV" or array.dtype == object:
         raise UsageError(f"{name} is {array.dtype}, expected numbers")
-    array = array.astype(np.float64)
+    return array
+
+
+def _numbers(name: str, value: Any) -> Array:
+    array = as_array(name, value).astype(np.float64)
     if not np.isfinite(array).all():
         raise UsageError(f"{name} has values that are not finite: nothing to compare")
     return array

@@ -106,6 +106,7 @@ class _Environment(msgspec.Struct):
     frameworks: dict[str, dict[str, Any]] = {}
     timing: dict[str, Any] = {}
     best: _Best | None = None
+    assumed: list[str] = []
 
 
 def _known(environment: dict[str, Any], notes: list[str]) -> dict[str, Any]:

@@ -150,6 +150,8 @@ def stages(totals: dict[str, int], console: Console) -> Iterator[Callable[[str],
 
 def show(run: Run, console: Console) -> None:
     """Print a table per kind and device, then what did not pass, then where the records are."""
+    for line in run.environment.get("assumed", []):
+        console.print(line, style="dim", soft_wrap=True)
     checked = [record for record in run.records if record.definition is not None]
     for cell in KINDS:
         own = [record for record in checked if record.cell == cell]

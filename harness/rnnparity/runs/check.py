@@ -83,6 +83,8 @@ def check(
         "preset": plan.preset,
         "implementations": {s.name: identity(s) for s in plan.specs},
     }
+    if plan.assumed:
+        described["assumed"] = list(plan.assumed)
     earlier = earlier_records(directory, described, plan.resume)
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -44,6 +44,7 @@ class Plan:
         timeout: seconds for one case, and for an import.
         processes: how many processes repeat each timing.
         budget: seconds that the rounds of one timing take in each process, if rounds are short.
+        assumed: how the user's weights and input are read, a line each.
     """
 
     specs: tuple[Spec, ...]
@@ -57,6 +58,7 @@ class Plan:
     timeout: float = TIMEOUT
     processes: int = PROCESSES
     budget: float = BUDGET
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a plan of nothing, and no time for it.
@@ -182,10 +184,7 @@ def weights_cases(
     Raises:
         UsageError: the source holds no weights of a `torch.nn.RNN`, `GRU` or `LSTM`.
     """
-    if given.suffix in (".pt", ".pth"):
-        kept = _keep_in_worker(given, directory, settings)
-    else:
-        kept = keep(given, directory)
+    kept = kept_weights(given, directory, settings)
     plain = case(kept, sequences, directory)
     cases = [plain, plain.replace(invariants=True)]
     if sequences.x is None:
@@ -197,6 +196,17 @@ def weights_cases(
             plain.replace(T=1, B=1),
         ]
     return [case.replace(dtype=one) for one in wanted or (kept.dtype,) for case in cases]
+
+
+def kept_weights(given: Weights, directory: Path, settings: Settings) -> Kept:
+    """Keep weights in a run's folder, as `given.keep`; what only torch reads, a worker reads.
+
+    Raises:
+        UsageError: the source holds no weights of a `torch.nn.RNN`, `GRU` or `LSTM`.
+    """
+    if given.suffix in (".pt", ".pth"):
+        return _keep_in_worker(given, directory, settings)
+    return keep(given, directory)
 
 
 def _keep_in_worker(given: Weights, directory: Path, settings: Settings) -> Kept:

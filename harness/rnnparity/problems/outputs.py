@@ -1,0 +1,119 @@
+"""Outputs that a port wrote, fitted to the case that they are of: in which shape, in which dtype.
+
+What can be read in one way only is taken (an axis of one that is left out, rows of text), and said.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from rnnparity.errors import UsageError
+from rnnparity.problems import weights
+from rnnparity.problems.cases import DTYPES, Case
+from rnnparity.problems.dtypes import numpy_dtype, unit_roundoff
+from rnnparity.problems.saved import Saved
+
+LETTERS = {"output": "[T, B, D * H]", "h_n": "[L * D, B, H]", "c_n": "[L * D, B, H]"}
+
+
+def shapes(case: Case) -> dict[str, tuple[int, ...]]:
+    """Return the shape that torch's layer gives each output, laid out as the case's x."""
+    config = case.config
+    batch = () if case.B is None else (case.B,)
+    sequence = (*batch, case.T) if config.batch_first else (case.T, *batch)
+    output = (*sequence, config.num_directions * config.hidden_size)
+    states = (config.num_cells, *batch, config.hidden_size)
+    return {"output": output} | {f"{state}_n": states for state in config.states}
+
+
+def fitted(case: Case, given: Mapping[str, Saved]) -> tuple[dict[str, Saved], list[str]]:
+    """Return outputs in the shapes that the case expects, and what was taken for granted.
+
+    Args:
+        case: what they are the outputs of.
+        given: "output", "h_n", an LSTM's "c_n": one of them or more.
+
+    Raises:
+        UsageError: there is none, or a shape that can be no layout of what is expected.
+    """
+    if not given:
+        raise UsageError("nothing to judge: give --output, --h-n or both")
+    expected, found, notes = shapes(case), {}, []
+    for name, saved in given.items():
+        if name not in expected:
+            raise UsageError(
+                f"{name} is given, but {weights.NAMES[case.config.kind]} has none: leave it out"
+            )
+        if saved.values.dtype.kind in "iu" and saved.off is None:
+            raise UsageError(
+                f"{name} is {saved.values.dtype}, expected floating-point numbers: "
+                "multiply integers by their scale first"
+            )
+        shape = saved.values.shape
+        if shape == expected[name]:
+            found[name] = saved
+            continue
+        found[name] = saved.reshaped(_same(name, shape, expected[name], case))
+        notes.append(f"{name}: {list(shape)} read as {list(expected[name])}")
+    return found, notes
+
+
+def _same(
+    name: str, shape: tuple[int, ...], expected: tuple[int, ...], case: Case
+) -> tuple[int, ...]:
+    """Return the expected shape if the given one differs in axes of one, or is rows of it.
+
+    Raises:
+        UsageError: it does not.
+    """
+    bare = tuple(n for n in shape if n != 1)
+    if bare == tuple(n for n in expected if n != 1):
+        return expected
+    if shape == (int(np.prod(expected[:-1])), expected[-1]):  # a table: a row for each vector
+        return expected
+    told = f"{name} has shape {list(shape)}, expected {LETTERS[name]} = {list(expected)}"
+    if case.config.batch_first and name == "output":
+        told = told.replace("[T, B,", "[B, T,")
+    if case.B is None:
+        told = told.replace(", B,", ",")
+    last_steps = shapes(case)["h_n"]
+    if name == "output" and bare == tuple(n for n in last_steps if n != 1):
+        raise UsageError(f"{told}: if it is the last state, give it as --h-n")
+    if sorted(shape) == sorted(expected):
+        told += ": transpose it"
+        if name == "output" and not case.config.batch_first:
+            told += "; x and output are both [B, T, ...] with --batch-first"
+    raise UsageError(told)
+
+
+def narrower(of_weights: str, given: Mapping[str, Saved]) -> str:
+    """Return the dtype to judge in: of the weights and the outputs, the coarsest.
+
+    Text has no dtype; what a port in double precision makes of float32 weights is judged in
+    float32.
+
+    Args:
+        of_weights: the dtype of the weights.
+        given: the outputs.
+    """
+    names = [of_weights, *(s.values.dtype.name for s in given.values() if not s.digits)]
+    known = [name for name in names if name in DTYPES]
+    return max(known, key=unit_roundoff)
+
+
+def coarser(dtype: str, given: Mapping[str, Saved]) -> str | None:
+    """Return a 16-bit dtype that every value of a float32 file is one of; None if they are not.
+
+    Such a file comes of a computation in that dtype, which is judged in it.
+    """
+    values = [s.values.astype(np.float64).ravel() for s in given.values() if not s.digits]
+    together = np.concatenate([np.empty(0), *values])
+    together = together[np.isfinite(together) & (together != 0) & (np.abs(together) != 1)]
+    if len(together) < 16:
+        return None
+    for name in ("bfloat16", "float16"):  # the coarsest first: its numbers are the other's, too
+        coarse = unit_roundoff(name) > unit_roundoff(dtype)
+        with np.errstate(all="ignore"):
+            if coarse and (together.astype(numpy_dtype(name)).astype(np.float64) == together).all():
+                return name
+    return None

@@ -1,0 +1,228 @@
+"""Outputs that a port saved: the verdict, with nothing to run; in `judge` and `assert_outputs`."""
+
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import rnnparity
+from rnnparity.cells.config import KINDS, RNNConfig, parameter_shapes
+from rnnparity.errors import UsageError
+from rnnparity.judging.truth import truth
+from rnnparity.problems import arrays, given, weights
+from rnnparity.problems.given import Sequences, Weights
+from rnnparity.records.run import read
+from rnnparity.verdicts import Verdict
+
+T, B, I, H = 9, 3, 4, 6
+
+
+def _port(folder, kind="rnn", dtype="float32", **options):
+    """Return weights, an input and the true outputs, rounded to a dtype."""
+    layers = {
+        name: options.pop(name) for name in ("num_layers", "bidirectional") if name in options
+    }
+    config = RNNConfig(kind=kind, input_size=I, hidden_size=H, **layers)
+    rng = np.random.default_rng(0)
+    parameters = {
+        name: rng.normal(scale=0.4, size=shape).astype("f4")
+        for name, shape in parameter_shapes(config).items()
+    }
+    told = {name: options[name] for name in ("nonlinearity", "batch_first") if name in options}
+    x = rng.normal(size=options.get("shape", (T, B, I))).astype("f4")
+    kept = given.keep(Weights(parameters, **told), folder / "true")
+    sequences = Sequences(x, *(options.get(name) for name in ("h0", "lengths", "c0")))
+    case = given.case(kept, sequences, folder / "true", dtype)
+    values = truth(case, arrays.build(case)).values
+    found = {"weights": parameters, "x": x} | told
+    found |= {name: options[name] for name in ("h0", "c0", "lengths") if name in options}
+    outputs = {}
+    for name in ("output", "h_n", "c_n"):
+        if name in values:
+            value = values[name][:, 0] if case.B is None else values[name]
+            if name == "output" and config.batch_first | told.get("batch_first", False):
+                value = value.swapaxes(0, 1)
+            outputs[name] = value.astype(getattr(ml_dtypes, dtype, dtype))
+    return found, outputs
+
+
+def rnnparity_command(*words, cwd):
+    command = [sys.executable, "-m", "rnnparity", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+STATE = np.linspace(-1, 1, 2 * B * H).reshape(2, B, H).astype("f4")
+OPTIONS = [
+    {},
+    {"num_layers": 2},
+    {"bidirectional": True, "h0": STATE},
+    {"batch_first": True, "shape": (B, T, I)},
+    {"shape": (T, I)},
+    {"lengths": [T, 2, 5]},
+    {"dtype": "float16"},
+    {"dtype": "bfloat16"},
+    {"dtype": "float64"},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "plain")
+def test_right_outputs_pass_and_wrong_ones_fail(tmp_path, kind, options):
+    if kind == "lstm" and "h0" in options:
+        options = options | {"c0": STATE}
+    told, outputs = _port(tmp_path, kind, **options)
+    dtype = options.get("dtype")
+    rnnparity.assert_outputs(**outputs, **told, dtype=dtype)
+    for name in outputs:
+        rnnparity.assert_outputs(**{name: outputs[name]}, **told, dtype=dtype)
+        wrong = outputs[name].astype("f8")
+        wrong.flat[-1 if "lengths" not in options else 0] += 0.05
+        wrong = {name: wrong.astype(outputs[name].dtype)}
+        with pytest.raises(AssertionError, match=rf"fail: .*{name}\["):
+            rnnparity.assert_outputs(**outputs | wrong, **told, dtype=dtype)
+
+
+def test_the_dtype_is_the_coarser_of_weights_and_outputs(tmp_path):
+    told, outputs = _port(tmp_path)
+    for dtype, judged in (("f8", "float32"), ("f4", "float32"), ("f2", "float16")):
+        rounded = {name: array.astype(dtype) for name, array in outputs.items()}
+        run = rnnparity.judge(**rounded, **told, out=tmp_path / dtype)
+        assert run.records[0].dtype == judged
+        assert run.passed
+
+
+def test_values_of_a_coarser_dtype_are_told(tmp_path):
+    told, outputs = _port(tmp_path, dtype="bfloat16")
+    as_float32 = {name: array.astype("f4") for name, array in outputs.items()}
+    with pytest.raises(AssertionError, match=r"bfloat16 number.*--dtype bfloat16"):
+        rnnparity.assert_outputs(**as_float32, **told)
+    rnnparity.assert_outputs(**as_float32, **told, dtype="bfloat16")
+
+
+def test_digits_that_were_not_written_are_held_against_nobody(tmp_path):
+    told, outputs = _port(tmp_path)
+    table = outputs["output"].reshape(T * B, H)
+    path = tmp_path / "y.csv"
+    np.savetxt(path, table, fmt="%.4f", delimiter=",")
+    run = rnnparity.judge(path, **told, out=tmp_path / "right")
+    assert run.passed
+    assert run.environment["assumed"][1:] == [
+        "x: T = 9 steps, B = 3 sequences (--batch-first if it is the other way round)",
+        "output: [27, 6] read as [9, 3, 6]",
+        "output is text of 4 decimals: what these leave open is held against nobody",
+    ]
+    np.savetxt(path, table + 1e-4, fmt="%.4f", delimiter=",")  # more than they leave open
+    assert not rnnparity.judge(path, **told, out=tmp_path / "wrong").passed
+
+
+def test_a_known_mistake_is_named_without_an_implementation(tmp_path):
+    told, _ = _port(tmp_path)
+    _, wrong = _port(tmp_path, nonlinearity="relu")
+    with pytest.raises(AssertionError, match="with relu and tanh exchanged"):
+        rnnparity.assert_outputs(wrong["output"], **told)
+    with pytest.raises(AssertionError, match="with relu and tanh exchanged"):
+        rnnparity.assert_outputs(h_n=wrong["h_n"], **told)
+
+
+def test_what_stands_behind_the_ends_is_told(tmp_path):
+    told, outputs = _port(tmp_path, lengths=[T, 2, 5])
+    output = outputs["output"].copy()
+    output[5:, 2] = output[4, 2]
+    with pytest.raises(AssertionError, match="beyond it torch's output is 0"):
+        rnnparity.assert_outputs(output, **told)
+
+
+def test_past_a_horizon_steps_are_judged_one_by_one(tmp_path):
+    rng = np.random.default_rng(0)
+    parameters = {
+        name: rng.normal(scale=3, size=shape).astype("f4")
+        for name, shape in parameter_shapes(RNNConfig(input_size=I, hidden_size=16)).items()
+    }
+    x, h = rng.normal(size=(200, 1, I)).astype("f4"), np.zeros(16, "f4")
+    output = np.empty((200, 1, 16), "f4")
+    for t in range(200):
+        a = parameters["weight_ih_l0"] @ x[t, 0] + parameters["bias_ih_l0"]
+        output[t, 0] = h = np.tanh(a + parameters["weight_hh_l0"] @ h + parameters["bias_hh_l0"])
+    told = {"weights": parameters, "x": x}
+    run = rnnparity.judge(output, output[-1:], **told, out=tmp_path / "right")
+    assert run.records[0].verdict == Verdict.CHAOTIC
+    output[150] *= 0.99
+    for given_outputs in ({"output": output}, {"output": output, "h_n": output[-1:]}):
+        out = tmp_path / f"wrong{len(given_outputs)}"
+        run = rnnparity.judge(**given_outputs, **told, out=out)
+        assert run.records[0].verdict == Verdict.FAIL
+        assert "does not follow" in run.records[0].reason
+
+
+def test_shapes_that_can_be_read_one_way_only_are_read(tmp_path):
+    told, outputs = _port(tmp_path, shape=(T, 1, I))
+    rnnparity.assert_outputs(outputs["output"][:, 0], outputs["h_n"][0, 0], **told)
+    told, outputs = _port(tmp_path)
+    rnnparity.assert_outputs(outputs["output"].reshape(T * B, H), outputs["h_n"][0], **told)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"output": np.zeros((B, T, H))}, r"\[9, 3, 6\]: transpose it; x and output are both"),
+        ({"output": np.zeros((H, T, B))}, "transpose it"),
+        ({"output": np.zeros((B, H))}, "the last state, give it as --h-n"),
+        ({"output": np.zeros((T, B, H + 1))}, r"shape \[9, 3, 7\], expected \[T, B, D \* H\] ="),
+        ({"h_n": np.zeros((2, B, H))}, r"expected \[L \* D, B, H\] = \[1, 3, 6\]"),
+        ({"c_n": np.zeros((1, B, H))}, "c_n is given, but an RNN has none"),
+        ({"output": np.zeros((T, B, H), "i1")}, "int8, expected floating-point.*scale"),
+        ({"output": np.zeros((T, B, H), "?")}, "bool, expected numbers"),
+        ({"output": None}, "nothing to judge: give --output, --h-n or both"),
+        ({"x": np.zeros((T, B, I + 1))}, "x has shape"),
+    ],
+)
+def test_what_does_not_fit_is_one_clear_line(tmp_path, change, message):
+    told, outputs = _port(tmp_path)
+    given_all = {"output": outputs["output"]} | told | change
+    with pytest.raises(UsageError, match=message) as caught:
+        rnnparity.assert_outputs(**given_all)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_are_none_fail(tmp_path):
+    told, outputs = _port(tmp_path)
+    outputs["output"][3, 1, 2] = np.nan
+    with pytest.raises(AssertionError, match=r"output\[3, 1, 2\] is not a finite number"):
+        rnnparity.assert_outputs(outputs["output"], **told)
+
+
+def test_a_run_is_kept_and_read_again(tmp_path):
+    told, outputs = _port(tmp_path, "lstm")
+    np.savez(tmp_path / "port.npz", **outputs)
+    path = tmp_path / "port.npz"
+    run = rnnparity.judge(path, **told, out=tmp_path / "run")
+    again = read(tmp_path / "run")
+    assert again.records == run.records
+    assert run.records[0].quantities.keys() == {"output", "h_n", "c_n"}  # the file has them all
+    assert run.records[0].implementation == "port.npz"
+    assert len(list((tmp_path / "run").glob("output-*.npz"))) == 1
+    with pytest.raises(UsageError, match="has records already"):
+        rnnparity.judge(path, **told, out=tmp_path / "run")
+
+
+def test_one_command(tmp_path):
+    told, outputs = _port(tmp_path)
+    weights.write(tmp_path / "w.safetensors", told["weights"])
+    np.save(tmp_path / "x.npy", told["x"])
+    np.save(tmp_path / "y.npy", outputs["output"])
+    words = ["judge", "--weights", "w.safetensors", "--input", "x.npy", "--output"]
+    done = rnnparity_command(*words, "y.npy", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1/1 pass" in done.stdout
+    assert "T = 9 steps, B = 3 sequences" in done.stdout
+    np.save(tmp_path / "y.npy", -outputs["output"])
+    done = rnnparity_command(*words, "y.npy", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert '"verdict": "fail"' in done.stdout
+    done = rnnparity_command(*words, "none.npy", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    done = rnnparity_command("judge", "--output", "y.npy", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import broken_implementations
 import msgspec
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -155,7 +156,7 @@ def test_a_pt_file_is_read_in_a_worker(tmp_path):
         (["check", "nowhere.py"], "no Python file nowhere.py"),
         (["check", "--preset", "quik"], "no preset 'quik'"),
         (["check", "--dtype", "float8"], "no dtype 'float8'"),
-        (["check", "--cell", "elman"], "no cell 'elman': there are rnn, gru, lstm, and all"),
+        (["check", "--cell", "elman"], "no cell 'elman': there are rnn, gru, lstm, all"),
         (["check", "--threads", "0"], "threads is 0"),
         (["check", "--timeout", "-1"], "timeout is -1"),
         (["check", "--matmul-precision", "half"], "matmul precision is 'half'"),
@@ -295,3 +296,74 @@ def test_help_is_fast(tmp_path):
     bare = min(seconds("-c", "import typer") for _ in range(5))
     help_ = min(seconds("-m", "rnnparity", "--help") for _ in range(5))
     assert help_ < 4 * bare
+
+
+@pytest.mark.parametrize("words", [("-h",), ("check", "-h"), ("--help",)])
+def test_help_is_short_and_long(tmp_path, words):
+    done = rnnparity(*words, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+
+
+def test_the_version_is_told(tmp_path):
+    from importlib.metadata import version
+
+    done = rnnparity("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"rnnparity {version('rnnparity')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("check", "numpy-lop"), "did you mean numpy-loop?"),
+        (("check", "--preset", "quik"), "did you mean quick?"),
+        (("check", "--dtype", "float23"), "did you mean float32?"),
+        (("bench", "--preset", "streeming"), "did you mean streaming?"),
+        (("bench", "--size", "5,4,5"), "expected T,B,I,H, each 1 or more"),
+        (("bench", "--size", "5,4"), "only weights tell I and H"),
+        (("bench", "--size", "5,4,0,3"), "expected T,B,I,H, each 1 or more"),
+        (("run", "--preset", "cpu", "--size", "5,4,5,3"), "preset cpu and sizes or weights"),
+        (("check", "--preset", "full", "--weights", "w.safetensors"), "preset full and weights"),
+        (("check", "--xfail", "none.txt"), "--xfail none.txt cannot be read"),
+        (("new", "my.py", "--framework", "toch"), "did you mean torch?"),
+    ],
+)
+def test_a_slip_is_told_in_one_line(tmp_path, words, told):
+    done = rnnparity(*words, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_writes_a_report_where_it_is_asked_for(tmp_path):
+    case = "float32-torch-init-T12-B4-I8-H16"
+    words = ("check", "numpy-loop", "--case", case, "--out", "run")
+    done = rnnparity(*words, "--report", "--junit", "found.xml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert 'tests="1"' in (tmp_path / "found.xml").read_text()
+    done = rnnparity(*words, "--resume", "--junit", "no/such/folder.xml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no/such/folder.xml cannot be written" in done.stderr
+
+
+def test_own_sizes_and_weights_are_timed(tmp_path):
+    config = RNNConfig(input_size=3, hidden_size=4, num_layers=2)
+    rng = np.random.default_rng(0)
+    parameters = {n: rng.normal(size=s).astype("f4") for n, s in parameter_shapes(config).items()}
+    weights.write(tmp_path / "w.safetensors", parameters)
+    few = ("--budget", "0.01", "--processes", "1", "--json")
+    done = rnnparity("bench", "numpy-loop", "--size", "5,2,3,4", *few, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    own = ("--weights", "w.safetensors", "--size", "6,2")
+    on_weights = rnnparity("bench", "numpy-loop", *own, *few, cwd=tmp_path)
+    assert on_weights.returncode == 0, on_weights.stderr
+    for printed, size, layers in ((done.stdout, (5, 2), 1), (on_weights.stdout, (6, 2), 2)):
+        records = json.loads(printed)["records"]
+        timed = [r for r in records if r["implementation"] == "numpy-loop" and "median" in r]
+        assert {r["mode"] for r in timed} == {"forward", "gradients"}
+        for one in timed:
+            definition = one["definition"]
+            assert (definition["T"], definition["B"]) == size
+            assert definition["config"].get("num_layers", 1) == layers

@@ -24,11 +24,14 @@ from rnnparity.timing.bench import Stage
 from rnnparity.timing.bench import bench as run_bench
 from rnnparity.timing.machine import Watch
 
+# The preset of cases, and of sizes, for a first look.
+QUICK = "quick"
+
 
 def check(
     *implementations: Any,
     peers: bool = False,
-    preset: str = "quick",
+    preset: str | None = None,
     cell: str | None = None,
     cases: Sequence[Case] | None = None,
     device: str | Sequence[str] | None = None,
@@ -40,6 +43,7 @@ def check(
     lengths: Any = None,
     nonlinearity: str = "tanh",
     batch_first: bool = False,
+    xfail: str | Path | None = None,
     settings: Settings | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -52,7 +56,7 @@ def check(
         *implementations: registered names, files, or modules (themselves or by
             name); none for all that are registered.
         peers: whether the peers come along.
-        preset: "quick", "edges" or "full", unless `cases` or `weights` are given.
+        preset: "quick" (if None), "edges" or "full", unless `cases` or `weights` are given.
         cell: the kind of layers: "rnn", "gru", "lstm" or "all"; None for what `cases`, `weights` or
             own modules are of, else "rnn".
         cases: what to check on.
@@ -67,6 +71,8 @@ def check(
         lengths: with `x`, the steps that count in each sequence.
         nonlinearity: of these weights, which names and shapes do not tell.
         batch_first: whether x and the output are `[B, T, features]` on these weights.
+        xfail: the path of a list of failures that are expected, `id pattern: reason` a line: they
+            get the verdict `xfail`, and a line none of whose checks fails is told.
         settings: threads and matmul precision of the workers.
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
@@ -79,34 +85,32 @@ def check(
     Raises:
         UsageError: something given cannot be used.
     """
-    if weights is None and any(given is not None for given in (prefix, x, lengths)):
-        raise UsageError("prefix, x and lengths go with weights: give these, too")
+    if preset is not None and (weights is not None or cases is not None):
+        raise UsageError(f"preset {preset} and weights or cases are given: give one of them")
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     settings, wanted = settings or Settings(), plans.dtypes(dtype)
-    assumed: tuple[str, ...] = ()
     kinds = plans.kinds(cell, implementations)
-    name = preset if weights is None else "weights"
+    name = "weights" if weights is not None else preset or QUICK
     directory = Path(out) if out is not None else plans.new_directory(name)
-    if weights is not None:
-        of = kinds[0] if cell and len(kinds) == 1 else None
-        given = Weights(weights, prefix, nonlinearity, batch_first, of)
-        cases = plans.weights_cases(given, Sequences(x, None, lengths), directory, wanted, settings)
-        assumed = tuple(told(cases[0]))
+    given = _weights(cell, kinds, weights, prefix, x, lengths, nonlinearity, batch_first)
+    if given is not None:
+        cases = plans.weights_cases(*given, directory, wanted, settings)
     elif cases is None:
-        cases = [one for kind in kinds for one in presets.preset(preset, kind)]
+        cases = [one for kind in kinds for one in presets.preset(name, kind)]
     chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
     cases = tuple(one for one in cases if not chosen or one.id in chosen)
     plan = Plan(
         specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
         cases=cases,
         directory=directory,
-        preset=None if weights is not None else preset,
+        preset=None if given is not None else name,
         devices=plans.several(device),
         settings=settings,
         resume=resume,
         timeout=timeout,
-        assumed=assumed,
+        assumed=() if given is None else tuple(told(cases[0])) if cases else (),
+        expected=plans.expected(xfail),
     )
     return carry_out(plan, progress)
 
@@ -177,10 +181,18 @@ def judge(
 def bench(
     *implementations: Any,
     peers: bool = False,
-    preset: str = "cpu",
+    preset: str | None = None,
+    size: Sequence[str | Sequence[int]] | None = None,
     cell: str | None = None,
     device: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
+    weights: Any = None,
+    prefix: str | None = None,
+    x: Any = None,
+    lengths: Any = None,
+    nonlinearity: str = "tanh",
+    batch_first: bool = False,
+    xfail: str | Path | None = None,
     settings: Settings | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -194,11 +206,22 @@ def bench(
     Args:
         *implementations: as for `check`; `torch.nn.RNN`, the baseline, always comes along.
         peers: whether the peers come along.
-        preset: of sizes: "quick", "cpu", "streaming", ...
+        preset: of sizes: "cpu" (if None), "quick", "streaming", ...
+        size: what is timed instead of a preset's: `(T, B, I, H)` or "T,B,I,H" each; on `weights`
+            also `(T, B)`.
         cell: the kind of layers: "rnn", "gru", "lstm" or "all"; None for what own modules declare,
             else "rnn".
         device: device names or kinds; None for all that are found.
         dtype: what to time in; float32 if None.
+        weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file:
+            times these weights instead of a preset.
+        prefix: what the layer's names begin with, where `weights` holds several.
+        x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
+        lengths: with `x`, the steps that count in each sequence.
+        nonlinearity: of these weights, which names and shapes do not tell.
+        batch_first: whether x and the output are `[B, T, features]` on these weights.
+        xfail: the path of a list of failures that are expected, `id pattern: reason` a line: they
+            get the verdict `xfail`, and a line none of whose checks fails is told.
         settings: threads and matmul precision.
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
@@ -213,19 +236,29 @@ def bench(
     Raises:
         UsageError: something given cannot be used.
     """
-    wanted, kinds = plans.dtypes(dtype) or ("float32",), plans.kinds(cell, implementations)
+    settings, wanted = settings or Settings(), plans.dtypes(dtype)
+    kinds = plans.kinds(cell, implementations)
+    name = _timed_name(preset, size, weights, "cpu")
+    directory = Path(out) if out is not None else plans.new_directory(name)
+    given = _weights(cell, kinds, weights, prefix, x, lengths, nonlinearity, batch_first)
+    own = () if given is None else plans.weights_cases(*given, directory, wanted, settings)
+    jobs = _jobs(name, _sizes(size), own, wanted, kinds)
     plan = Plan(
-        specs=plans.specs(implementations, peers, baseline=True, kinds=kinds),
+        specs=plans.specs(
+            implementations, peers, baseline=True, kinds=plans.kinds_of(j.case for j in jobs)
+        ),
         cases=(),
-        jobs=tuple(job for kind in kinds for job in sizes.jobs(preset, wanted, kind)),
-        directory=Path(out) if out is not None else plans.new_directory(preset),
-        preset=preset,
+        jobs=jobs,
+        directory=directory,
+        preset=name if name in sizes.PRESETS else None,
         devices=plans.several(device),
-        settings=settings or Settings(),
+        settings=settings,
         resume=resume,
         timeout=timeout,
         processes=processes,
         budget=budget,
+        assumed=tuple(told(own[0])) if own else (),
+        expected=plans.expected(xfail),
     )
     return carry_out(plan, progress)
 
@@ -233,10 +266,18 @@ def bench(
 def run(
     *implementations: Any,
     peers: bool = False,
-    preset: str = "quick",
+    preset: str | None = None,
+    size: Sequence[str | Sequence[int]] | None = None,
     cell: str | None = None,
     device: str | Sequence[str] | None = None,
     dtype: str | Sequence[str] | None = None,
+    weights: Any = None,
+    prefix: str | None = None,
+    x: Any = None,
+    lengths: Any = None,
+    nonlinearity: str = "tanh",
+    batch_first: bool = False,
+    xfail: str | Path | None = None,
     settings: Settings | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -249,12 +290,23 @@ def run(
         *implementations: registered names, files, or modules (themselves or by
             name); none for all that are registered. `torch.nn.RNN` always comes along.
         peers: whether the peers come along.
-        preset: "quick"; "full", all cases, with the sizes of "cpu"; or one of sizes, with the cases
-            of "quick".
+        preset: "quick" (if None); "full", all cases, with the sizes of "cpu"; or one of sizes, with
+            the cases of "quick".
+        size: what is timed instead of a preset's: `(T, B, I, H)` or "T,B,I,H" each; on `weights`
+            also `(T, B)`.
         cell: the kind of layers: "rnn", "gru", "lstm" or "all"; None for what own modules declare,
             else "rnn". With none of them named the others are checked beside it, on few cases.
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes, and timings in them; if None, all cases, and float32.
+        weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file:
+            checks and times these weights instead of a preset.
+        prefix: what the layer's names begin with, where `weights` holds several.
+        x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
+        lengths: with `x`, the steps that count in each sequence.
+        nonlinearity: of these weights, which names and shapes do not tell.
+        batch_first: whether x and the output are `[B, T, features]` on these weights.
+        xfail: the path of a list of failures that are expected, `id pattern: reason` a line: they
+            get the verdict `xfail`, and a line none of whose checks fails is told.
         settings: threads and matmul precision of the workers.
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
@@ -267,28 +319,95 @@ def run(
     Raises:
         UsageError: something given cannot be used.
     """
-    wanted, kinds = plans.dtypes(dtype), plans.kinds(cell, implementations)
-    full, quick = preset == "full", preset == "quick"
-    timed, to_time = wanted or ("float32",), "cpu" if full else preset
-    jobs = [job for kind in kinds for job in sizes.jobs(to_time, timed, kind)]
-    cases = [one for kind in kinds for one in presets.preset("full" if full else "quick", kind)]
-    if cell is None and not implementations:
+    settings, wanted = settings or Settings(), plans.dtypes(dtype)
+    kinds = plans.kinds(cell, implementations)
+    name = _timed_name(preset, size, weights, QUICK, also=("full",))
+    directory = Path(out) if out is not None else plans.new_directory(name)
+    given = _weights(cell, kinds, weights, prefix, x, lengths, nonlinearity, batch_first)
+    own = () if given is None else plans.weights_cases(*given, directory, wanted, settings)
+    full, quick = name == "full", name == QUICK
+    jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
+    cases = [*own] or [c for k in kinds for c in presets.preset("full" if full else QUICK, k)]
+    if cell is None and given is None and not implementations:
         cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
     chosen = plans.in_dtypes(cases, wanted)
     plan = Plan(
         specs=plans.specs(implementations, peers, baseline=True, kinds=plans.kinds_of(chosen)),
         cases=chosen,
-        jobs=tuple(jobs),
-        directory=Path(out) if out is not None else plans.new_directory(preset),
-        preset=preset,
+        jobs=jobs,
+        directory=directory,
+        preset=name if name == "full" or name in sizes.PRESETS else None,
         devices=plans.several(device),
-        settings=settings or Settings(),
+        settings=settings,
         resume=resume,
         timeout=timeout,
         processes=QUICK_PROCESSES if quick else PROCESSES,
         budget=QUICK_BUDGET if quick else BUDGET,
+        assumed=tuple(told(own[0])) if own else (),
+        expected=plans.expected(xfail),
     )
     return carry_out(plan, progress)
+
+
+def _weights(
+    cell: str | None,
+    kinds: tuple[str, ...],
+    weights: Any,
+    prefix: str | None,
+    x: Any,
+    lengths: Any,
+    nonlinearity: str,
+    batch_first: bool,
+) -> tuple[Weights, Sequences] | None:
+    """Return weights and an input as the user gives them; None if there are none.
+
+    Raises:
+        UsageError: what goes with weights is given without them.
+    """
+    if weights is None:
+        if any(given is not None for given in (prefix, x, lengths)):
+            raise UsageError("prefix, x and lengths go with weights: give these, too")
+        return None
+    of = kinds[0] if cell and len(kinds) == 1 else None
+    return Weights(weights, prefix, nonlinearity, batch_first, of), Sequences(x, None, lengths)
+
+
+def _timed_name(
+    preset: str | None, size: Any, weights: Any, default: str, also: tuple[str, ...] = ()
+) -> str:
+    """Return what a run goes by: a preset of sizes, "sizes" or "weights".
+
+    Raises:
+        UsageError: a preset is given beside sizes or weights.
+    """
+    if size or weights is not None:
+        if preset is not None:
+            raise UsageError(f"preset {preset} and sizes or weights are given: give one of them")
+        return "weights" if weights is not None else "sizes"
+    if (preset or default) not in also:
+        sizes.check_name(preset or default)
+    return preset or default
+
+
+def _sizes(given: Sequence[str | Sequence[int]] | None) -> list[sizes.Size]:
+    texts = [one if isinstance(one, str) else ",".join(map(str, one)) for one in given or ()]
+    return [sizes.Size.parse(text) for text in texts]
+
+
+def _jobs(
+    name: str,
+    given: Sequence[sizes.Size],
+    own: Sequence[Case],
+    dtypes: tuple[str, ...] | None,
+    kinds: tuple[str, ...],
+) -> tuple[sizes.Job, ...]:
+    """Return what is timed: on a user's weights, at a user's sizes, or at a preset's."""
+    if own:
+        return tuple(sizes.on_weights(own[0], given, dtypes))
+    timed = dtypes or ("float32",)
+    if given:
+        return tuple(job for kind in kinds for job in sizes.of_sizes(given, timed, kind))
+    return tuple(job for kind in kinds for job in sizes.jobs(name, timed, kind))
 
 
 def carry_out(plan: Plan, progress: Callable[[Any], None] = lambda event: None) -> ShownRun:

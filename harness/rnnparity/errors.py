@@ -1,5 +1,8 @@
 """The two exceptions that carry a message for a person; not for failures inside the harness."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UsageError(ValueError):
     """Input that cannot be used: one line says what was given, what was expected, what to do.
@@ -10,6 +13,14 @@ class UsageError(ValueError):
 
 class ContractViolation(Exception):
     """An implementation returned what the contract does not allow (a shape, a dtype, a type)."""
+
+
+def no_such(what: str, given: str, there: Iterable[str]) -> str:
+    """Return the line for a name that is none of several: the nearest one, then all."""
+    names = [*there]
+    near = get_close_matches(given, names, 1)
+    meant = f"did you mean {near[0]}? There are" if near else "there are"
+    return f"no {what} {given!r}: {meant} {', '.join(names)}"
 
 
 def explain(error: BaseException) -> str:

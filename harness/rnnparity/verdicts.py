@@ -11,6 +11,7 @@ class Verdict(StrEnum):
 
     ERROR = "error"  # it broke: an exception, a crash, no answer in time
     FAIL = "fail"  # it ran, and is wrong
+    XFAIL = "xfail"  # it fails or breaks, as the user's list of expected failures says
     PASS = "pass"
     CHAOTIC = "chaotic"  # right as far as it can be judged: then rounding alone takes over
     UNSUPPORTED = "unsupported"  # declared, or not to be judged on this platform
@@ -24,7 +25,7 @@ class Verdict(StrEnum):
     @property
     def was_judged(self) -> bool:
         """Whether what came of it was compared with the truth."""
-        return self in (Verdict.PASS, Verdict.CHAOTIC, Verdict.FAIL)
+        return self in (Verdict.PASS, Verdict.CHAOTIC, Verdict.FAIL, Verdict.XFAIL)
 
     @property
     def is_wrong(self) -> bool:

@@ -11,6 +11,7 @@ selftest  selftest
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -21,10 +22,30 @@ app = typer.Typer(
     name="rnnparity",
     help="Compare implementations of torch.nn.RNN's recurrence: parity, per framework and device.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"rnnparity {version('rnnparity')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 app.command("list")(reports.list_command)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rnnparity.cli.options import BatchFirst, Nonlinearity, OfWeights, Prefix
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, no_such
 
 
 def new(
@@ -22,9 +22,9 @@ def new(
     from rnnparity.implementations.frameworks import FRAMEWORKS
 
     if framework not in FRAMEWORKS:
-        raise UsageError(f"no framework {framework!r}: there are {', '.join(FRAMEWORKS)}")
+        raise UsageError(no_such("framework", framework, FRAMEWORKS))
     if cell not in KINDS:
-        raise UsageError(f"no cell {cell!r}: there are {', '.join(KINDS)}")
+        raise UsageError(no_such("cell", cell, KINDS))
     if path.suffix != ".py":
         raise UsageError(f"{path} is no name of a Python file: expected one that ends in .py")
     starter = files("rnnparity") / "templates" / cell / f"{framework}.py.txt"

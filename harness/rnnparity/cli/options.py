@@ -26,7 +26,28 @@ Peers = Annotated[
     bool, typer.Option("--peers", help="And the peers: Flax, Keras, ONNX Runtime, ...")
 ]
 Preset = Annotated[
-    str, typer.Option(help="Which cases: quick, edges or full; or sizes, see rnnparity list.")
+    str | None,
+    typer.Option(
+        help="Which cases: quick, edges, full; or those of sizes, see rnnparity list "
+        "[default: quick].",
+        show_default=False,
+    ),
+]
+OfSizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--size",
+        help="T,B,I,H to time instead of a preset's; T,B with --weights; repeatable.",
+        show_default=False,
+    ),
+]
+Xfail = Annotated[
+    Path | None,
+    typer.Option(
+        "--xfail",
+        help="Expected failures, one `id pattern: reason` a line: verdict xfail, exit code 0.",
+        show_default=False,
+    ),
 ]
 CellKind = Annotated[
     str | None,
@@ -80,5 +101,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Chosen = Annotated[
     list[str] | None,
     typer.Option("--case", help="Only the case of this id; repeatable.", show_default=False),
+]
+Report = Annotated[
+    bool, typer.Option("--report", help="And write report.html, report.md and junit.xml.")
+]
+Junit = Annotated[
+    Path | None,
+    typer.Option("--junit", help="And write JUnit XML into this file.", show_default=False),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,19 +16,23 @@ from rnnparity.cli.options import (
     Implementations,
     Input,
     Json,
+    Junit,
     Lengths,
     Nonlinearity,
+    OfSizes,
     OfWeights,
     Out,
     Peers,
     Precision,
     Prefix,
     Preset,
+    Report,
     Resume,
     TanhAbsolute,
     Threads,
     Timeout,
     Weights,
+    Xfail,
 )
 from rnnparity.cli.shared import console, exit_code, settings, terminated
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
@@ -37,7 +42,7 @@ from rnnparity.errors import UsageError
 def check(
     implementations: Implementations = None,
     peers: Peers = False,
-    preset: Preset = "quick",
+    preset: Preset = None,
     cell: CellKind = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -48,34 +53,32 @@ def check(
     lengths: Lengths = None,
     nonlinearity: OfWeights = Nonlinearity.tanh,
     batch_first: BatchFirst = False,
+    xfail: Xfail = None,
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
     timeout: Timeout = TIMEOUT,
     out: Out = None,
+    report: Report = False,
+    junit: Junit = None,
     json: Json = False,
     resume: Resume = False,
 ) -> None:
     """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
-    if input_ is not None or lengths is not None:
-        from rnnparity.problems import given
-        from rnnparity.problems.saved import read_saved
     _go(
         "check",
         json,
         implementations or [],
+        report=report,
+        junit=junit,
         peers=peers,
         preset=preset,
         cell=cell,
         device=device,
         dtype=dtype,
         case=case,
-        weights=weights,
-        prefix=prefix,
-        x=None if input_ is None else read_saved(input_, "x").values,
-        lengths=None if lengths is None else given.parse_lengths(lengths),
-        nonlinearity=str(nonlinearity),
-        batch_first=batch_first,
+        xfail=xfail,
+        **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute),
         out=out,
         resume=resume,
@@ -86,10 +89,21 @@ def check(
 def bench(
     implementations: Implementations = None,
     peers: Peers = False,
-    preset: Annotated[str, typer.Option(help="Which sizes: see rnnparity list.")] = "cpu",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Which sizes: see rnnparity list [default: cpu].", show_default=False),
+    ] = None,
+    size: OfSizes = None,
     cell: CellKind = None,
     device: Device = None,
     dtype: Dtype = None,
+    weights: Weights = None,
+    prefix: Prefix = None,
+    input_: Input = None,
+    lengths: Lengths = None,
+    nonlinearity: OfWeights = Nonlinearity.tanh,
+    batch_first: BatchFirst = False,
+    xfail: Xfail = None,
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
@@ -112,6 +126,9 @@ def bench(
         cell=cell,
         device=device,
         dtype=dtype,
+        size=size,
+        xfail=xfail,
+        **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute),
         processes=processes,
         budget=budget,
@@ -125,11 +142,23 @@ def run(
     implementations: Implementations = None,
     peers: Peers = False,
     preset: Annotated[
-        str, typer.Option(help="quick, full, or sizes: see rnnparity list.")
-    ] = "quick",
+        str | None,
+        typer.Option(
+            help="quick, full, or of sizes: see rnnparity list [default: quick].",
+            show_default=False,
+        ),
+    ] = None,
+    size: OfSizes = None,
     cell: CellKind = None,
     device: Device = None,
     dtype: Dtype = None,
+    weights: Weights = None,
+    prefix: Prefix = None,
+    input_: Input = None,
+    lengths: Lengths = None,
+    nonlinearity: OfWeights = Nonlinearity.tanh,
+    batch_first: BatchFirst = False,
+    xfail: Xfail = None,
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
@@ -148,6 +177,9 @@ def run(
         cell=cell,
         device=device,
         dtype=dtype,
+        size=size,
+        xfail=xfail,
+        **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute),
         out=out,
         resume=resume,
@@ -155,7 +187,36 @@ def run(
     )
 
 
-def _go(job: str, json: bool, implementations: list[str], **arguments: Any) -> None:
+def _on_weights(
+    weights: Path | None,
+    prefix: str | None,
+    x: Path | None,
+    lengths: str | None,
+    nonlinearity: Nonlinearity,
+    batch_first: bool,
+) -> dict[str, Any]:
+    """Return the arguments of `api` for what is done on a user's weights."""
+    if x is not None or lengths is not None:
+        from rnnparity.problems.given import parse_lengths
+        from rnnparity.problems.saved import read_saved
+    return {
+        "weights": weights,
+        "prefix": prefix,
+        "x": None if x is None else read_saved(x, "x").values,
+        "lengths": None if lengths is None else parse_lengths(lengths),
+        "nonlinearity": str(nonlinearity),
+        "batch_first": batch_first,
+    }
+
+
+def _go(
+    job: str,
+    json: bool,
+    implementations: list[str],
+    report: bool = True,
+    junit: Path | None = None,
+    **arguments: Any,
+) -> None:
     """Run `api.check`, `api.bench` or `api.run`, show it, and exit."""
     from rnnparity import api
     from rnnparity.records.files import document
@@ -171,8 +232,12 @@ def _go(job: str, json: bool, implementations: list[str], **arguments: Any) -> N
         sys.stdout.buffer.write(document(result.environment, made) + b"\n")
     else:
         terminal.show(result, console())
-    if job != "check" and result.records:
+    if report and result.records:
         from rnnparity.report import writing
 
         console(stderr=json).print(f"report in {writing.write(result.directory)}", soft_wrap=True)
+    if junit is not None:
+        from rnnparity.report import writing
+
+        writing.write_junit(result, junit)
     raise SystemExit(exit_code(result, implementations))

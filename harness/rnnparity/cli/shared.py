@@ -50,7 +50,7 @@ def exit_code(result: "Run", asked_for: list[str]) -> int:
 
     if result.interrupted:
         return 130
-    if any(verdict.is_wrong for verdict in result.verdicts):
+    if any(verdict.is_wrong for verdict in result.verdicts) or result.environment.get("outdated"):
         return 1
     absent = [r for r in result.records if r.verdict == Verdict.ABSENT]
     missing = [

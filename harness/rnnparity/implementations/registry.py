@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from rnnparity.cells.config import KINDS
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, no_such
 
 GROUP = "rnnparity.implementations"
 PEERS = "rnnparity.peers"  # what others offer: run when named, or when asked for
@@ -77,10 +77,8 @@ def resolve(text: str, kind: str = "rnn") -> Spec:
     module = text.partition(":")[0]
     if re.fullmatch(r"[A-Za-z_][\w.]*", module) and _importable(module):
         return Spec(text, text)
-    raise UsageError(
-        f"no implementation {text!r}: registered are {', '.join(registered(kind))}; "
-        "or give a file (my_rnn.py) or a module (pkg.mod)"
-    )
+    line = no_such("implementation", text, registered(kind))
+    raise UsageError(f"{line}; or give a file (my_rnn.py) or a module (pkg.mod)")
 
 
 def resolve_all(

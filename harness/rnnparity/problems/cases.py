@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from rnnparity.cells.config import RNNConfig
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, no_such
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
@@ -54,7 +54,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             UsageError: T or B below 1, or unequal lengths without a batch.
         """
         if self.dtype not in DTYPES:
-            raise UsageError(f"no dtype {self.dtype!r}: there are {', '.join(DTYPES)}")
+            raise UsageError(no_such("dtype", self.dtype, DTYPES))
         if self.T < 1 or (self.B is not None and self.B < 1):
             raise UsageError(f"T={self.T}, B={self.B}: expected 1 or more of each")
         if self.ragged and self.B is None:

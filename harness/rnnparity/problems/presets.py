@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from rnnparity.cells.config import RNNConfig
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, no_such
 from rnnparity.problems import digits, edges, sizes
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
@@ -31,7 +31,7 @@ def preset(name: str, kind: str = "rnn") -> list[Case]:
     """
     if name not in PRESETS and name not in sizes.PRESETS:
         known = dict.fromkeys([*PRESETS, *sizes.PRESETS])
-        raise UsageError(f"no preset {name!r}: there are {', '.join(known)}")
+        raise UsageError(no_such("preset", name, known))
     if name not in PRESETS:
         cases = [job.case for job in sizes.jobs(name)]
     else:

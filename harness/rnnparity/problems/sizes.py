@@ -1,9 +1,10 @@
 """What is timed under a preset's name: sizes that others published, as cases."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from rnnparity.cells.config import RNNConfig
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, no_such
 from rnnparity.problems.cases import Case
 
 FORWARD, GRADIENTS = "forward", "gradients"
@@ -16,6 +17,22 @@ class Size(NamedTuple):
     B: int
     I: int
     H: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Size":
+        """Read `T,B,I,H`, or `T,B` where weights tell I and H (which are 0 then).
+
+        Raises:
+            UsageError: it is neither, or a number is below 1.
+        """
+        parts = text.replace(" ", "").split(",")
+        if len(parts) not in (2, 4) or not all(part.isdecimal() and int(part) for part in parts):
+            raise UsageError(
+                f"size is {text!r}, expected T,B,I,H, each 1 or more, as 100,32,64,128; or, with "
+                "weights, T,B"
+            )
+        numbers = [*map(int, parts), 0, 0]
+        return cls(*numbers[:4])
 
 
 class Job(NamedTuple):
@@ -85,6 +102,9 @@ WITH_GRADIENTS = {
 # Rows of the batch that are judged: a sample of what is timed.
 JUDGED = 2
 
+# What is timed on a user's weights, if no sizes are given: one sequence at a time, and a batch.
+ON_WEIGHTS = ("100,1", "100,32")
+
 
 def jobs(preset: str, dtypes: tuple[str, ...] = ("float32",), kind: str = "rnn") -> list[Job]:
     """Return what a preset times.
@@ -97,17 +117,88 @@ def jobs(preset: str, dtypes: tuple[str, ...] = ("float32",), kind: str = "rnn")
     Raises:
         UsageError: there is no such preset.
     """
+    check_name(preset)
+    timed = PRESETS[preset][1]
+    found = of_sizes(timed, dtypes, kind)
+    of_both = WITH_GRADIENTS.get(preset, timed)
+    return [j for j in found if j.mode == FORWARD or _size(j.case) in of_both]
+
+
+def check_name(preset: str) -> None:
+    """Refuse a name that no preset of sizes has.
+
+    Raises:
+        UsageError: it is none.
+    """
     if preset not in PRESETS:
-        raise UsageError(f"no preset {preset!r} of sizes: there are {', '.join(PRESETS)}")
-    made = []
-    for dtype in dtypes:
-        for size in PRESETS[preset][1]:
-            config = RNNConfig(input_size=size.I, hidden_size=size.H, kind=kind)
-            case = Case(config=config, T=size.T, B=size.B, dtype=dtype, judged=JUDGED)
-            made.append(Job(case, FORWARD))
-            if size in WITH_GRADIENTS.get(preset, (size,)):
-                made.append(Job(case, GRADIENTS))
-    return made
+        raise UsageError(no_such("preset of sizes", preset, PRESETS))
+
+
+def of_sizes(
+    given: Sequence[Size], dtypes: tuple[str, ...] = ("float32",), kind: str = "rnn"
+) -> list[Job]:
+    """Return what is timed of sizes: each forward only, and with gradients.
+
+    Args:
+        given: sizes.
+        dtypes: what to time in.
+        kind: of layers: "rnn", "gru" or "lstm".
+
+    Raises:
+        UsageError: a size says no I and H.
+    """
+    for size in given:
+        if not size.I:
+            raise UsageError(
+                f"size is {size.T},{size.B}, expected T,B,I,H: only weights tell I and H"
+            )
+    cases = [
+        Case(
+            config=RNNConfig(input_size=size.I, hidden_size=size.H, kind=kind),
+            T=size.T,
+            B=size.B,
+            dtype=dtype,
+            judged=JUDGED,
+        )
+        for dtype in dtypes
+        for size in given
+    ]
+    return [Job(case, mode) for case in cases for mode in (FORWARD, GRADIENTS)]
+
+
+def on_weights(
+    case: Case, given: Sequence[Size], dtypes: tuple[str, ...] | None = None
+) -> list[Job]:
+    """Return what is timed on a user's weights: each size forward only, and with gradients.
+
+    Args:
+        case: on the weights; if it has an input of its own, that one's T and B are timed, too.
+        given: T and B; the I and H of the weights, if they say any. A choice of ours if none.
+        dtypes: what to time in; the case's own if None.
+
+    Raises:
+        UsageError: another I or H than the weights have.
+    """
+    config = case.config
+    own = [] if case.inputs is None or given else [Size(case.T, case.B or 1, 0, 0)]
+    wanted = [*own, *given] or [Size.parse(text) for text in ON_WEIGHTS]
+    for size in wanted:
+        if size.I and (config.input_size, config.hidden_size) != (size.I, size.H):
+            raise UsageError(
+                f"size is {','.join(map(str, size))}, but the weights have I = {config.input_size} "
+                f"and H = {config.hidden_size}: give T,B"
+            )
+    plain = case.replace(inputs=None, ragged=False, h0=True, invariants=False, judged=JUDGED)
+    cases = [
+        plain.replace(T=size.T, B=size.B, dtype=dtype)
+        for dtype in dtypes or (case.dtype,)
+        for size in wanted
+    ]
+    return [Job(one, mode) for one in cases for mode in (FORWARD, GRADIENTS)]
+
+
+def _size(case: Case) -> Size:
+    return Size(case.T, case.B or 1, case.config.input_size, case.config.hidden_size)
 
 
 def floating_point_operations(case: Case) -> float:

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from rnnparity.cells.config import KINDS, RNNConfig, parameter_shapes
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, no_such
 from rnnparity.problems.tensors import one_line, tensors_in
 from rnnparity.types import Array
 
@@ -119,7 +119,7 @@ def _kind_of(weight_hh: Any) -> str | None:
 
 def _check_kind(kind: str | None) -> None:
     if kind is not None and kind not in KINDS:
-        raise UsageError(f"no kind of cell {kind!r}: there are {', '.join(KINDS)}")
+        raise UsageError(no_such("kind of cell", kind, KINDS))
 
 
 def infer_config(

@@ -107,6 +107,7 @@ class _Environment(msgspec.Struct):
     timing: dict[str, Any] = {}
     best: _Best | None = None
     assumed: list[str] = []
+    outdated: list[str] = []
 
 
 def _known(environment: dict[str, Any], notes: list[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ JUNIT = "junit.xml"
 KINDS = {
     Verdict.FAIL: "failure",
     Verdict.ERROR: "error",
+    Verdict.XFAIL: "skipped",
     Verdict.UNSUPPORTED: "skipped",
     Verdict.ABSENT: "skipped",
 }

@@ -34,6 +34,7 @@ from rnnparity.verdicts import Verdict
 COLOURS = {
     Verdict.ERROR: "bold red",
     Verdict.FAIL: "bold red",
+    Verdict.XFAIL: "magenta",
     Verdict.PASS: "green",
     Verdict.CHAOTIC: "cyan",
     Verdict.UNSUPPORTED: "yellow",
@@ -166,6 +167,12 @@ def show(run: Run, console: Console) -> None:
             name = (record.implementation, "yellow")
             console.print(Text.assemble(name, f"{where} absent: {record.reason}"), soft_wrap=True)
     _show_unsupported(run.records, console)
+    for pattern in run.environment.get("outdated", []):
+        console.print(
+            f"expected to fail, but nothing does: {pattern}: take the line out of the list",
+            style="bold red",
+            soft_wrap=True,
+        )
     show_timings(run, console)
     if run.interrupted:
         console.print(

@@ -30,6 +30,18 @@ def write(directory: Path, out: Path | None = None) -> Path:
         raise UsageError(f"{target} cannot be written to: {error.strerror}") from None
 
 
+def write_junit(found: run.Run, path: Path) -> None:
+    """Write a run as JUnit XML into a file.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.write_bytes(junit.render(found))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
 def compared(directories: Sequence[Path], out: Path | None = None) -> str:
     """Return several runs side by side as Markdown.
 

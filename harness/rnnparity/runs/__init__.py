@@ -2,6 +2,7 @@
 
 plan       who, on what, where and how
 check      carrying a plan out
+expected   failures that are expected
 resuming   whether a run can be gone on with, and from where
 work       what a worker is asked: pure functions
 processes  worker processes

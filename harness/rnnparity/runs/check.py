@@ -24,6 +24,7 @@ from rnnparity.records.environment import environment, usable_cores
 from rnnparity.records.run import Run
 from rnnparity.runs.baseline import Baseline
 from rnnparity.runs.examiner import Examiner, as_record_fields
+from rnnparity.runs.expected import as_expected, outdated
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Start, finish, fresh_process
 from rnnparity.runs.resuming import earlier_records, identity
@@ -149,6 +150,11 @@ class _Session:
             for examiner in self.examiners:
                 examiner.stop()
             pool.shutdown(wait=True)
+            late = outdated(self.plan.expected, self.made.records)
+            if late:
+                self.made.environment["outdated"] = [
+                    one.pattern for one in late if not one.of_peers
+                ]
             self.made.write_environment()
             self.recorder.close()
 
@@ -304,14 +310,18 @@ class _Session:
         more: dict[str, Any] | None = None,
     ) -> None:
         rows = None if against is None else len(against.problem.rows)
+        own_id = spec.name if case is None else full_id(spec.name, device, case)
+        verdict, reason = as_expected(
+            self.plan.expected, own_id, judgement.verdict, judgement.reason
+        )
         record = Record(
             implementation=spec.name,
             framework=description.framework,
             device=device,
             dtype="" if case is None else case.dtype,
             case="" if case is None else case.id,
-            verdict=judgement.verdict,
-            reason=judgement.reason,
+            verdict=verdict,
+            reason=reason,
             quantities=judgement.quantities,
             horizon=None if against is None else against.horizon,
             judged_rows=rows if case is not None and rows != (case.B or 1) else None,

@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnparity.cells.config import KINDS
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, no_such
 from rnnparity.implementations import registry
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
@@ -19,6 +19,7 @@ from rnnparity.problems.dtypes import NAMES
 from rnnparity.problems.given import Kept, Sequences, Weights, case, keep
 from rnnparity.problems.sizes import Job
 from rnnparity.runs import parcels, processes
+from rnnparity.runs.expected import Expected, of_peers, read_expected
 
 DEFAULT_SETTINGS = Settings()
 
@@ -45,6 +46,7 @@ class Plan:
         processes: how many processes repeat each timing.
         budget: seconds that the rounds of one timing take in each process, if rounds are short.
         assumed: how the user's weights and input are read, a line each.
+        expected: failures that are expected.
     """
 
     specs: tuple[Spec, ...]
@@ -59,6 +61,7 @@ class Plan:
     processes: int = PROCESSES
     budget: float = BUDGET
     assumed: tuple[str, ...] = ()
+    expected: tuple[Expected, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a plan of nothing, and no time for it.
@@ -133,7 +136,7 @@ def kinds(given: str | None, implementations: Sequence[Any]) -> tuple[str, ...]:
     if given == EVERY:
         return tuple(KINDS)
     if given is not None and given not in KINDS:
-        raise UsageError(f"no cell {given!r}: there are {', '.join(KINDS)}, and {EVERY}")
+        raise UsageError(no_such("cell", given, [*KINDS, EVERY]))
     if given is not None:
         return (given,)
     own = [text for text in map(_text, implementations) if text not in registry.registered()]
@@ -147,6 +150,18 @@ def kinds_of(cases: Iterable[Case]) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in found)
 
 
+def expected(xfail: str | Path | None) -> tuple[Expected, ...]:
+    """Return the failures that are expected: a user's, and what is known of the peers.
+
+    Args:
+        xfail: the path of the user's list; None if there is none.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    return (*(() if xfail is None else read_expected(xfail)), *of_peers())
+
+
 def dtypes(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """Return dtypes that were asked for; None for all.
 
@@ -156,7 +171,7 @@ def dtypes(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
     found = several(given)
     for name in found or ():
         if name not in NAMES:
-            raise UsageError(f"no dtype {name!r}: there are {', '.join(NAMES)}")
+            raise UsageError(no_such("dtype", name, NAMES))
     return found
 
 

@@ -1,0 +1,88 @@
+"""Failures that are expected: a list of ids with reasons, one a line.
+
+    # id pattern: reason
+    my-kernel-cpu-bfloat16-*: no 16-bit products yet
+
+What fails or breaks as a line says gets the verdict `xfail` in place of its own. A line none of
+whose checks fails is outdated, and told: a list that only grows hides what it was made to show.
+"""
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from rnnparity.errors import UsageError
+from rnnparity.records.check import Record
+from rnnparity.verdicts import Verdict
+
+
+class Expected(NamedTuple):
+    """One line: of which checks' ids, why, and whether it must happen.
+
+    `pattern` is as `fnmatch` has it. `of_peers` are lines that come with the package: what is known
+    of others' layers may be mended in the version that is here.
+    """
+
+    pattern: str
+    reason: str
+    of_peers: bool = False
+
+    def is_of(self, record_id: str) -> bool:
+        """Whether it says something of a check."""
+        return fnmatchcase(record_id, self.pattern)
+
+
+def read_expected(path: str | Path) -> tuple[Expected, ...]:
+    """Read a list of expected failures.
+
+    Raises:
+        UsageError: it cannot be read, or a line has no reason.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--xfail {path} cannot be read: {error}") from None
+    return _parsed(text, str(path))
+
+
+def of_peers() -> tuple[Expected, ...]:
+    """Return what is known of the peers (docs/findings.md)."""
+    path = files("rnnparity") / "data" / "peers_xfail.txt"
+    found = _parsed(path.read_text(encoding="utf-8"), str(path))
+    return tuple(one._replace(of_peers=True) for one in found)
+
+
+def _parsed(text: str, label: str) -> tuple[Expected, ...]:
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = line.partition("#")[0].strip()
+        if not bare:
+            continue
+        pattern, colon, reason = (part.strip() for part in bare.partition(": "))
+        if not colon or not reason:
+            raise UsageError(f"{label}, line {number}: expected `id pattern: reason`")
+        found.append(Expected(pattern, reason))
+    return tuple(found)
+
+
+def as_expected(
+    expected: Sequence[Expected], record_id: str, verdict: Verdict, reason: str
+) -> tuple[Verdict, str]:
+    """Return the verdict and reason of a check, `xfail` where it fails as a line says."""
+    if verdict.is_wrong:
+        for one in expected:
+            if one.is_of(record_id):
+                return Verdict.XFAIL, f"{one.reason} ({verdict}: {reason})"
+    return verdict, reason
+
+
+def outdated(expected: Iterable[Expected], records: Sequence[Record]) -> list[Expected]:
+    """Return the lines that something was checked of, none of which failed."""
+    found = []
+    for one in expected:
+        own = [r.verdict for r in records if one.is_of(r.id)]
+        if any(v.is_right for v in own) and Verdict.XFAIL not in own:
+            found.append(one)
+    return found

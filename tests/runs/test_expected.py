@@ -1,0 +1,86 @@
+"""Failures that are expected: `xfail`, told by lines that must say something true."""
+
+import pytest
+
+import rnnparity
+from rnnparity.errors import UsageError
+from rnnparity.problems.presets import preset
+from rnnparity.runs.expected import of_peers, read_expected
+from rnnparity.verdicts import Verdict
+
+WRONG_RELU = """
+import numpy as np
+
+framework = "numpy"
+gradients = False
+
+
+def layer(x, h0, cell, nonlinearity):
+    h, output = h0, []
+    for x_t in x:
+        a = x_t @ cell.weight_ih.T + cell.bias_ih + h @ cell.weight_hh.T + cell.bias_hh
+        h = np.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0) * a.dtype.type(1.01)
+        output.append(h)
+    return np.stack(output), h
+"""
+CASES = [
+    case
+    for case in preset("quick")
+    if case.dtype == "float32" and case.regime == "torch-init" and case.config.num_cells == 1
+][:12]
+
+
+def _run(folder, *lines):
+    (folder / "mine.py").write_text(WRONG_RELU)
+    (folder / "list.txt").write_text("\n".join(lines))
+    return rnnparity.check(
+        folder / "mine.py",
+        cases=CASES,
+        device="cpu",
+        xfail=folder / "list.txt" if lines else None,
+        out=folder / f"run{len(lines)}",
+    )
+
+
+def test_what_fails_as_a_line_says_is_no_failure(tmp_path):
+    bare = _run(tmp_path)
+    wrong = [r.id for r in bare.records if r.verdict == Verdict.FAIL]
+    assert wrong
+    assert len(wrong) < len(bare.records)
+    assert not bare.passed
+    run = _run(tmp_path, "# known", "mine-cpu-*-relu-*: relu is larger  # a remark")
+    assert run.passed
+    assert [r.id for r in run.records if r.verdict == Verdict.XFAIL] == wrong
+    (record, *_) = (r for r in run.records if r.verdict == Verdict.XFAIL)
+    assert record.reason.startswith("relu is larger (fail: ")
+    assert record.quantities["output"].z > 10
+    assert "outdated" not in run.environment
+
+
+def test_another_failure_stays_one(tmp_path):
+    run = _run(tmp_path, "mine-cpu-*-unbatched-*: other cases than those that fail", "", "")
+    assert any(r.verdict == Verdict.FAIL for r in run.records)
+
+
+def test_a_line_of_what_passes_is_told(tmp_path):
+    lines = [
+        "mine-cpu-*-relu-*: relu is larger",
+        "mine-cpu-*-nobias-*: was so once",
+        "no-such-*: x",
+    ]
+    run = _run(tmp_path, *lines)
+    assert run.environment["outdated"] == ["mine-cpu-*-nobias-*"]
+
+
+@pytest.mark.parametrize("line", ["mine-*", "mine-*:", "mine-*: ", "mine-*:reason"])
+def test_a_line_without_a_reason_is_refused(tmp_path, line):
+    path = tmp_path / "list.txt"
+    path.write_text(f"# first\n{line}\n")
+    with pytest.raises(UsageError, match="line 2: expected `id pattern: reason`"):
+        read_expected(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_expected(tmp_path / "none.txt")
+
+
+def test_what_is_known_of_the_peers_can_be_read():
+    assert all(one.of_peers and one.reason for one in of_peers())

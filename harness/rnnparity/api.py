@@ -14,11 +14,12 @@ from rnnparity.judging.reference import Reference
 from rnnparity.problems import presets, sizes
 from rnnparity.problems.cases import Case
 from rnnparity.problems.given import Sequences, Weights, told
+from rnnparity.problems.outputs import case_of_outputs
 from rnnparity.report.notebook import ShownRun
 from rnnparity.runs import plan as plans
 from rnnparity.runs.check import Event, Progress
 from rnnparity.runs.check import check as run_check
-from rnnparity.runs.outputs import case_of_outputs, judge_outputs
+from rnnparity.runs.outputs import judge_outputs
 from rnnparity.runs.plan import Plan
 from rnnparity.timing.bench import Stage
 from rnnparity.timing.bench import bench as run_bench

@@ -25,7 +25,7 @@ from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
 from rnnparity.problems.given import Sequences, Weights, keep
 from rnnparity.problems.given import case as case_of
-from rnnparity.runs.outputs import case_of_outputs
+from rnnparity.problems.outputs import case_of_outputs
 
 
 def assert_parity(
@@ -78,7 +78,7 @@ def assert_parity(
         kind = kept.config.kind
         loaded = _loaded(implementation, framework, x, kind)
         case = case_of(kept, Sequences(x, h0, lengths, c0), Path(folder), dtype)
-        border = frameworks.get(loaded.framework, settings)
+        border = frameworks.imported(loaded.framework, settings)
         if device not in border.devices():
             there = ", ".join(border.devices())
             raise UsageError(f"no device {device!r} for {loaded.framework} here: there is {there}")
@@ -91,8 +91,9 @@ def assert_parity(
                 return run_times(anew, border, probe, device, times, gradients)
 
         against = reference(case)
-        outcome = execute(loaded, border, case, against.problem, device)
-        judgement = assess(case, outcome, against, fresh).judgement
+        with frameworks.as_set(border, settings):
+            outcome = execute(loaded, border, case, against.problem, device)
+            judgement = assess(case, outcome, against, fresh).judgement
     if not judgement.verdict.is_right:
         what = f"{loaded.name} ({loaded.framework} on {device})"
         raise AssertionError(_message(what, case.id, judgement))

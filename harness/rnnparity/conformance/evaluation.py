@@ -24,7 +24,7 @@ SETTINGS = Settings(threads=threads_given())
 def border(framework: str) -> Border:
     """Return the border of a framework, or skip, naming what is missing."""
     try:
-        return frameworks.get(framework, SETTINGS)
+        return frameworks.imported(framework, SETTINGS)
     except ModuleNotFoundError:
         hint = frameworks.install_hint(framework)
         pytest.skip(f"{framework} is not installed: {hint}")
@@ -53,7 +53,7 @@ def find_device(name: str, kind: str) -> str:
 def devices_of(framework: str) -> tuple[str, ...]:
     """Return the devices of a framework; the CPU where it is missing, which a test is to say."""
     try:
-        return tuple(frameworks.get(framework, SETTINGS).devices())
+        return tuple(frameworks.imported(framework, SETTINGS).devices())
     except ModuleNotFoundError:
         return ("cpu",)
 
@@ -76,5 +76,6 @@ def evaluate(name: str, device: str, case: Case) -> Judgement:
         except (contract.Absent, contract.BrokenImplementation):
             return None
 
-    outcome = execute(implementation, its_border, case, against.problem, device)
-    return assess(case, outcome, against, fresh, refer=lru_cache(reference)).judgement
+    with frameworks.as_set(its_border, SETTINGS):  # other tests of this process go on as they were
+        outcome = execute(implementation, its_border, case, against.problem, device)
+        return assess(case, outcome, against, fresh, refer=lru_cache(reference)).judgement

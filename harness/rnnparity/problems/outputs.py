@@ -4,6 +4,8 @@ What can be read in one way only is taken (an axis of one that is left out, rows
 """
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,12 @@ from rnnparity.errors import UsageError
 from rnnparity.problems import weights
 from rnnparity.problems.cases import DTYPES, Case
 from rnnparity.problems.dtypes import numpy_dtype, unit_roundoff
-from rnnparity.problems.saved import Saved
+from rnnparity.problems.given import Kept, Sequences, as_array, told
+from rnnparity.problems.given import case as case_of
+from rnnparity.problems.saved import Saved, read_others, read_saved
+
+# Arrays, or paths of files, by name.
+Given = Mapping[str, Any]
 
 LETTERS = {"output": "[T, B, D * H]", "h_n": "[L * D, B, H]", "c_n": "[L * D, B, H]"}
 
@@ -117,3 +124,44 @@ def coarser(dtype: str, given: Mapping[str, Saved]) -> str | None:
             if coarse and (together.astype(numpy_dtype(name)).astype(np.float64) == together).all():
                 return name
     return None
+
+
+def case_of_outputs(
+    kept: Kept, inputs: Given, outputs: Given, directory: Path, dtype: str | None = None
+) -> tuple[Case, dict[str, Saved], list[str]]:
+    """Return the case that outputs are of, these in its shapes, and what was taken for granted.
+
+    Args:
+        kept: the weights.
+        inputs: "x", and perhaps "h0", "c0" and "lengths": arrays, or paths of files.
+        outputs: "output", "h_n" or "c_n", as arrays or paths of files.
+        directory: keeps the inputs.
+        dtype: what was computed in; the coarser of the weights' and the outputs' if None.
+
+    Raises:
+        UsageError: something cannot be read, or does not fit.
+    """
+    given = {name: _taken(name, value) for name, value in outputs.items()}
+    for value in outputs.values():
+        if isinstance(value, str | Path):
+            given = read_others(value, tuple(f"{s}_n" for s in kept.config.states)) | given
+    arrays = {name: _taken(name, value).values for name, value in inputs.items()}
+    if isinstance(inputs["x"], str | Path):
+        others = read_others(inputs["x"], ("h0", "c0", "lengths"))
+        arrays = {name: saved.values for name, saved in others.items()} | arrays
+    sequences = Sequences(arrays["x"], *map(arrays.get, ("h0", "lengths", "c0")))
+    found = case_of(kept, sequences, directory, dtype or narrower(kept.dtype, given))
+    fit, notes = fitted(found, given)
+    digits = [
+        f"{name} is text of {s.digits}: what these leave open is held against nobody"
+        for name, s in fit.items()
+        if s.digits
+    ]
+    return found, fit, [*told(found), *notes, *digits]
+
+
+def _taken(name: str, value: Any) -> Saved:
+    """Return an array of any framework, or one out of a file."""
+    if isinstance(value, str | Path):
+        return read_saved(value, name)
+    return Saved(as_array(name, value))

@@ -11,9 +11,7 @@ from rnnparity.errors import UsageError
 from rnnparity.implementations.settings import Settings
 from rnnparity.judging.outputs import assess_outputs
 from rnnparity.problems.cases import Case
-from rnnparity.problems.given import Kept, Sequences, as_array, case, told
-from rnnparity.problems.outputs import fitted, narrower
-from rnnparity.problems.saved import Saved, read_others, read_saved
+from rnnparity.problems.saved import Saved
 from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.records.environment import environment
@@ -25,47 +23,6 @@ Given = Mapping[str, Any]
 
 # What stands for a framework and a device in records: outputs that were made elsewhere.
 SAVED = "saved"
-
-
-def case_of_outputs(
-    kept: Kept, inputs: Given, outputs: Given, directory: Path, dtype: str | None = None
-) -> tuple[Case, dict[str, Saved], list[str]]:
-    """Return the case that outputs are of, these in its shapes, and what was taken for granted.
-
-    Args:
-        kept: the weights.
-        inputs: "x", and perhaps "h0", "c0" and "lengths": arrays, or paths of files.
-        outputs: "output", "h_n" or "c_n", as arrays or paths of files.
-        directory: keeps the inputs.
-        dtype: what was computed in; the coarser of the weights' and the outputs' if None.
-
-    Raises:
-        UsageError: something cannot be read, or does not fit.
-    """
-    given = {name: _taken(name, value) for name, value in outputs.items()}
-    for value in outputs.values():
-        if isinstance(value, str | Path):
-            given = read_others(value, tuple(f"{s}_n" for s in kept.config.states)) | given
-    arrays = {name: _taken(name, value).values for name, value in inputs.items()}
-    if isinstance(inputs["x"], str | Path):
-        others = read_others(inputs["x"], ("h0", "c0", "lengths"))
-        arrays = {name: saved.values for name, saved in others.items()} | arrays
-    sequences = Sequences(arrays["x"], *map(arrays.get, ("h0", "lengths", "c0")))
-    found = case(kept, sequences, directory, dtype or narrower(kept.dtype, given))
-    fit, notes = fitted(found, given)
-    digits = [
-        f"{name} is text of {s.digits}: what these leave open is held against nobody"
-        for name, s in fit.items()
-        if s.digits
-    ]
-    return found, fit, [*told(found), *notes, *digits]
-
-
-def _taken(name: str, value: Any) -> Saved:
-    """Return an array of any framework, or one out of a file."""
-    if isinstance(value, str | Path):
-        return read_saved(value, name)
-    return Saved(as_array(name, value))
 
 
 def judge_outputs(

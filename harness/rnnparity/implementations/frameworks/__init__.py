@@ -3,8 +3,8 @@
 Every class has the names of `Border`. A framework is imported when its border is asked for.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
@@ -34,7 +34,15 @@ class Border(Protocol):
     framework: str
 
     def __init__(self, settings: Settings) -> None:
-        """Import the framework and apply what can only be set after its import."""
+        """Import the framework; nothing of it is changed yet."""
+
+    def apply(self, settings: Settings) -> Callable[[], None]:
+        """Set what can only be set after the framework's import, for all of the process.
+
+        Returns:
+            What puts everything back as it was.
+        """
+        return lambda: None
 
     def __hash__(self) -> int:
         """Borders are kept with what was compiled for them."""
@@ -120,11 +128,28 @@ def parts(result: Any) -> list[Any]:
 
 
 def get(framework: str, settings: Settings) -> Border:
-    """Import a framework and return its border."""
+    """Import a framework, set it as the settings say, for good, and return its border."""
+    border = imported(framework, settings)
+    border.apply(settings)
+    return border
+
+
+def imported(framework: str, settings: Settings) -> Border:
+    """Import a framework and return its border; nothing of it is changed, see `as_set`."""
     border: Border = import_module(
         f"rnnparity.implementations.frameworks.{framework}_framework"
     ).border(settings)
     return border
+
+
+@contextmanager
+def as_set(border: Border, settings: Settings) -> Iterator[None]:
+    """Set a framework as the settings say, and back at the end: the process is somebody else's."""
+    put_back = border.apply(settings)
+    try:
+        yield
+    finally:
+        put_back()
 
 
 def install_hint(package: str) -> str:

@@ -1,5 +1,6 @@
 """The border to JAX: its devices, dtypes, arrays and gradients."""
 
+from collections.abc import Callable
 from functools import cache, partial
 from importlib.metadata import distributions
 from typing import Any, cast
@@ -29,13 +30,21 @@ class JaxBorder(Border):
     framework = "jax"
 
     def __init__(self, settings: Settings) -> None:
+        """Hold nothing."""
+
+    def apply(self, settings: Settings) -> Callable[[], None]:
         """Make sure of x64 and of the precision of matrix products.
 
         Every result is waited for: handing each call to another thread would only add to it.
         """
-        jax.config.update("jax_enable_x64", True)
-        jax.config.update("jax_cpu_enable_async_dispatch", False)
-        jax.config.update("jax_default_matmul_precision", settings.jax_matmul_precision)
+        wanted = {
+            "jax_enable_x64": True,
+            "jax_cpu_enable_async_dispatch": False,
+            "jax_default_matmul_precision": settings.jax_matmul_precision,
+        }
+        before = {name: jax.config.values[name] for name in wanted}
+        _update(wanted)
+        return partial(_update, before)
 
     def devices(self) -> list[str]:
         """Return the CPU, then every CUDA device."""
@@ -125,6 +134,11 @@ class JaxBorder(Border):
                 if package.name.startswith(("jax-cuda", "nvidia-cudnn", "nvidia-cuda-runtime")):
                     found[package.name] = package.version
         return found
+
+
+def _update(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        jax.config.update(name, value)
 
 
 @cache

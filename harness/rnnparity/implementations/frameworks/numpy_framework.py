@@ -17,7 +17,7 @@ class NumpyBorder(Border):
     framework = "numpy"
 
     def __init__(self, settings: Settings) -> None:
-        """NumPy has nothing to set after its import."""
+        """NumPy has nothing to hold, and nothing to set after its import."""
 
     def devices(self) -> list[str]:
         """Return the CPU."""

@@ -4,6 +4,8 @@ import re
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,12 @@ from rnnparity.problems import dtypes
 # What `torch.set_float32_matmul_precision` calls the precisions.
 OF_PRODUCTS = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 
+# Below `torch.backends`: what says in which precision products run, and what does since 2.9.
+_TF32 = ("cuda.matmul.allow_tf32", "cudnn.allow_tf32")
+_PRECISIONS = tuple(
+    f"{of}.fp32_precision" for of in ("cuda.matmul", "mkldnn.matmul", "cudnn.conv", "cudnn.rnn")
+)
+
 
 class TorchBorder(Border):
     """PyTorch on the CPU, on CUDA devices, and on Apple's MPS."""
@@ -34,17 +42,15 @@ class TorchBorder(Border):
     framework = "torch"
 
     def __init__(self, settings: Settings) -> None:
+        """Hold nothing."""
+
+    def apply(self, settings: Settings) -> Callable[[], None]:
         """Set threads, and the precision of matrix products."""
-        torch.set_num_threads(settings.threads)
-        # cuDNN's RNNs have a setting of their own, which is TF32 if nobody says otherwise.
+        put_back = _state()
         # "bfloat16" is nothing that CUDA has for float32 products: there it allows TF32.
         tf32 = settings.matmul_precision != "float32"
-        torch.backends.cuda.matmul.allow_tf32 = tf32
-        torch.backends.cudnn.allow_tf32 = tf32
-        torch.set_float32_matmul_precision(OF_PRODUCTS[settings.matmul_precision])
-        rnn: Any = getattr(torch.backends.cudnn, "rnn", None)  # since 2.9
-        if hasattr(rnn, "fp32_precision"):
-            rnn.fp32_precision = "tf32" if tf32 else "ieee"
+        _set(settings.threads, tf32, OF_PRODUCTS[settings.matmul_precision])
+        return put_back
 
     def devices(self) -> list[str]:
         """Return the CPU, then every CUDA device, then MPS."""
@@ -167,6 +173,48 @@ class TorchBorder(Border):
             names = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
             found["gpu"] = ", ".join(names)
         return found
+
+
+def _set(threads: int, tf32: bool, precision: str) -> None:
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.set_float32_matmul_precision(precision)
+    # cuDNN's RNNs have a setting of their own, which is TF32 if nobody says otherwise.
+    rnn: Any = getattr(torch.backends.cudnn, "rnn", None)
+    if hasattr(rnn, "fp32_precision"):  # since 2.9
+        rnn.fp32_precision = "tf32" if tf32 else "ieee"
+
+
+def _state() -> Callable[[], None]:
+    """Note what `_set` changes, also what follows from it, and return what puts it back."""
+    held: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
+        (torch.get_num_threads, torch.set_num_threads),
+        *((partial(_get, path), partial(_put, path)) for path in _TF32),
+        (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        *((partial(_get, path), partial(_put, path)) for path in _PRECISIONS),
+    ]
+    kept = []
+    for get, put in held:
+        # An older PyTorch has no such name, and a newer one refuses to tell an older name's value
+        # where newer names were used: then these say all there is.
+        with suppress(AttributeError, RuntimeError):
+            kept.append((put, get()))
+
+    def put_back() -> None:
+        for put, value in kept:
+            put(value)
+
+    return put_back
+
+
+def _get(path: str) -> Any:
+    return attrgetter(path)(torch.backends)
+
+
+def _put(path: str, value: Any) -> None:
+    holder, _, name = path.rpartition(".")
+    setattr(_get(holder), name, value)
 
 
 def _note_where(error: RuntimeError, again: Callable[[], Any]) -> None:

@@ -9,10 +9,11 @@ import rnnparity
 PACKAGE = Path(rnnparity.__file__).parent
 
 # Each room, in the order in which data goes through them, and the rooms that it may import.
-BASE = {"errors", "defaults", "types", "verdicts"}
+BASE = {"errors", "defaults", "extras", "types", "verdicts"}
 ORDER = ("cells", "problems", "implementations", "judging", "records", "runs", "timing", "report")
 ROOMS = {room: BASE | set(ORDER[:k]) for k, room in enumerate(ORDER)}
 ROOMS["records"] -= {"cells"}
+FILES = {"extras": {"errors"}}
 ROOMS["selftest"] = BASE | set(ORDER) - {"report"}
 ROOMS["conformance"] = BASE | set(ORDER[:4])
 # What stands in front of the rooms may import all of them.
@@ -58,7 +59,7 @@ def upward(found):
         room = name.partition(".")[0]
         if room in DOORS:
             continue
-        allowed = ROOMS.get(room, set()) | {room}
+        allowed = (ROOMS | FILES).get(room, set()) | {room}
         bad += [(name, one) for one in sorted(targets) if one.partition(".")[0] not in allowed]
     return bad
 

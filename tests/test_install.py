@@ -29,13 +29,83 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
     assert "rnnparity/py.typed" in names
 
 
+@pytest.fixture(scope="module")
+def core(wheel, tmp_path_factory):
+    """An interpreter with the wheel, without extras."""
+    return _installed(tmp_path_factory.mktemp("core"), str(wheel))
+
+
+def _installed(folder, what):
+    venv.create(folder / "new", with_pip=True)
+    python = folder / "new" / "bin" / "python"
+    before = _packages(python)
+    subprocess.run([python, "-m", "pip", "install", "-q", what], check=True)
+    python.with_name("before.txt").write_text("\n".join(before))
+    return python
+
+
+def _packages(python):
+    code = "import importlib.metadata as m; print(*{d.name for d in m.distributions()}, sep='\\n')"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.install
+def test_the_core_is_light(core):
+    """What `assert_parity` costs a test suite: packages, bytes, and time to import."""
+    new = _packages(core) - set(core.with_name("before.txt").read_text().split())
+    assert "numpy" in new
+    assert len(new - {"numpy", "rnnparity"}) <= 12, new
+    (site,) = core.parents[1].glob("lib/python*/site-packages")
+    own = [
+        path for path in site.iterdir() if not path.name.startswith(("numpy", "pip", "setuptools"))
+    ]
+    size = sum(f.stat().st_size for path in own for f in [path, *path.rglob("*")] if f.is_file())
+    print(f"core beside NumPy: {len(new) - 2} packages, {size / 1e6:.0f} MB")
+    assert size <= 90e6
+    code = (
+        "import numpy, time; t = time.perf_counter(); from rnnparity import assert_parity; "
+        "print(time.perf_counter() - t)"
+    )
+    took = [
+        float(subprocess.run([core, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(9)
+    ]
+    print(f"from rnnparity import assert_parity: {min(took):.3f} s")
+    assert min(took) < 0.3
+
+
+@pytest.mark.install
+def test_the_core_asserts_and_names_the_extra_of_the_rest(core, tmp_path):
+    code = """
+import numpy as np
+from rnnparity import assert_outputs, assert_parity
+weights = {"weight_ih_l0": np.eye(3, dtype="f4"), "weight_hh_l0": np.eye(3, dtype="f4")}
+from recurrences.elman import numpy_loop
+assert_parity(numpy_loop, weights=weights)
+x = np.ones((2, 3), "f4")
+h = np.tanh(x[:1])
+assert_outputs(np.concatenate([h, np.tanh(x[1:] + h)]), weights=weights, x=x)
+try:
+    import rnnparity
+    rnnparity.check
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([core, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "rnnparity.check needs loky: pip install 'rnnparity[cli]'\n"
+    done = subprocess.run([core, "-m", "rnnparity", "check"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "rnnparity: the command line needs typer: pip install 'rnnparity[cli]'\n"
+    )
+
+
 @pytest.fixture
 def python(wheel, tmp_path):
-    """An interpreter with the wheel, without extras."""
-    venv.create(tmp_path / "new", with_pip=True)
-    python = tmp_path / "new" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", str(wheel)], check=True)
-    return python
+    """An interpreter with the wheel and the command line, without any framework but NumPy."""
+    return _installed(tmp_path, f"{wheel}[cli]")
 
 
 @pytest.mark.install
@@ -48,3 +118,14 @@ def test_without_extras_numpy_is_checked_and_the_others_are_absent(python, tmp_p
     assert "pass" in row
     assert "torch-rnn absent: torch is not installed: pip install 'rnnparity[torch]'" in done.stdout
     assert "jax-scan absent: jax is not installed: pip install 'rnnparity[jax]'" in done.stdout
+    for words, told in (
+        (["run"], "the report needs jinja2: pip install 'rnnparity[report]'"),
+        (["bench"], "the report needs jinja2: pip install 'rnnparity[report]'"),
+        (["check", "--report"], "the report needs jinja2: pip install 'rnnparity[report]'"),
+        (["report", "results"], "the report needs jinja2: pip install 'rnnparity[report]'"),
+        (["compare", "a", "b"], "comparing needs scipy: pip install 'rnnparity[bench]'"),
+    ):
+        done = subprocess.run(
+            [python, "-m", "rnnparity", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (2, f"rnnparity: {told}\n")

@@ -47,7 +47,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'rnnparity' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        home = import_module(_HOME[name])
+    except ModuleNotFoundError as missing:
+        from rnnparity import extras
+
+        if extras.of(missing.name) is None:
+            raise
+        raise ImportError(extras.line(f"rnnparity.{name}", str(missing.name))) from None
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

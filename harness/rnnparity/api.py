@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnparity import extras
 from rnnparity.cells.config import KINDS
 from rnnparity.defaults import BUDGET, PROCESSES, QUICK_BUDGET, QUICK_PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
@@ -424,6 +425,8 @@ def carry_out(plan: Plan, progress: Callable[[Any], None] = lambda event: None) 
     Raises:
         UsageError: the folder cannot be used, or holds another run.
     """
+    if plan.jobs:
+        extras.needed("bench", "timing")
     begun, watch = time.monotonic(), Watch(plan.settings.threads)
     references: dict[Case, Reference] = {}
     made = run_check(plan, progress, references)

@@ -55,10 +55,12 @@ def compare(
     ] = THRESHOLD,
 ) -> None:
     """Compare the timings of two runs. Exit code 1 if something became slower, or fails now."""
+    from rnnparity import extras
     from rnnparity.records import files
     from rnnparity.report import timing_table
     from rnnparity.timing import comparison
 
+    extras.needed("bench", "comparing")
     for folder in (before, after):
         if not (folder / files.TIMINGS).exists():
             raise UsageError(f"{folder} has no {files.TIMINGS}: give the folder of a timing run")

@@ -218,10 +218,12 @@ def _go(
     **arguments: Any,
 ) -> None:
     """Run `api.check`, `api.bench` or `api.run`, show it, and exit."""
-    from rnnparity import api
+    from rnnparity import api, extras
     from rnnparity.records.files import document
     from rnnparity.report import terminal
 
+    if report:
+        extras.needed("report", "the report")
     if arguments["resume"] and arguments["out"] is None:
         raise UsageError("--resume needs --out DIR: the folder of the run to go on with")
     signal.signal(signal.SIGTERM, terminated)

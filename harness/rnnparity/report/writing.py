@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from rnnparity import extras
 from rnnparity.errors import UsageError
 from rnnparity.records import run
-from rnnparity.report import junit, markdown, page, trend
+from rnnparity.report import junit, trend
 
 
 def write(directory: Path, out: Path | None = None) -> Path:
@@ -19,6 +20,9 @@ def write(directory: Path, out: Path | None = None) -> Path:
     Raises:
         UsageError: there is no run, or nothing can be written.
     """
+    extras.needed("report", "the report")
+    from rnnparity.report import markdown, page
+
     found = run.read(directory)
     target = directory if out is None else out
     try:
@@ -52,6 +56,9 @@ def compared(directories: Sequence[Path], out: Path | None = None) -> str:
     Raises:
         UsageError: there is no run in one, or nothing can be written.
     """
+    extras.needed("report", "the report")
+    from rnnparity.report import markdown, page
+
     runs = [run.read(directory) for directory in directories]
     names = Counter(one.name for one in runs)
     for i, one in enumerate(runs):

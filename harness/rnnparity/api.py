@@ -37,8 +37,8 @@ def check(
     prefix: str | None = None,
     x: Any = None,
     lengths: Any = None,
-    nonlinearity: str = "tanh",
-    batch_first: bool = False,
+    nonlinearity: str | None = None,
+    batch_first: bool | None = None,
     settings: Settings | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -64,8 +64,9 @@ def check(
         prefix: what the layer's names begin with, where `weights` holds several.
         x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
         lengths: with `x`, the steps that count in each sequence.
-        nonlinearity: of these weights, which names and shapes do not tell.
-        batch_first: whether x and the output are `[B, T, features]` on these weights.
+        nonlinearity: of these weights, "tanh" or "relu", where they do not tell; tanh if None.
+        batch_first: whether x and the output are `[B, T, features]` on these weights, where they do
+            not tell; time first if None.
         settings: threads and matmul precision of the workers.
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
@@ -89,7 +90,14 @@ def check(
     if weights is not None:
         of = kinds[0] if cell and len(kinds) == 1 else None
         given = Weights(weights, prefix, nonlinearity, batch_first, of)
-        cases = plans.weights_cases(given, Sequences(x, None, lengths), directory, wanted, settings)
+        cases = plans.weights_cases(
+            given,
+            Sequences(x, None, lengths),
+            directory,
+            wanted,
+            settings,
+            lambda note: progress(Event(note=note)),
+        )
     elif cases is None:
         cases = [one for kind in kinds for one in presets.preset(preset, kind)]
     chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)

@@ -92,6 +92,9 @@ class Display:
         if isinstance(event, Stage):
             self._show_stage(event)
             return
+        if event.note:
+            self._console.print(event.note, markup=False, highlight=False, soft_wrap=True)
+            return
         if event.announced:
             self._announce(event.announced)
             return

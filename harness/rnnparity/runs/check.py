@@ -48,6 +48,7 @@ class Event:
 
     Attributes:
         announced: the implementations that will be checked: the first event of a run.
+        note: what a user should know of how weights were read, of an event before the first.
         implementation: whose check it is, of every other event.
         planned: how many checks it will have.
         record: one that was made.
@@ -59,6 +60,7 @@ class Event:
     planned: int | None = None
     record: Record | None = None
     earlier: bool = False
+    note: str = ""
 
 
 def check(

@@ -1,7 +1,7 @@
 """What a run is to do: made by the command line and by Python alike, and checked once."""
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -169,6 +169,7 @@ def weights_cases(
     directory: Path,
     wanted: Sequence[str] | None,
     settings: Settings,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> list[Case]:
     """Keep weights in the run's folder, and return cases on them.
 
@@ -178,6 +179,7 @@ def weights_cases(
         directory: keeps them, so that the run can be repeated.
         wanted: dtypes; one set of cases for each. None for the weights' own.
         settings: of the worker that reads a `.pt` file.
+        tell: called with what a user should know of how the weights were read.
 
     Raises:
         UsageError: the source holds no weights of a `torch.nn.RNN`, `GRU` or `LSTM`.
@@ -186,6 +188,8 @@ def weights_cases(
         kept = _keep_in_worker(given, directory, settings)
     else:
         kept = keep(given, directory)
+    if kept.note:
+        tell(kept.note)
     plain = case(kept, sequences, directory)
     cases = [plain, plain.replace(invariants=True)]
     if sequences.x is None:

@@ -48,9 +48,9 @@ def _product(a: Array, b: Array, *rest: Array) -> int:
 # What makes no more numbers than it takes, and what takes values of several shapes together.
 _NO_LARGER = """
     Abs Cast CastLike Clip Concat Constant DequantizeLinear Dropout DynamicQuantizeLinear Exp
-    Flatten Identity Log Neg QuantizeLinear Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceSum
-    ReduceSumSquare Reshape Shape Sigmoid Size Slice Softmax Split Sqrt Squeeze Tanh Transpose
-    Unsqueeze
+    Flatten Identity Log Neg QuantizeLinear Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean
+    ReduceSum ReduceSumSquare Reshape Shape Sigmoid Size Slice Softmax Split Sqrt Squeeze Tanh
+    Transpose Unsqueeze
 """
 _TOGETHER = "Add And Div Equal Less Max Min Mul Not Or Pow Sub Where"
 # The operations that constants may go through, each with how many numbers it makes at most.
@@ -73,7 +73,6 @@ class Graph:
     Attributes:
         path: of the file.
         nodes: in their order.
-        made_by: the node that makes a value.
         inputs: names that are handed in.
         inner: the bodies of its nodes (If, Loop, Scan).
     """
@@ -96,7 +95,7 @@ class Graph:
             given: values of inputs by name.
         """
         self.path, self.nodes = path, list(graph.node)
-        self.made_by = {output: node for node in self.nodes for output in node.output if output}
+        self._made_by = {output: node for node in self.nodes for output in node.output if output}
         self._model, self._outer = model, outer
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
         self._values = dict(given or {})
@@ -126,11 +125,17 @@ class Graph:
         """Return the names of what is stored in it."""
         return list(self._tensors)
 
+    def maker(self, name: str) -> Any:
+        """Return the node that makes a value, here or around here; None if none does."""
+        if name in self._made_by or self._outer is None or name in self.inputs:
+            return self._made_by.get(name)
+        return self._outer.maker(name)
+
     def is_constant(self, name: str) -> bool:
         """Whether a value is stored, or made of what is stored."""
         if name in self._constants:
             return True
-        seen = name in self.made_by or name in self.inputs
+        seen = name in self._made_by or name in self.inputs
         return self._outer is not None and not seen and self._outer.is_constant(name)
 
     def sources(self, name: str) -> Iterator[str]:
@@ -174,7 +179,7 @@ class Graph:
         """Return the nodes of this graph that a value comes from, in their order."""
         found, wanted = {}, [name]
         while wanted:
-            node = self.made_by.get(wanted.pop())
+            node = self._made_by.get(wanted.pop())
             if node is not None and id(node) not in found:
                 found[id(node)] = node
                 wanted += node.input
@@ -199,7 +204,11 @@ class Graph:
             )
             from onnx.reference import ReferenceEvaluator
 
-            one = onnx.helper.make_model(graph, opset_imports=self._model.opset_import)
+            opsets = self._model.opset_import
+            if node.op_type == "DequantizeLinear":  # what onnx computes begins with 19
+                own = next((one.version for one in opsets if one.domain in ("", "ai.onnx")), 19)
+                opsets = [onnx.helper.make_opsetid("", max(own, 19))]
+            one = onnx.helper.make_model(graph, opset_imports=opsets)
             one.ir_version = self._model.ir_version
             made = ReferenceEvaluator(one).run(None, dict(inputs))
         except UsageError:

@@ -125,9 +125,8 @@ def layout(graph: Graph, x: str, own: bool) -> tuple[bool, bool]:
         own: whether it takes that as `[B, T, I]`.
     """
     swaps, seen = 0, set[str]()
-    while x in graph.made_by and x not in seen:
+    while (maker := graph.maker(x)) is not None and x not in seen:
         seen.add(x)
-        maker = graph.made_by[x]
         swap = maker.op_type == "Transpose" and _perm(maker) == [1, 0, 2]
         if not swap and maker.op_type not in _INERT:
             # another operation made it: then only the nearest Transpose is the network's own
@@ -180,29 +179,24 @@ def _is_within(wanted: str, graph: Graph, node: Any) -> bool:
 
 def _stacked(every: Sequence[_Placed]) -> list[Stack]:
     """Join nodes of which each reads the one before, and only one reads it."""
-    there = {id(node) for _, node in every}
-    before = {}
-    for graph, node in every:
-        read = _node_read(graph, node)
-        if read is not None and id(read) in there and _joins(graph, read, node):
-            before[id(node)] = id(read)
-    readers = Counter(before.values())
-    stacks: dict[int, list[Any]] = {}  # by the last node
-    graphs = {}
-    for graph, node in every:
-        read_id = before.get(id(node), 0)
-        nodes = stacks.pop(read_id, []) if readers[read_id] == 1 else []
-        stacks[id(node)] = [*nodes, node]
-        graphs[id(node)] = graph
-    return [Stack(graphs[last], tuple(nodes)) for last, nodes in stacks.items()]
+    reads = [_node_read(graph, node) for graph, node in every]
+    readers = Counter(id(read) for read in reads)
+    stacks: dict[int, Stack] = {}  # by the last node
+    for (graph, node), read in zip(every, reads, strict=True):
+        before = stacks.get(id(read))
+        if before and readers[id(read)] == 1 and _joins(before, graph, node):
+            del stacks[id(read)]
+            stacks[id(node)] = Stack(graph, (*before.nodes, node))
+        else:
+            stacks[id(node)] = Stack(graph, (node,))
+    return list(stacks.values())
 
 
 def _node_read(graph: Graph, node: Any) -> Any:
     """Return the recurrent node whose whole output a node reads; None if there is none."""
     value, swapped, seen = node.input[0], False, set[str]()
-    while value in graph.made_by and value not in seen:
+    while (maker := graph.maker(value)) is not None and value not in seen:
         seen.add(value)
-        maker = graph.made_by[value]
         if _is_recurrent(maker):
             return maker if value == maker.output[0] and not swapped else None
         if maker.op_type not in _REARRANGING:
@@ -216,19 +210,24 @@ def _node_read(graph: Graph, node: Any) -> Any:
     return None
 
 
-def _joins(graph: Graph, read: Any, node: Any) -> bool:
-    """Whether two nodes can be layers of one of torch's modules."""
-    if read.op_type != node.op_type:
+def _joins(before: Stack, graph: Graph, node: Any) -> bool:
+    """Whether a node that reads a stack can be one more layer of the same module of torch's."""
+    last = before.nodes[-1]
+    if last.op_type != node.op_type:
         return False
-    one, other = attributes_of(read), attributes_of(node)
+    one, other = attributes_of(last), attributes_of(node)
     if any(one.get(key, default) != other.get(key, default) for key, default in _COMMON.items()):
         return False
-    for value in node.input[5:7]:  # no layer of torch's begins with the final state of another
-        seen: set[str] = set()
-        while value in graph.made_by and value not in seen:
-            seen.add(value)
-            maker = graph.made_by[value]
-            if _is_recurrent(maker):
-                return False
-            value = maker.input[0] if maker.input and maker.op_type != "Shape" else ""
+    # no layer begins with the final state of one below it: that is a decoder, behind its encoder
+    wanted, seen = [*node.input[5:7]], set[str]()
+    while wanted:
+        value = wanted.pop()
+        maker = graph.maker(value)
+        if maker is None or value in seen:
+            continue
+        seen.add(value)
+        if any(maker is layer for layer in before.nodes):
+            return False
+        if maker.op_type != "Shape" and not _is_recurrent(maker):
+            wanted += maker.input
     return True

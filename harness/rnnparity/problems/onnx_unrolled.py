@@ -18,6 +18,7 @@ from rnnparity.problems.onnx_stacks import PARAMETER, attributes_of, dotted, lay
 from rnnparity.types import Array
 
 UNROLLED = "was unrolled by torch.onnx.export(dynamo=True), the default since torch 2.9"
+_WAY_OUT = "export with dynamo=False, or give the state dict"
 # What torch's newer exporter notes at nodes that came from a layer; cells have no other way out.
 _FROM_LAYER = re.compile(r"torch\.nn\.modules\.rnn\.(RNN|GRU|LSTM)\b")
 # What stands between a product and the nonlinearity that takes the sum.
@@ -79,8 +80,9 @@ def read(path: Path, model: Any, graph: Graph, kind: str | None, prefix: str | N
     names = groups[home]
     product, nonlinearity = _followed(graph, readers, names)
     x = product.input[0] if product is not None else ""
-    if found != "rnn" or nonlinearity is None:
-        nonlinearity = "tanh"
+    if found == "rnn" and nonlinearity is None:
+        raise UsageError(f"{path} {UNROLLED}: {_WAY_OUT}")
+    nonlinearity = nonlinearity if found == "rnn" and nonlinearity else "tanh"
     return Unrolled(found, parameters, nonlinearity, layout(graph, x, own=False), x)
 
 
@@ -100,7 +102,7 @@ def _parameters(
                 product, transposed = node, bool(attributes_of(node).get("transB", 0))
             else:
                 other = next((one for one in node.input if one != name), "")
-                product, transposed = graph.made_by.get(other), False
+                product, transposed = graph.maker(other), False
             if product is None or product.op_type not in _PRODUCTS:
                 continue
             value = graph.value(product.input[1])
@@ -127,7 +129,7 @@ def _followed(
     wanted, seen, product, nonlinearity = [name], {name}, None, None
     while wanted and nonlinearity is None:
         for node in readers.get(wanted.pop(0), ()):
-            makers = [node, *(graph.made_by.get(one) for one in node.input)]
+            makers = [node, *(graph.maker(one) for one in node.input)]
             products = [n for n in makers if n is not None and n.op_type in _PRODUCTS]
             product = product or next(iter(products), None)
             if node.op_type in ("Tanh", "Relu"):
@@ -148,11 +150,11 @@ def _told(
     """Return what to say of a model in which no recurrent network was found."""
     nodes = [node for one in graph.walk() for node in one.nodes]
     for node in nodes:
-        if node.domain == "com.microsoft" and node.op_type.endswith(("LSTM", "GRU", "RNN")):
+        if node.domain == "com.microsoft" and node.op_type.startswith("DynamicQuantize"):
             return f"{path} has {clean(node.op_type)} of com.microsoft: {_QUANTISED}"
     noted = any(_FROM_LAYER.search(entry.value) for node in nodes for entry in node.metadata_props)
     if noted or groups or (model.producer_name == "pytorch" and _recurs(graph, readers)):
-        return f"{path} {UNROLLED}: export with dynamo=False, or give the state dict"
+        return f"{path} {UNROLLED}: {_WAY_OUT}"
     operators = sorted({node.op_type for node in nodes}) or ["nothing"]
     loops = sorted({"Loop", "Scan"} & {*operators})
     told = f"{path} has no RNN, GRU or LSTM node, but {clean(', '.join(operators[:6]))}"

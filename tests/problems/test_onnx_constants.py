@@ -323,7 +323,7 @@ def test_a_network_that_microsoft_s_tools_quantised_is_told(tmp_path):
 
 
 def test_damage_is_one_line(tmp_path):
-    """A byte changed, one of every three in turn: a model comes of it, or a line that refuses it."""
+    """One byte of three, changed in turn: a model comes of it, or a line that refuses it."""
     nodes, stored, opset = MADE["split"]
     whole = _model(tmp_path / "a.onnx", nodes, stored, opset).read_bytes()
     path, refused = tmp_path / "b.onnx", 0

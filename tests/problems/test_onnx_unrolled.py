@@ -179,8 +179,9 @@ def test_the_command_line_says_it(tmp_path, capsys, monkeypatch):
     made = Unroller()
     path = made.write(tmp_path / "a.onnx", made.rnn("x", _parameters()))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        main(["check", "numpy-loop", "--weights", path.name, "--case", "none"])
-    assert ended.value.code == 2
+    arguments = ["check", "numpy-loop", "--weights", path.name, "--case", "none"]
+    monkeypatch.setattr("sys.argv", ["rnnparity", *arguments])
+    with pytest.raises(SystemExit):
+        main()
     told = capsys.readouterr().err.splitlines()
     assert told[0].startswith("a.onnx was unrolled by torch.onnx.export(dynamo=True)")

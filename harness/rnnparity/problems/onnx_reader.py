@@ -155,8 +155,8 @@ def _layer(path: Path, node: Any, kind: str, graph: Graph) -> _Layer:
     W, R, B, P = (graph.value(key) for key in (w, r, b, p))
     for key, value in ((w, W), (r, R), (b, B), (p, P)):
         if value is None and (key or value is W or value is R):
-            which = clean(key) or "weights"
-            raise UsageError(f"{name}'s {which} are not stored in the file{graph.why_not(key)}")
+            which = f"{clean(key) or 'weights'} {'are' if key in (w, r) else 'is'}"
+            raise UsageError(f"{name}'s {which} not stored in the file{graph.why_not(key)}")
     assert W is not None
     assert R is not None
     G, H = len(OPERATORS[kind].gates), R.shape[-1]

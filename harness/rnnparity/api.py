@@ -14,7 +14,7 @@ from rnnparity.implementations.settings import Settings
 from rnnparity.judging.reference import Reference
 from rnnparity.problems import presets, sizes
 from rnnparity.problems.cases import Case
-from rnnparity.problems.given import Sequences, Weights, told
+from rnnparity.problems.given import Sequences, Weights
 from rnnparity.problems.outputs import case_of_outputs
 from rnnparity.report.notebook import ShownRun
 from rnnparity.runs import plan as plans
@@ -43,8 +43,8 @@ def check(
     prefix: str | None = None,
     x: Any = None,
     lengths: Any = None,
-    nonlinearity: str = "tanh",
-    batch_first: bool = False,
+    nonlinearity: str | None = None,
+    batch_first: bool | None = None,
     xfail: str | Path | None = None,
     settings: Settings | None = None,
     out: str | Path | None = None,
@@ -71,8 +71,9 @@ def check(
         prefix: what the layer's names begin with, where `weights` holds several.
         x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
         lengths: with `x`, the steps that count in each sequence.
-        nonlinearity: of these weights, which names and shapes do not tell.
-        batch_first: whether x and the output are `[B, T, features]` on these weights.
+        nonlinearity: of these weights, "tanh" or "relu", where they do not tell; tanh if None.
+        batch_first: whether x and the output are `[B, T, features]` on these weights, where they do
+            not tell; time first if None.
         xfail: the path of a list of failures that are expected, `id pattern: reason` a line: they
             get the verdict `xfail`, and a line none of whose checks fails is told.
         settings: threads and matmul precision of the workers.
@@ -96,8 +97,9 @@ def check(
     name = "weights" if weights is not None else preset or QUICK
     directory = Path(out) if out is not None else plans.new_directory(name)
     given = _weights(cell, kinds, weights, prefix, x, lengths, nonlinearity, batch_first)
+    assumed: tuple[str, ...] = ()
     if given is not None:
-        cases = plans.weights_cases(*given, directory, wanted, settings)
+        cases, assumed = plans.weights_cases(*given, directory, wanted, settings)
     elif cases is None:
         cases = [one for kind in kinds for one in presets.preset(name, kind)]
     chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
@@ -111,7 +113,7 @@ def check(
         settings=settings,
         resume=resume,
         timeout=timeout,
-        assumed=() if given is None else tuple(told(cases[0])) if cases else (),
+        assumed=assumed,
         expected=plans.expected(xfail),
     )
     return carry_out(plan, progress)
@@ -129,8 +131,8 @@ def judge(
     lengths: Any = None,
     cell: str | None = None,
     prefix: str | None = None,
-    nonlinearity: str = "tanh",
-    batch_first: bool = False,
+    nonlinearity: str | None = None,
+    batch_first: bool | None = None,
     dtype: str | None = None,
     name: str | None = None,
     settings: Settings | None = None,
@@ -152,8 +154,9 @@ def judge(
         lengths: the steps that count in each sequence; all if None.
         cell: "rnn", "gru" or "lstm"; None to find out.
         prefix: what the layer's names begin with, where `weights` holds several.
-        nonlinearity: of these weights, which names and shapes do not tell.
-        batch_first: whether x and the output are `[B, T, features]`.
+        nonlinearity: of these weights, "tanh" or "relu", where they do not tell; tanh if None.
+        batch_first: whether x and the output are `[B, T, features]` on these weights, where they do
+            not tell; time first if None.
         dtype: what the port computed in; if None, the coarser of the weights' and the outputs'.
         name: what the port goes by; the output's file, or "output", if None.
         settings: what is declared besides the dtype: a precision of products, an error of tanh.
@@ -192,8 +195,8 @@ def bench(
     prefix: str | None = None,
     x: Any = None,
     lengths: Any = None,
-    nonlinearity: str = "tanh",
-    batch_first: bool = False,
+    nonlinearity: str | None = None,
+    batch_first: bool | None = None,
     xfail: str | Path | None = None,
     settings: Settings | None = None,
     out: str | Path | None = None,
@@ -220,8 +223,9 @@ def bench(
         prefix: what the layer's names begin with, where `weights` holds several.
         x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
         lengths: with `x`, the steps that count in each sequence.
-        nonlinearity: of these weights, which names and shapes do not tell.
-        batch_first: whether x and the output are `[B, T, features]` on these weights.
+        nonlinearity: of these weights, "tanh" or "relu", where they do not tell; tanh if None.
+        batch_first: whether x and the output are `[B, T, features]` on these weights, where they do
+            not tell; time first if None.
         xfail: the path of a list of failures that are expected, `id pattern: reason` a line: they
             get the verdict `xfail`, and a line none of whose checks fails is told.
         settings: threads and matmul precision.
@@ -243,7 +247,7 @@ def bench(
     name = _timed_name(preset, size, weights, "cpu")
     directory = Path(out) if out is not None else plans.new_directory(name)
     given = _weights(cell, kinds, weights, prefix, x, lengths, nonlinearity, batch_first)
-    own = () if given is None else plans.weights_cases(*given, directory, wanted, settings)
+    own, assumed = plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
     jobs = _jobs(name, _sizes(size), own, wanted, kinds)
     plan = Plan(
         specs=plans.specs(
@@ -259,7 +263,7 @@ def bench(
         timeout=timeout,
         processes=processes,
         budget=budget,
-        assumed=tuple(told(own[0])) if own else (),
+        assumed=assumed,
         expected=plans.expected(xfail),
     )
     return carry_out(plan, progress)
@@ -277,8 +281,8 @@ def run(
     prefix: str | None = None,
     x: Any = None,
     lengths: Any = None,
-    nonlinearity: str = "tanh",
-    batch_first: bool = False,
+    nonlinearity: str | None = None,
+    batch_first: bool | None = None,
     xfail: str | Path | None = None,
     settings: Settings | None = None,
     out: str | Path | None = None,
@@ -305,8 +309,9 @@ def run(
         prefix: what the layer's names begin with, where `weights` holds several.
         x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
         lengths: with `x`, the steps that count in each sequence.
-        nonlinearity: of these weights, which names and shapes do not tell.
-        batch_first: whether x and the output are `[B, T, features]` on these weights.
+        nonlinearity: of these weights, "tanh" or "relu", where they do not tell; tanh if None.
+        batch_first: whether x and the output are `[B, T, features]` on these weights, where they do
+            not tell; time first if None.
         xfail: the path of a list of failures that are expected, `id pattern: reason` a line: they
             get the verdict `xfail`, and a line none of whose checks fails is told.
         settings: threads and matmul precision of the workers.
@@ -326,7 +331,7 @@ def run(
     name = _timed_name(preset, size, weights, QUICK, also=("full",))
     directory = Path(out) if out is not None else plans.new_directory(name)
     given = _weights(cell, kinds, weights, prefix, x, lengths, nonlinearity, batch_first)
-    own = () if given is None else plans.weights_cases(*given, directory, wanted, settings)
+    own, assumed = plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
     full, quick = name == "full", name == QUICK
     jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
     cases = [*own] or [c for k in kinds for c in presets.preset("full" if full else QUICK, k)]
@@ -345,7 +350,7 @@ def run(
         timeout=timeout,
         processes=QUICK_PROCESSES if quick else PROCESSES,
         budget=QUICK_BUDGET if quick else BUDGET,
-        assumed=tuple(told(own[0])) if own else (),
+        assumed=assumed,
         expected=plans.expected(xfail),
     )
     return carry_out(plan, progress)
@@ -358,8 +363,8 @@ def _weights(
     prefix: str | None,
     x: Any,
     lengths: Any,
-    nonlinearity: str,
-    batch_first: bool,
+    nonlinearity: str | None,
+    batch_first: bool | None,
 ) -> tuple[Weights, Sequences] | None:
     """Return weights and an input as the user gives them; None if there are none.
 

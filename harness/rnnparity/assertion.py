@@ -39,8 +39,8 @@ def assert_parity(
     framework: str | None = None,
     device: str = "cpu",
     dtype: str | None = None,
-    nonlinearity: str = "tanh",
-    batch_first: bool = False,
+    nonlinearity: str | None = None,
+    batch_first: bool | None = None,
     prefix: str | None = None,
 ) -> None:
     """Assert that an implementation is the recurrence of torch's `nn.RNN`, `GRU` or `LSTM`.
@@ -63,8 +63,8 @@ def assert_parity(
         framework: "numpy", "jax" or "torch"; found out from the implementation's module or from x.
         device: one of the framework's, as `rnnparity list` shows them.
         dtype: what to compute in; the weights' own if None.
-        nonlinearity: of the weights, which names and shapes do not tell.
-        batch_first: whether x is `[B, T, I]`, where the weights do not tell.
+        nonlinearity: of the weights, where they do not tell; tanh if None.
+        batch_first: whether x is `[B, T, I]`, where the weights do not tell; time first if None.
         prefix: what the layer's names begin with, where `weights` holds several.
 
     Raises:
@@ -110,8 +110,8 @@ def assert_outputs(
     c0: Any = None,
     lengths: Any = None,
     dtype: str | None = None,
-    nonlinearity: str = "tanh",
-    batch_first: bool = False,
+    nonlinearity: str | None = None,
+    batch_first: bool | None = None,
     prefix: str | None = None,
     settings: Settings | None = None,
 ) -> None:
@@ -132,8 +132,9 @@ def assert_outputs(
         c0: an LSTM's, with h0.
         lengths: the steps that count in each sequence; all if None.
         dtype: what the port computed in; if None, the coarser of the weights' and the outputs'.
-        nonlinearity: of the weights, which names and shapes do not tell.
-        batch_first: whether x and output are `[B, T, features]`, where the weights do not tell.
+        nonlinearity: of the weights, where they do not tell; tanh if None.
+        batch_first: whether x and output are `[B, T, features]`, where the weights do not tell;
+            time first if None.
         prefix: what the layer's names begin with, where `weights` holds several.
         settings: what is declared besides the dtype: a precision of products, an error of tanh.
 

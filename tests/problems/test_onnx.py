@@ -163,10 +163,14 @@ def test_a_name_with_control_characters_stays_one_line(tmp_path):
 
 
 def test_layers_that_are_not_stacked_are_refused(tmp_path):
-    other = helper.make_node("RNN", ["x", "W", "R", "B"], ["z", "z_h"], hidden_size=4)
+    """Unless they are alike: then it is one, called twice."""
+    other = helper.make_node("RNN", ["x", "W", "R"], ["z", "z_h"], hidden_size=4)
     onnx.save(_model(extra_nodes=[other]), tmp_path / "a.onnx")
-    with pytest.raises(UsageError, match="does not read the RNN before it"):
+    with pytest.raises(UsageError, match="several RNNs: give --prefix, one of y, z"):
         weights.read(tmp_path / "a.onnx")
+    other.input.append("B")
+    onnx.save(_model(extra_nodes=[other]), tmp_path / "b.onnx")
+    assert weights.read(tmp_path / "b.onnx").keys() == weights.read(tmp_path / "a.onnx", "y").keys()
 
 
 def test_weights_that_are_not_stored_are_refused(tmp_path):

@@ -43,7 +43,7 @@ def export(
     weights: Annotated[Path, typer.Option(help="A .safetensors or .pt file.")],
     prefix: Prefix = None,
     cell: Annotated[str | None, typer.Option(help="Kind of layers: rnn, gru or lstm.")] = None,
-    nonlinearity: OfWeights = Nonlinearity.tanh,
+    nonlinearity: OfWeights = None,
     batch_first: BatchFirst = False,
     lengths: Annotated[
         bool, typer.Option("--lengths", help="With an input for sequences of unequal length.")
@@ -59,7 +59,10 @@ def export(
         raise UsageError(f"{weights} is an ONNX model already: give .safetensors or .pt")
     parameters = reader.read(weights, prefix, cell)
     config = reader.infer_config(
-        parameters, cell, nonlinearity=str(nonlinearity), batch_first=batch_first
+        parameters,
+        cell,
+        nonlinearity=str(nonlinearity or Nonlinearity.tanh),
+        batch_first=batch_first,
     )
     try:
         onnx_writer.write(target, parameters, config, lengths)

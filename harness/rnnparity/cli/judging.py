@@ -8,7 +8,6 @@ import typer
 from rnnparity.cli.options import (
     BatchFirst,
     Json,
-    Nonlinearity,
     OfWeights,
     Out,
     Precision,
@@ -53,7 +52,7 @@ def judge(
         ),
     ] = None,
     prefix: Prefix = None,
-    nonlinearity: OfWeights = Nonlinearity.tanh,
+    nonlinearity: OfWeights = None,
     batch_first: BatchFirst = False,
     dtype: Annotated[
         str | None,
@@ -90,8 +89,8 @@ def judge(
         lengths=None if lengths is None else given.parse_lengths(lengths),
         cell=cell,
         prefix=prefix,
-        nonlinearity=str(nonlinearity),
-        batch_first=batch_first,
+        nonlinearity=None if nonlinearity is None else str(nonlinearity),
+        batch_first=batch_first or None,
         dtype=dtype,
         name=name,
         settings=settings("1", matmul_precision, tanh_absolute),

@@ -73,7 +73,10 @@ Weights = Annotated[
 ]
 Prefix = Annotated[
     str | None,
-    typer.Option(help="What names begin with, if --weights has several RNNs.", show_default=False),
+    typer.Option(
+        help="Which of several RNNs in --weights: what names begin with, or an ONNX node's name.",
+        show_default=False,
+    ),
 ]
 Input = Annotated[
     Path | None,
@@ -83,8 +86,16 @@ Lengths = Annotated[
     str | None,
     typer.Option(help="Of the sequences of --input: 5,3,8 or a .npy file.", show_default=False),
 ]
-OfWeights = Annotated[Nonlinearity, typer.Option(help="Nonlinearity of --weights.")]
-BatchFirst = Annotated[bool, typer.Option("--batch-first", help="--weights are batch-first.")]
+OfWeights = Annotated[
+    Nonlinearity | None,
+    typer.Option(
+        help="Nonlinearity of --weights, where they do not tell [default: tanh].",
+        show_default=False,
+    ),
+]
+BatchFirst = Annotated[
+    bool, typer.Option("--batch-first", help="--weights are batch-first, where they do not tell.")
+]
 Threads = Annotated[str, typer.Option(help="Threads per implementation: a number, or all.")]
 Precision = Annotated[str, typer.Option(help="Of matrix products: float32, tf32 or bfloat16.")]
 TanhAbsolute = Annotated[

@@ -51,7 +51,7 @@ def check(
     prefix: Prefix = None,
     input_: Input = None,
     lengths: Lengths = None,
-    nonlinearity: OfWeights = Nonlinearity.tanh,
+    nonlinearity: OfWeights = None,
     batch_first: BatchFirst = False,
     xfail: Xfail = None,
     threads: Threads = "1",
@@ -101,7 +101,7 @@ def bench(
     prefix: Prefix = None,
     input_: Input = None,
     lengths: Lengths = None,
-    nonlinearity: OfWeights = Nonlinearity.tanh,
+    nonlinearity: OfWeights = None,
     batch_first: BatchFirst = False,
     xfail: Xfail = None,
     threads: Threads = "1",
@@ -156,7 +156,7 @@ def run(
     prefix: Prefix = None,
     input_: Input = None,
     lengths: Lengths = None,
-    nonlinearity: OfWeights = Nonlinearity.tanh,
+    nonlinearity: OfWeights = None,
     batch_first: BatchFirst = False,
     xfail: Xfail = None,
     threads: Threads = "1",
@@ -192,7 +192,7 @@ def _on_weights(
     prefix: str | None,
     x: Path | None,
     lengths: str | None,
-    nonlinearity: Nonlinearity,
+    nonlinearity: Nonlinearity | None,
     batch_first: bool,
 ) -> dict[str, Any]:
     """Return the arguments of `api` for what is done on a user's weights."""
@@ -204,8 +204,8 @@ def _on_weights(
         "prefix": prefix,
         "x": None if x is None else read_saved(x, "x").values,
         "lengths": None if lengths is None else parse_lengths(lengths),
-        "nonlinearity": str(nonlinearity),
-        "batch_first": batch_first,
+        "nonlinearity": None if nonlinearity is None else str(nonlinearity),
+        "batch_first": batch_first or None,
     }
 
 

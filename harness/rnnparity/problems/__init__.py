@@ -16,6 +16,9 @@ outputs      outputs that a port wrote, fitted to their case
 weights      reading weights: modules, state dicts, files; the configuration they imply
 tensors      what is in a weights file, by name: `.pt`, `.safetensors`, `.onnx`
 onnx_format  what ONNX calls the kinds of layers: operators, the order of gates
+onnx_graph   what an ONNX file holds: nodes, and values that are stored or made of stored ones
+onnx_stacks  which nodes of it are one network, and what it is called
+onnx_unrolled  one whose steps an exporter wrote out, read by torch's names
 onnx_reader  reading `.onnx`
 onnx_writer  writing it
 digits       the trained model that comes with the package

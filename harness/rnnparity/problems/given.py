@@ -20,13 +20,14 @@ class Weights(NamedTuple):
 
     `source` is a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file;
     `prefix` is what the names of one layer begin with, where the source holds several; `kind` is
-    "rnn", "gru" or "lstm", None to find out.
+    "rnn", "gru" or "lstm", None to find out. `nonlinearity` and `batch_first` are None where nobody
+    says: what the source tells, else tanh, and time first.
     """
 
     source: Any
     prefix: str | None = None
-    nonlinearity: str = "tanh"
-    batch_first: bool = False
+    nonlinearity: str | None = None
+    batch_first: bool | None = None
     kind: str | None = None
 
     @property
@@ -52,7 +53,8 @@ class Kept(NamedTuple):
     """Weights in a run's folder, and what their source says besides.
 
     `reverse`, `h0`, `c0` and `lengths` are an ONNX model's: it reads sequences backwards only;
-    states and lengths are stored in it, and go with an input.
+    states and lengths are stored in it, and go with an input. `note` is what a user should be told
+    of how they were read. `assumed_tanh`: nobody says the nonlinearity of a plain RNN.
     """
 
     path: str
@@ -62,6 +64,8 @@ class Kept(NamedTuple):
     h0: Any = None
     lengths: Any = None
     c0: Any = None
+    note: str = ""
+    assumed_tanh: bool = False
 
 
 def reversed_in_time(x: Any, config: RNNConfig, lengths: Any) -> Array:
@@ -174,13 +178,15 @@ def keep(given: Weights, directory: Path) -> Kept:
     """
     model = None
     source, prefix, nonlinearity, batch_first, kind = given
+    told = {"nonlinearity": nonlinearity or "tanh", "batch_first": bool(batch_first)}
     if given.suffix == ".onnx" and Path(source).is_file():
-        model = onnx_reader.read(Path(source), kind=kind)
-        nonlinearity, batch_first = model.nonlinearity, model.batch_first
+        model = onnx_reader.read(Path(source), kind=kind, prefix=prefix)
+        told["nonlinearity"] = model.nonlinearity
+        if batch_first is None or model.is_told:
+            told["batch_first"] = model.batch_first
     parameters = weights.read(source, prefix, kind)
-    config = weights.config_of(
-        source, parameters, prefix, kind, nonlinearity=nonlinearity, batch_first=batch_first
-    )
+    config = weights.config_of(source, parameters, prefix, kind, **told)
+    _check_told(given, config)
     digest = hashlib.sha256(b"".join(value.tobytes() for value in parameters.values()))
     path = directory / f"weights-{digest.hexdigest()[:8]}.safetensors"
     try:
@@ -190,19 +196,43 @@ def keep(given: Weights, directory: Path) -> Kept:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     kept = Kept(str(path.resolve()), config, parameters["weight_hh_l0"].dtype.name)
     if model is None:
-        return kept
-    return kept._replace(reverse=model.reverse, h0=model.h0, c0=model.c0, lengths=model.lengths)
+        live = hasattr(source, "named_modules")
+        return kept._replace(
+            assumed_tanh=nonlinearity is None and not live and config.kind == "rnn"
+        )
+    return kept._replace(
+        reverse=model.reverse, h0=model.h0, c0=model.c0, lengths=model.lengths, note=model.note
+    )
 
 
-def told(case: Case) -> list[str]:
-    """Say in a line each how weights and x of a case are read, whatever was not asked for."""
+def _check_told(given: Weights, config: RNNConfig) -> None:
+    """Refuse what a user says against what the weights' source says."""
+    name = given.source if given.suffix else f"the {type(given.source).__name__}"
+    if given.nonlinearity not in (None, config.nonlinearity):
+        raise UsageError(
+            f"the nonlinearity is given as {given.nonlinearity}, but {name} has "
+            f"{config.nonlinearity}: leave it out, or give other weights"
+        )
+    if given.batch_first not in (None, config.batch_first):
+        layouts = {True: "[B, T, I]", False: "[T, B, I]"}
+        raise UsageError(
+            f"batch_first is given as {given.batch_first}, but {name} takes "
+            f"{layouts[config.batch_first]}: leave it out, and give x like that"
+        )
+
+
+def told(kept: Kept, case: Case) -> tuple[str, ...]:
+    """Say in a line each how weights and x are read, what nobody said of them too."""
     config = case.config
     layers = f"{config.num_layers} layers" if config.num_layers > 1 else "one layer"
     parts = [f"{config.kind.upper()}, {layers}", "bidirectional" if config.bidirectional else ""]
     parts += [config.nonlinearity if config.kind == "rnn" else "", "" if config.bias else "no bias"]
+    if kept.assumed_tanh:
+        parts[2] += " (--nonlinearity relu if they are not)"
     lines = [f"weights: {', '.join(filter(None, parts))}; computed in {case.dtype}"]
+    lines += [kept.note] if kept.note else []
     if case.inputs is None:
-        return lines
+        return (*lines,)
     steps = f"T = {case.T} steps"
     if case.B is None:
         lines.append(f"x: {steps}, one sequence without a batch")
@@ -211,7 +241,7 @@ def told(case: Case) -> list[str]:
     else:
         other = " (--batch-first if it is the other way round)"
         lines.append(f"x: {steps}, B = {case.B} sequences{other}")
-    return lines
+    return (*lines,)
 
 
 def as_array(name: str, value: Any) -> Array:

@@ -1,11 +1,11 @@
-"""ONNX models with `RNN`, `GRU` or `LSTM` nodes, read as the parameters of torch's layers.
+"""ONNX models with recurrent networks, read as the parameters of torch's layers.
 
-What torch's layers cannot do is refused by name. Nothing outside a model's own folder is read.
+What torch's layers cannot do is refused by name. Which nodes are meant: `onnx_stacks`; what is
+stored: `onnx_graph`; models whose steps stand one by one: `onnx_unrolled`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ import numpy as np
 
 from rnnparity.cells.config import KINDS
 from rnnparity.errors import UsageError
-from rnnparity.problems.onnx_format import OPERATORS, package, rows_to_torch
+from rnnparity.problems import onnx_graph, onnx_stacks, onnx_unrolled
+from rnnparity.problems.onnx_format import OPERATORS, rows_to_torch
+from rnnparity.problems.onnx_graph import Graph, clean
+from rnnparity.problems.onnx_stacks import Stack
 from rnnparity.types import Array
-
-# Operations that only rearrange what one layer hands to the next.
-_REARRANGING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast")
 
 
 @dataclass(frozen=True)
@@ -28,112 +28,95 @@ class Imported:
         kind: "rnn", "gru" or "lstm".
         parameters: by torch's names, gates in torch's order.
         nonlinearity: "tanh" or "relu".
-        batch_first: whether its nodes have `layout=1`.
+        batch_first: whether x is `[B, T, I]`: by its nodes' `layout`, and a Transpose in front.
+        is_told: whether the model leaves no doubt of `batch_first`.
         reverse: whether it reads sequences backwards only: torch's layer on reversed sequences.
         h0: `[L * D, B, H]`, where it is stored or given.
         c0: an LSTM's, `[L * D, B, H]`, where it is stored or given.
         lengths: `[B]`, if they are stored in the model; else None.
-        x: the name of the model's sequence input.
+        x: the name of the sequences that it reads.
+        note: what a user should be told of how it was read; "" for nothing.
     """
 
     kind: str
     parameters: dict[str, Array]
     nonlinearity: str
     batch_first: bool
+    is_told: bool
     reverse: bool
     h0: Array | None
     c0: Array | None
     lengths: Array | None
     x: str
+    note: str = ""
 
 
 def read(
-    path: Path, inputs: Mapping[str, Array] | None = None, kind: str | None = None
+    path: Path,
+    inputs: Mapping[str, Array] | None = None,
+    kind: str | None = None,
+    prefix: str | None = None,
 ) -> Imported:
-    """Read a model of one or more stacked `RNN`, `GRU` or `LSTM` nodes.
+    """Read the one recurrent network in a model, whatever stands around it.
 
     Args:
         path: of a `.onnx` file.
         inputs: values of the graph's inputs by name, for weights that are not stored in it.
         kind: whose nodes are meant, "rnn", "gru" or "lstm"; None where there is one kind only.
+        prefix: which network is meant, by the name of its first node, or of torch's module.
 
     Raises:
-        UsageError: it is no such model, or has what torch's layers cannot do (each named).
+        UsageError: it is no such model, has several such networks, or has what torch's layers
+            cannot do (each named).
     """
-    model = _load(path)
-    graph = model.graph
     try:
-        values = _stored(path, graph) | dict(inputs or {})
-        kind, nodes = _nodes(path, graph, kind)
-        _check_stacked(path, graph, nodes)
-        layers = [_layer(path, node, kind, values) for node in nodes]
+        model, graph = onnx_graph.load(path, inputs)
+        stacks = onnx_stacks.candidates(path, graph, kind, prefix)
+        if not stacks:
+            return _from_unrolled(path, model, graph, kind, prefix)
+        return _the_same(path, stacks, prefix)
     except UsageError:
         raise
     except Exception as error:  # a damaged model: any field may be missing or of a wrong type
         raise UsageError(f"{path} is a damaged ONNX model: {type(error).__name__}") from None
-    return _joined(path, kind, nodes, layers)
 
 
-def _nodes(path: Path, graph: Any, kind: str | None) -> tuple[str, list[Any]]:
-    """Return the kind of a graph's recurrent nodes, and the nodes of it."""
-    of_kind = {one: [n for n in graph.node if n.op_type == one.upper()] for one in KINDS}
-    there = [one for one, nodes in of_kind.items() if nodes]
-    if not there:
-        operators = sorted({node.op_type for node in graph.node}) or ["nothing"]
-        raise UsageError(
-            f"{path} has no RNN, GRU or LSTM node, but {_clean(', '.join(operators[:6]))}"
-        )
-    if kind is None and len(there) > 1:
-        raise UsageError(
-            f"{path} has nodes of several kinds: give --cell, one of {', '.join(there)}"
-        )
-    kind = kind or there[0]
-    if kind not in there:
-        raise UsageError(
-            f"{path} has no {kind.upper()} node: expected --cell to be one of {', '.join(there)}"
-        )
-    return kind, of_kind[kind]
+def _from_unrolled(
+    path: Path, model: Any, graph: Graph, kind: str | None, prefix: str | None
+) -> Imported:
+    found = onnx_unrolled.read(path, model, graph, kind, prefix)
+    return Imported(
+        found.kind,
+        found.parameters,
+        found.nonlinearity,
+        *found.layout,
+        reverse=False,
+        h0=None,
+        c0=None,
+        lengths=None,
+        x=found.x,
+        note=f"{path} {onnx_unrolled.UNROLLED}: the weights are taken by torch's names in it",
+    )
 
 
-def _load(path: Path) -> Any:
-    onnx = package()
+def _the_same(path: Path, stacks: Sequence[Stack], prefix: str | None) -> Imported:
+    """Read stacks that must be one network: a module that is called twice is there twice."""
+    if len(stacks) == 1:
+        return _joined(path, stacks[0])
+    asked = onnx_stacks.several(path, stacks, prefix)
     try:
-        return onnx.load_model(path, load_external_data=False)
-    except Exception as error:  # protobuf's own errors have no public base
-        raise UsageError(f"{path} is not an ONNX file: {type(error).__name__}") from None
-
-
-def _stored(path: Path, graph: Any) -> dict[str, Array]:
-    """Return the tensors in a graph; what lies in other files must lie beside it."""
-    onnx = package()
-    values = {}
-    folder = path.parent.resolve()
-    for tensor in graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            entries = {entry.key: entry.value for entry in tensor.external_data}
-            place = (folder / entries.get("location", "")).resolve()
-            if not place.is_relative_to(folder) or not place.is_file():
-                raise UsageError(
-                    f"{path} keeps {_clean(tensor.name)} in "
-                    f"{_clean(entries.get('location', ''))!r}: "
-                    "expected a file in its own folder"
-                )
-            size = int(np.prod(list(tensor.dims), dtype=object)) * 8
-            if size > 8 * max(place.stat().st_size, 1):
-                raise UsageError(
-                    f"{path}: {_clean(tensor.name)} is larger than the file that holds it"
-                )
-            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
-        values[tensor.name] = onnx.numpy_helper.to_array(tensor)
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            values[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
-    return values
-
-
-def _clean(text: str) -> str:
-    """Return a name out of a file as one line without control characters."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:80]
+        first, *others = (_joined(path, stack) for stack in stacks)
+    except UsageError:
+        raise asked from None
+    for other in others:
+        told = [(i.kind, i.nonlinearity, i.batch_first, i.reverse) for i in (first, other)]
+        alike = told[0] == told[1] and first.parameters.keys() == other.parameters.keys()
+        if not alike or any(
+            not np.array_equal(value, other.parameters[name])
+            for name, value in first.parameters.items()
+        ):
+            raise asked
+    return first
 
 
 @dataclass(frozen=True)
@@ -147,17 +130,15 @@ class _Layer:
     cells: list[dict[str, Array]]
     direction: str
     nonlinearity: str
-    layout: int
     states: list[Array | None] | None
     lengths: Array | None
 
 
-def _layer(path: Path, node: Any, kind: str, values: Mapping[str, Array]) -> _Layer:
-    helper = package().helper
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    name = f"{path}: {_clean(node.name or node.output[0] or node.op_type)}"
+def _layer(path: Path, node: Any, kind: str, graph: Graph) -> _Layer:
+    attributes = onnx_stacks.attributes_of(node)
+    name = f"{path}: {onnx_stacks.label_of(node)}"
     if node.domain not in ("", "ai.onnx"):
-        raise UsageError(f"{name} is of the domain {_clean(node.domain)}, not ONNX's own")
+        raise UsageError(f"{name} is of the domain {clean(node.domain)}, not ONNX's own")
     if "clip" in attributes:
         raise UsageError(
             f"{name} has clip={attributes['clip']:g}: torch.nn.{node.op_type} has none"
@@ -166,20 +147,20 @@ def _layer(path: Path, node: Any, kind: str, values: Mapping[str, Array]) -> _La
         raise UsageError(f"{name} has input_forget=1: torch.nn.LSTM has a forget gate of its own")
     direction = attributes.get("direction", b"forward").decode()
     if direction not in ("forward", "reverse", "bidirectional"):
-        raise UsageError(f"{name} has the unknown direction {_clean(direction)}")
+        raise UsageError(f"{name} has the unknown direction {clean(direction)}")
     D = 2 if direction == "bidirectional" else 1
     nonlinearity = _nonlinearity(name, kind, D, attributes.get("activations"))
     inputs = [*node.input, *[""] * (8 - len(node.input))]
     _, w, r, b, lengths, h0, c0, p = inputs
-    for key in (w, r):
-        if key not in values:
-            raise UsageError(f"{name}'s {_clean(key) or 'weights'} are not stored in the file")
-    for key in (b, p):
-        if key and key not in values:
-            raise UsageError(f"{name}'s {_clean(key)} is not stored in the file")
-    W, R, B = values[w], values[r], values[b] if b else None
-    G, H = len(OPERATORS[kind].gates), R.shape[2]
-    if W.ndim != 3 or W.shape[:2] != (D, G * H) or R.shape != (D, G * H, H):
+    W, R, B, P = (graph.value(key) for key in (w, r, b, p))
+    for key, value in ((w, W), (r, R), (b, B), (p, P)):
+        if value is None and (key or value is W or value is R):
+            which = f"{clean(key) or 'weights'} {'are' if key in (w, r) else 'is'}"
+            raise UsageError(f"{name}'s {which} not stored in the file{graph.why_not(key)}")
+    assert W is not None
+    assert R is not None
+    G, H = len(OPERATORS[kind].gates), R.shape[-1]
+    if W.ndim != 3 or R.ndim != 3 or W.shape[:2] != (D, G * H) or R.shape != (D, G * H, H):
         rows = "H" if G == 1 else f"{G} H"
         raise UsageError(
             f"{name} has W {W.shape} and R {R.shape}, expected ({D}, {rows}, I) "
@@ -187,7 +168,7 @@ def _layer(path: Path, node: Any, kind: str, values: Mapping[str, Array]) -> _La
         )
     if attributes.get("hidden_size", H) != H or (B is not None and B.shape != (D, 2 * G * H)):
         raise UsageError(f"{name}'s hidden_size or B do not fit R {R.shape}")
-    if p and values[p].any():
+    if P is not None and P.any():
         raise UsageError(f"{name} has peepholes (P is not zero): torch.nn.LSTM has none")
     cells = []
     for d in range(D):
@@ -204,13 +185,13 @@ def _layer(path: Path, node: Any, kind: str, values: Mapping[str, Array]) -> _La
     layout = int(attributes.get("layout", 0))
     given = (h0, c0)[: len(KINDS[kind].states)]
     states = None
-    if all(key in values for key in given if key):
-        found = [np.asarray(values[key]) if key else None for key in given]
+    if all(graph.is_constant(key) for key in given if key):
+        found = [graph.value(key) for key in given]
         states = [None if s is None else np.swapaxes(s, 0, 1) if layout else s for s in found]
         wrong = [s.shape for s in states if s is not None and s.shape[::2] != (D, H)]
         if wrong:
             raise UsageError(f"{name} has an initial state {wrong[0]}, expected ({D}, B, {H})")
-    return _Layer(cells, direction, nonlinearity, layout, states, values.get(lengths))
+    return _Layer(cells, direction, nonlinearity, states, graph.value(lengths))
 
 
 def _nonlinearity(name: str, kind: str, D: int, activations: Sequence[bytes] | None) -> str:
@@ -224,7 +205,7 @@ def _nonlinearity(name: str, kind: str, D: int, activations: Sequence[bytes] | N
             return nonlinearity
     known = " or ".join(", ".join(expected) for expected in choices.values())
     raise UsageError(
-        f"{name} has activations {_clean(', '.join(found))}: torch.nn.{kind.upper()} has {known} "
+        f"{name} has activations {clean(', '.join(found))}: torch.nn.{kind.upper()} has {known} "
         "in each direction"
     )
 
@@ -239,26 +220,9 @@ def _reset_commutes(cell: Mapping[str, Array]) -> bool:
     return not (R[~np.eye(len(R), dtype=bool)].any() or b.any())
 
 
-def _check_stacked(path: Path, graph: Any, nodes: list[Any]) -> None:
-    """Make sure that every recurrent node reads the one before it, rearranged at most."""
-    made_by = {output: node for node in graph.node for output in node.output}
-    for before, node in pairwise([None, *nodes]):
-        value, seen = node.input[0], 0
-        while value in made_by and made_by[value].op_type in _REARRANGING and seen < 20:
-            value, seen = made_by[value].input[0], seen + 1
-        if value in made_by if before is None else value != before.output[0]:
-            raise UsageError(
-                f"{path}: {_clean(node.name or node.output[0])} does not read the {node.op_type} "
-                "before it: "
-                "expected stacked nodes with nothing but transposes and reshapes between them"
-            )
-
-
-def _joined(path: Path, kind: str, nodes: list[Any], layers: list[_Layer]) -> Imported:
-    for what in ("direction", "nonlinearity", "layout"):
-        found = {getattr(layer, what) for layer in layers}
-        if len(found) > 1:
-            raise UsageError(f"{path} mixes {what}s {sorted(map(str, found))} in its layers")
+def _joined(path: Path, stack: Stack) -> Imported:
+    kind, graph, node = stack.kind, stack.graph, stack.nodes[0]
+    layers = [_layer(path, one, kind, graph) for one in stack.nodes]
     first = layers[0]
     has_bias = any("bias_ih" in cell for layer in layers for cell in layer.cells)
     parameters: dict[str, Array] = {}
@@ -273,22 +237,27 @@ def _joined(path: Path, kind: str, nodes: list[Any], layers: list[_Layer]) -> Im
         kind,
         parameters,
         first.nonlinearity,
-        bool(first.layout),
+        *onnx_stacks.layout(
+            graph, node.input[0], bool(onnx_stacks.attributes_of(node).get("layout"))
+        ),
         first.direction == "reverse",
         h0,
         c0,
         first.lengths,
-        nodes[0].input[0],
+        node.input[0],
     )
 
 
 def _initial_states(
     path: Path, kind: str, layers: list[_Layer]
 ) -> tuple[Array | None, Array | None]:
-    """Return h0 and, an LSTM's, c0, `[L * D, B, H]`; None if none is stored, or not all are."""
+    """Return h0 and, an LSTM's, c0, `[L * D, B, H]`; None if none is stored, or not all are.
+
+    Zeros are none: exporters store as many as the example's batch had.
+    """
     found = [layer.states for layer in layers if layer.states is not None]
     given = [state for states in found for state in states if state is not None]
-    if len(found) < len(layers) or not given:
+    if len(found) < len(layers) or not any(state.any() for state in given):
         return None, None
     shapes = sorted({state.shape for state in given})
     if len(shapes) > 1:

@@ -157,7 +157,7 @@ def case_of_outputs(
         for name, s in fit.items()
         if s.digits
     ]
-    return found, fit, [*told(found), *notes, *digits]
+    return found, fit, [*told(kept, found), *notes, *digits]
 
 
 def _taken(name: str, value: Any) -> Saved:

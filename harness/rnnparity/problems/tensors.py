@@ -8,12 +8,13 @@ from typing import Any
 from rnnparity.errors import UsageError
 
 
-def tensors_in(path: Path, kind: str | None = None) -> Mapping[str, Any]:
+def tensors_in(path: Path, kind: str | None = None, prefix: str | None = None) -> Mapping[str, Any]:
     """Return the tensors in a file, by the names that they have in it.
 
     Args:
         path: of a `.safetensors`, `.pt`, `.pth` or `.onnx` file.
         kind: which nodes of an ONNX model are meant, "rnn", "gru" or "lstm"; None to find out.
+        prefix: which network of an ONNX model is meant; its names then begin with that.
 
     Raises:
         UsageError: it is missing, damaged, or no such file.
@@ -36,7 +37,9 @@ def tensors_in(path: Path, kind: str | None = None) -> Mapping[str, Any]:
     if suffix == ".onnx":
         from rnnparity.problems import onnx_reader
 
-        return onnx_reader.read(path, kind=kind).parameters
+        found = onnx_reader.read(path, kind=kind, prefix=prefix).parameters
+        before = f"{prefix.rstrip('.')}." if prefix else ""
+        return {f"{before}{name}": value for name, value in found.items()}
     raise UsageError(f"{path} is no weights file: expected .safetensors, .pt or .onnx")
 
 

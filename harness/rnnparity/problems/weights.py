@@ -46,7 +46,7 @@ def read(source: Any, prefix: str | None = None, kind: str | None = None) -> dic
     """
     _check_kind(kind)
     if isinstance(source, str | Path):
-        tensors, label = tensors_in(Path(source), kind), str(source)
+        tensors, label = tensors_in(Path(source), kind, prefix), str(source)
     else:
         tensors = source.state_dict() if hasattr(source, "state_dict") else source
         label = f"the {type(source).__name__}"

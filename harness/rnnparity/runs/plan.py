@@ -16,7 +16,7 @@ from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES
-from rnnparity.problems.given import Kept, Sequences, Weights, case, keep
+from rnnparity.problems.given import Kept, Sequences, Weights, case, keep, told
 from rnnparity.problems.sizes import Job
 from rnnparity.runs import parcels, processes
 from rnnparity.runs.expected import Expected, of_peers, read_expected
@@ -186,8 +186,8 @@ def weights_cases(
     directory: Path,
     wanted: Sequence[str] | None,
     settings: Settings,
-) -> list[Case]:
-    """Keep weights in the run's folder, and return cases on them.
+) -> tuple[list[Case], tuple[str, ...]]:
+    """Keep weights in the run's folder, and return cases on them, and how they are read, in lines.
 
     Args:
         given: the weights.
@@ -210,7 +210,8 @@ def weights_cases(
             plain.replace(B=None),
             plain.replace(T=1, B=1),
         ]
-    return [case.replace(dtype=one) for one in wanted or (kept.dtype,) for case in cases]
+    found = [case.replace(dtype=one) for one in wanted or (kept.dtype,) for case in cases]
+    return found, told(kept, found[0])
 
 
 def kept_weights(given: Weights, directory: Path, settings: Settings) -> Kept:

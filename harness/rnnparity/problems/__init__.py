@@ -12,7 +12,13 @@ quantities   what is compared, by name
 dtypes       the floating-point formats
 given        weights and inputs of a user, kept with the run
 weights      reading weights: modules, state dicts, files; the configuration they imply
-tensors      what is in a weights file, by name: `.pt`, `.safetensors`, `.onnx`
+formats      what a weights file is, told by its content
+tensors      what is in a weights file, by name
+torch_files  the same of what `torch.save` wrote; what a safe load refuses, named
+live         live torch modules, whatever wraps them
+layers       the recurrent layers among tensors by name; choosing one
+parametrised weights that are kept as a formula: weight norm, spectral norm, ...
+other_libraries  parameters as Keras and Flax name them, turned into torch's
 onnx_format  what ONNX calls the kinds of layers: operators, the order of gates
 onnx_reader  reading `.onnx`
 onnx_writer  writing it

@@ -10,6 +10,7 @@ from rnnparity.cells.config import KINDS, RNNConfig
 from rnnparity.errors import UsageError
 from rnnparity.problems import onnx_reader, weights
 from rnnparity.problems.cases import Case
+from rnnparity.problems.formats import format_of
 from rnnparity.types import Array
 
 
@@ -28,9 +29,9 @@ class Weights(NamedTuple):
     kind: str | None = None
 
     @property
-    def suffix(self) -> str:
-        """The ending of the file's name, in small letters; "" if it is no file."""
-        return Path(self.source).suffix.lower() if isinstance(self.source, str | Path) else ""
+    def format(self) -> str:
+        """What a file is by its content, as `formats.format_of` tells it; "" if it is no file."""
+        return format_of(Path(self.source)) if isinstance(self.source, str | Path) else ""
 
 
 class Sequences(NamedTuple):
@@ -188,7 +189,7 @@ def keep(given: Weights, directory: Path) -> Kept:
     """
     model = None
     source, prefix, nonlinearity, batch_first, kind = given
-    if given.suffix == ".onnx" and Path(source).is_file():
+    if given.format == "onnx":
         model = onnx_reader.read(Path(source), kind=kind)
         nonlinearity, batch_first = model.nonlinearity, model.batch_first
     parameters = weights.read(source, prefix, kind)

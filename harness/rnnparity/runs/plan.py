@@ -177,12 +177,12 @@ def weights_cases(
         sequences: an input; drawn, with further cases, if there is none.
         directory: keeps them, so that the run can be repeated.
         wanted: dtypes; one set of cases for each. None for the weights' own.
-        settings: of the worker that reads a `.pt` file.
+        settings: of the worker that reads a file of torch's.
 
     Raises:
         UsageError: the source holds no weights of a `torch.nn.RNN`, `GRU` or `LSTM`.
     """
-    if given.suffix in (".pt", ".pth"):
+    if given.format == "torch":
         kept = _keep_in_worker(given, directory, settings)
     else:
         kept = keep(given, directory)
@@ -200,7 +200,7 @@ def weights_cases(
 
 
 def _keep_in_worker(given: Weights, directory: Path, settings: Settings) -> Kept:
-    """Only torch reads a .pt file, and torch is not imported into this process."""
+    """Only torch reads what it wrote, and torch is not imported into this process."""
     with tempfile.TemporaryDirectory() as folder:
         worker = processes.Worker(settings, Path(folder) / "worker.log")
         try:

@@ -57,7 +57,8 @@ def format_of(path: Path) -> str:
     if start[8:9] == b"{" and start[4:8] == bytes(4):
         return "safetensors"
     if start[:2] == b"PK":
-        return _zip_format(path) or _by_ending(path)
+        # One that was cut short names its first entry all the same.
+        return "torch" if b"/data.pkl" in start else _zip_format(path) or _by_ending(path)
     if other(path):
         return ""
     # A small map whose first key is a short text; of another length, in two more bytes or four.
@@ -73,6 +74,11 @@ def other(path: Path) -> str:
     """Return what a file is that holds no weights as it is, and the way out; "" if not told."""
     with path.open("rb") as file:
         start = file.read(512)
+    if start[:2] == b"PK" and b"archive_format" in start:
+        return (
+            "a program of torch.export: torch.save(torch.export.load(file).state_dict, "
+            "'weights.pt'), then that file"
+        )
     if start[257:262] == b"ustar":
         return "a tar archive: unpack it (tar -xf), and give the file in it"
     return next((told for magic, told in _OTHERS.items() if start.startswith(magic)), "")

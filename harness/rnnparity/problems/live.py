@@ -10,9 +10,7 @@ from typing import Any
 
 from rnnparity.errors import UsageError
 
-# What torch's modules call their kind.
-MODES = {"RNN_TANH": "rnn", "RNN_RELU": "rnn", "GRU": "gru", "LSTM": "lstm"}
-_CELLS = {"RNNCell": "rnn", "GRUCell": "gru", "LSTMCell": "lstm"}
+_CELLS = ("RNNCell", "GRUCell", "LSTMCell")
 
 
 def is_live(source: Any) -> bool:
@@ -69,7 +67,7 @@ def configured(source: Any, prefix: str) -> dict[str, Any]:
     A module that somebody wrote with torch's names says what it has attributes of.
 
     Raises:
-        UsageError: its nonlinearity is neither tanh nor relu.
+        UsageError: it does not tell, being traced; its nonlinearity is neither tanh nor relu.
     """
     module = modules(source).get(prefix.rstrip("."))
     if module is None:
@@ -79,11 +77,14 @@ def configured(source: Any, prefix: str) -> dict[str, Any]:
         for name, of in (("nonlinearity", str), ("batch_first", bool), ("dropout", float))
         if isinstance(getattr(module, name, None), of)
     }
-    kind = _kind(module)
+    kind, traced = _kind(module)
+    if traced:
+        raise UsageError(
+            f"a traced {module.original_name} does not tell its nonlinearity and batch_first: give "
+            "its state_dict(), and these"
+        )
     if kind in ("gru", "lstm"):
         told.pop("nonlinearity", None)
-    elif kind == "rnn" and "nonlinearity" not in told:
-        told["nonlinearity"] = "relu" if getattr(module, "mode", "") == "RNN_RELU" else "tanh"
     if told.get("nonlinearity", "tanh") not in ("tanh", "relu"):
         raise UsageError(
             f"the {type(module).__name__}'s nonlinearity is {told['nonlinearity']!r}, expected "
@@ -92,12 +93,14 @@ def configured(source: Any, prefix: str) -> dict[str, Any]:
     return told | ({"kind": kind} if kind else {})
 
 
-def _kind(module: Any) -> str | None:
-    """Return the kind of a module of torch's own classes, scripted or not; None for others."""
+def _kind(module: Any) -> tuple[str | None, bool]:
+    """Return the kind of a module of torch's own classes, and whether tracing lost what it does."""
     nn: Any = sys.modules["torch"].nn
-    scripted = getattr(module, "original_name", "")
-    if isinstance(module, nn.RNNBase) or scripted in ("RNN", "GRU", "LSTM"):
-        mode = getattr(module, "mode", scripted)
-        return MODES.get(mode)
-    name = next((one for one in _CELLS if isinstance(module, getattr(nn, one))), scripted)
-    return _CELLS.get(name)
+    names = ("RNN", "GRU", "LSTM", *_CELLS)
+    name = next((one for one in names if isinstance(module, getattr(nn, one))), "")
+    scripted = getattr(module, "original_name", "") if not name else ""
+    name = name or (scripted if scripted in names else "")
+    if not name:
+        return None, False
+    tells = {"RNNCell": "nonlinearity", "GRUCell": "training", "LSTMCell": "training"}
+    return name.removesuffix("Cell").lower(), not hasattr(module, tells.get(name, "batch_first"))

@@ -109,14 +109,11 @@ def infer_config(
     H = weight_hh.shape[1]
     found = kind_of(weight_hh)
     if found is None:
-        turned = (
-            weight_hh.shape[::-1] if kind_of(weight_hh.T) in ([kind] if kind else KINDS) else ()
-        )
         expected = [f"({len(KINDS[k].gates) * H}, {H})" for k in ([kind] if kind else KINDS)]
         raise UsageError(
             f"weight_hh_l0 has shape {weight_hh.shape}, expected {' or '.join(expected)}: "
             f"{' or '.join(NAMES[k] for k in ([kind] if kind else KINDS))}"
-            + (_transposed("weight_hh_l0", weight_hh.shape) if turned else "")
+            + (_transposed("weight_hh_l0", weight_hh.shape) if kind_of(weight_hh.T) else "")
         )
     if kind is not None and kind != found:
         raise UsageError(

@@ -74,7 +74,7 @@ def other(path: Path) -> str:
     """Return what a file is that holds no weights as it is, and the way out; "" if not told."""
     with path.open("rb") as file:
         start = file.read(512)
-    if start[:2] == b"PK" and b"archive_format" in start:
+    if start[:2] == b"PK" and b"/data/weights/" in start:
         return (
             "a program of torch.export: torch.save(torch.export.load(file).state_dict, "
             "'weights.pt'), then that file"

@@ -1,4 +1,4 @@
-"""Parametrised weights: what is computed is what the module computes with; what is not, is named."""
+"""Parametrised weights: what the module computes with is computed; the rest is named."""
 
 import numpy as np
 import pytest

@@ -106,7 +106,7 @@ def _listed(path: Path) -> tuple[bool, dict[str, bool]]:
             continue
         if before is not None:
             is_object = opcode.name == "GLOBAL" and argument != "collections OrderedDict"
-            is_object |= not before and argument == "module"  # how a module began before zip files
+            is_object |= argument == "module"  # what a module begins with, before zip files
             values.setdefault(before, is_object)
         before = str(argument) if opcode.name.endswith("UNICODE") else None
     return values.pop("", False), values

@@ -91,6 +91,7 @@ def test_a_wrapped_layer_keeps_its_configuration(wrapper, kind):
     assert np.array_equal(found["weight_hh_l0"], module.weight_hh_l0.detach().numpy())
 
 
+@pytest.mark.filterwarnings("ignore")  # tracing's own
 def test_a_scripted_layer_tells_and_a_traced_one_is_refused():
     scripted = torch.jit.script(nn.Sequential(_relu()))
     config = weights.config_of(scripted, weights.read(scripted))

@@ -17,6 +17,8 @@ NAMES = {"rnn": "an RNN", "gru": "a GRU", "lstm": "an LSTM"}
 PARAMETER = re.compile(r"(?:(?:weight|bias)_(?:ih|hh)|(weight_hr))_l(0|[1-9]\d*)(?:_reverse)?")
 _OF_CELLS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # RNNCell, GRUCell, LSTMCell
 NOT_GUESSED = "gates of other libraries, in other orders, are not guessed"
+# What a checkpoint calls an optimizer's state, which may have the parameters' names and shapes.
+_OPTIMIZERS = ("optim", "opt_state")
 # Mappings in mappings are looked into so deep: a checkpoint's, a Flax model's.
 _DEPTH = 12
 
@@ -135,7 +137,7 @@ def _layers(tensors: dict[str, Any]) -> list[Layer]:
     keras, flax = other_libraries.keras_layers(tensors), other_libraries.flax_layers(tensors)
     found += [Layer(prefix, "Keras", own) for prefix, own in keras.items()]
     found += [Layer(prefix, "Flax", own) for prefix, own in flax.items()]
-    return [layer for layer in found if not layer.prefix.startswith("optim")] or found
+    return [layer for layer in found if not layer.prefix.startswith(_OPTIMIZERS)] or found
 
 
 def _under(prefix: str, found: list[Layer], label: str) -> Layer:

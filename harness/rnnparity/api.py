@@ -66,8 +66,8 @@ def check(
         dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if
             None).
         case: only the cases of these ids.
-        weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a `.safetensors`,
-            `.pt` or `.onnx` file: checks on these weights instead of a preset.
+        weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file:
+            checks on these weights instead of a preset.
         prefix: what the layer's names begin with, where `weights` holds several.
         x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
         lengths: with `x`, the steps that count in each sequence.

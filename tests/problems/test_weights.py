@@ -244,7 +244,9 @@ def test_integers_are_refused():
         ("text.safetensors", b"hello, this is no weights file", "not a safetensors file"),
         ("empty.safetensors", b"", "not a safetensors file"),
         ("text.pt", b"hello", "no file of tensors"),
-        ("weights.npz", b"", "expected .safetensors, .pt or .onnx"),
+        ("weights.npz", b"", "not an .npz file"),
+        ("weights", b"", "is empty: expected a weights file: safetensors"),
+        ("weights.dat", b"hello", "is no weights file: expected a weights file"),
     ],
 )
 def test_files_that_are_no_weights(tmp_path, name, content, message):

@@ -40,7 +40,7 @@ def new(
 
 def export(
     target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="What to write.")],
-    weights: Annotated[Path, typer.Option(help="A .safetensors or .pt file.")],
+    weights: Annotated[Path, typer.Option(help="A weights file.")],
     prefix: Prefix = None,
     cell: Annotated[str | None, typer.Option(help="Kind of layers: rnn, gru or lstm.")] = None,
     nonlinearity: OfWeights = None,
@@ -52,11 +52,12 @@ def export(
     """Write weights as an ONNX model, which ONNX Runtime and others read."""
     from rnnparity.problems import onnx_writer
     from rnnparity.problems import weights as reader
+    from rnnparity.problems.formats import format_of
 
     if target.suffix != ".onnx":
         raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")
-    if weights.suffix.lower() == ".onnx":
-        raise UsageError(f"{weights} is an ONNX model already: give .safetensors or .pt")
+    if format_of(weights) == "onnx":
+        raise UsageError(f"{weights} is an ONNX model already: give another weights file")
     parameters = reader.read(weights, prefix, cell)
     config = reader.infer_config(
         parameters,

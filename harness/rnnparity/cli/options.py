@@ -68,7 +68,8 @@ Dtype = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        help="Check on the weights in a .safetensors, .pt or .onnx file.", show_default=False
+        help="Check on a weights file: safetensors, torch, .npz, Keras, Flax or ONNX.",
+        show_default=False,
     ),
 ]
 Prefix = Annotated[

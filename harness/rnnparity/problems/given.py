@@ -11,6 +11,7 @@ from rnnparity.cells.config import KINDS, RNNConfig
 from rnnparity.errors import UsageError
 from rnnparity.problems import onnx_reader, weights
 from rnnparity.problems.cases import Case
+from rnnparity.problems.formats import format_of
 from rnnparity.problems.saved import read_saved
 from rnnparity.types import Array
 
@@ -31,9 +32,9 @@ class Weights(NamedTuple):
     kind: str | None = None
 
     @property
-    def suffix(self) -> str:
-        """The ending of the file's name, in small letters; "" if it is no file."""
-        return Path(self.source).suffix.lower() if isinstance(self.source, str | Path) else ""
+    def format(self) -> str:
+        """What a file is by its content, as `formats.format_of` tells it; "" if it is no file."""
+        return format_of(Path(self.source)) if isinstance(self.source, str | Path) else ""
 
 
 class Sequences(NamedTuple):
@@ -179,7 +180,7 @@ def keep(given: Weights, directory: Path) -> Kept:
     model = None
     source, prefix, nonlinearity, batch_first, kind = given
     told = {"nonlinearity": nonlinearity or "tanh", "batch_first": bool(batch_first)}
-    if given.suffix == ".onnx" and Path(source).is_file():
+    if given.format == "onnx":
         model = onnx_reader.read(Path(source), kind=kind, prefix=prefix)
         told["nonlinearity"] = model.nonlinearity
         if batch_first is None or model.is_told:
@@ -207,7 +208,7 @@ def keep(given: Weights, directory: Path) -> Kept:
 
 def _check_told(given: Weights, config: RNNConfig) -> None:
     """Refuse what a user says against what the weights' source says."""
-    name = given.source if given.suffix else f"the {type(given.source).__name__}"
+    name = given.source if given.format else f"the {type(given.source).__name__}"
     if given.nonlinearity not in (None, config.nonlinearity):
         raise UsageError(
             f"the nonlinearity is given as {given.nonlinearity}, but {name} has "

@@ -194,7 +194,7 @@ def weights_cases(
         sequences: an input; drawn, with further cases, if there is none.
         directory: keeps them, so that the run can be repeated.
         wanted: dtypes; one set of cases for each. None for the weights' own.
-        settings: of the worker that reads a `.pt` file.
+        settings: of the worker that reads a file of torch's.
 
     Raises:
         UsageError: the source holds no weights of a `torch.nn.RNN`, `GRU` or `LSTM`.
@@ -220,13 +220,13 @@ def kept_weights(given: Weights, directory: Path, settings: Settings) -> Kept:
     Raises:
         UsageError: the source holds no weights of a `torch.nn.RNN`, `GRU` or `LSTM`.
     """
-    if given.suffix in (".pt", ".pth"):
+    if given.format == "torch":
         return _keep_in_worker(given, directory, settings)
     return keep(given, directory)
 
 
 def _keep_in_worker(given: Weights, directory: Path, settings: Settings) -> Kept:
-    """Only torch reads a .pt file, and torch is not imported into this process."""
+    """Only torch reads what it wrote, and torch is not imported into this process."""
     with tempfile.TemporaryDirectory() as folder:
         worker = processes.Worker(settings, Path(folder) / "worker.log")
         try:

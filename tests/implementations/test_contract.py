@@ -47,8 +47,8 @@ def test_defaults(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(GOOD)
     implementation = contract.load(Spec("mine", str(path)))
-    assert implementation.dtypes == ("float64", "float32")
-    assert implementation.nonlinearities == ("tanh", "relu")
+    assert implementation.support.dtypes == ("float64", "float32")
+    assert implementation.support.nonlinearities == ("tanh", "relu")
 
 
 def test_two_files_of_one_name_keep_apart(tmp_path):

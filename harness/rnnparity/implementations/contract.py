@@ -17,7 +17,7 @@ from rnnparity.errors import explain
 from rnnparity.implementations import neighbours
 from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS, install_hint
 from rnnparity.implementations.registry import Spec
-from rnnparity.problems.cases import Case
+from rnnparity.implementations.support import FEATURES, Support
 from rnnparity.problems.dtypes import NAMES
 
 # What a `layer` takes, by kind, and a whole `rnn`.
@@ -53,21 +53,7 @@ class Implementation:
     prepare: Callable[..., Any] | None
     layer_backward: Callable[..., Any] | None
     gradients: bool
-    nonlinearities: tuple[str, ...]
-    dtypes: tuple[str, ...]
-    devices: tuple[str, ...] | None  # kinds ("cpu", "cuda", "mps"); None: all of the framework
-
-    def lacks(self, case: Case, device: str) -> str | None:
-        """Return why a case is outside what is declared, or None if it is inside."""
-        if case.config.kind != self.kind:
-            return f"is of the kind {self.kind}"
-        if case.dtype not in self.dtypes:
-            return f"declares dtypes {', '.join(self.dtypes)}"
-        if case.config.nonlinearity not in self.nonlinearities:
-            return f"declares nonlinearities {', '.join(self.nonlinearities)}"
-        if self.devices is not None and device.partition(":")[0] not in self.devices:
-            return f"declares devices {', '.join(self.devices)}"
-        return None
+    support: Support
 
     def prepared(self, weights: dict[str, Any], config: RNNConfig) -> Any:
         """Do what is done once per set of weights."""
@@ -199,11 +185,15 @@ def from_object(name: str, module: Any) -> Implementation:
         prepare=getattr(module, "prepare", None),
         layer_backward=layer_backward,
         gradients=gradients,
-        nonlinearities=_declared(module, "nonlinearities", NONLINEARITIES, NONLINEARITIES)
-        if kind == "rnn"
-        else ("tanh",),
-        dtypes=_declared(module, "dtypes", ("float64", "float32"), NAMES),
-        devices=_declared(module, "devices", None, KINDS),
+        support=Support(
+            kind=kind,
+            dtypes=_declared(module, "dtypes", ("float64", "float32"), NAMES),
+            nonlinearities=_declared(module, "nonlinearities", NONLINEARITIES, NONLINEARITIES)
+            if kind == "rnn"
+            else ("tanh",),
+            devices=_declared(module, "devices", None, KINDS),
+            features=_declared(module, "supports", None, tuple(FEATURES), empty=True),
+        ),
     )
 
 
@@ -219,11 +209,14 @@ def _check_takes(function: Any, name: str, kind: str) -> None:
         return
 
 
-def _declared(module: Any, name: str, default: Any, known: tuple[str, ...]) -> Any:
+def _declared(
+    module: Any, name: str, default: Any, known: tuple[str, ...], *, empty: bool = False
+) -> Any:
     declared = getattr(module, name, default)
     if declared is None:
         return None
-    if isinstance(declared, str) or not set(declared) <= set(known) or not declared:
+    several = isinstance(declared, tuple | list | set | frozenset)
+    if not several or not set(declared) <= set(known) or not (declared or empty):
         raise _breach(
             f"{name} is {declared!r}, expected a tuple of names out of {', '.join(known)}"
         )

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from rnnparity.errors import UsageError
-from rnnparity.implementations import contract, frameworks
+from rnnparity.implementations import contract, frameworks, modules
 from rnnparity.implementations.execution import execute, run_times
-from rnnparity.implementations.frameworks import FRAMEWORKS
+from rnnparity.implementations.frameworks import FRAMEWORKS, Border
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.settings import Settings, threads_given
+from rnnparity.implementations.whose_arrays import Guess, guesses
 from rnnparity.judging.assess import assess
 from rnnparity.judging.reference import reference
 from rnnparity.judging.verdict import Judgement
+from rnnparity.problems import assumed
 from rnnparity.problems.cases import Case
 from rnnparity.problems.given import Sequences, Weights, keep
 from rnnparity.problems.given import case as case_of
@@ -28,9 +30,9 @@ from rnnparity.problems.given import case as case_of
 
 def assert_parity(
     implementation: Any,
-    *,
     weights: Any,
     x: Any = None,
+    *,
     h0: Any = None,
     c0: Any = None,
     lengths: Any = None,
@@ -49,16 +51,17 @@ def assert_parity(
     recurrence in higher precision.
 
     Args:
-        implementation: a module or object with the names of the contract, or a function: `layer(x,
-            h0, cell, nonlinearity)`, of a GRU `layer(x, h0, cell)`, of an LSTM `layer(x, h0, c0,
-            cell)`, or `rnn(x, h0, weights, config, lengths)`. One of a
-            module that has a `prepare` stands for the module.
+        implementation: a `torch.nn.Module` with torch's names of parameters, a module or object
+            with the names of the contract, or a function: `layer(x, h0, cell, nonlinearity)`, of a
+            GRU `layer(x, h0, cell)`, of an LSTM `layer(x, h0, c0, cell)`, or `rnn(x, h0, weights,
+            config, lengths)`. One of a module that has a `prepare` stands for the module.
         weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file.
         x: input, laid out as `torch.nn.RNN` takes it; drawn (T = 32, B = 4) if None.
         h0: initial state; zeros if None and x is given.
         c0: of an LSTM, with h0.
         lengths: steps that count in each sequence; all if None.
-        framework: "numpy", "jax" or "torch"; found out from the implementation's module or from x.
+        framework: "numpy", "jax" or "torch"; found out if None: by the implementation's module, its
+            arguments, x, and by what its code names.
         device: one of the framework's, as `rnnparity list` shows them.
         dtype: what to compute in; the weights' own if None.
         nonlinearity: of the weights, which names and shapes do not tell.
@@ -71,45 +74,99 @@ def assert_parity(
     """
     __tracebackhide__ = True
     settings = Settings(threads=threads_given())
+    implementation = modules.whose(implementation)
+    layout = modules.layout(implementation)
+    if nonlinearity == "tanh":
+        nonlinearity = layout.get("nonlinearity", nonlinearity)
+    batch_first = batch_first or layout.get("batch_first", False)
     with tempfile.TemporaryDirectory() as folder:
         kept = keep(Weights(weights, prefix, nonlinearity, batch_first), Path(folder))
         kind = kept.config.kind
-        loaded = _loaded(implementation, framework, x, kind)
         case = case_of(kept, Sequences(x, h0, lengths, c0), Path(folder), dtype)
-        border = frameworks.get(loaded.framework, settings)
-        if device not in border.devices():
-            there = ", ".join(border.devices())
-            raise UsageError(f"no device {device!r} for {loaded.framework} here: there is {there}")
-
-        def fresh(probe: Case, *, times: int = 1, gradients: bool = False) -> list[Outcome] | None:
-            with _once_more(implementation) as again:
-                if again is None:
-                    return None
-                anew = _loaded(again, framework, x, kind)
-                return run_times(anew, border, probe, device, times, gradients)
-
         against = reference(case)
-        outcome = execute(loaded, border, case, against.problem, device)
-        judgement = assess(case, outcome, against, fresh).judgement
-    if not judgement.verdict.is_right:
-        raise AssertionError(_message(loaded, device, case.id, judgement))
+        first: tuple[Judgement, str] | None = None
+        for guess in _guesses(implementation, framework, x, weights):
+            loaded = _loaded(implementation, guess and guess.framework, kind)
+            border = frameworks.get(loaded.framework, settings)
+            if device not in border.devices():
+                there = ", ".join(border.devices())
+                raise UsageError(
+                    f"no device {device!r} for {loaded.framework} here: there is {there}"
+                )
+
+            def fresh(
+                probe: Case,
+                *,
+                times: int = 1,
+                gradients: bool = False,
+                border: Border = border,
+                framework: str = loaded.framework,
+            ) -> list[Outcome] | None:
+                with _once_more(implementation) as again:
+                    if again is None:
+                        return None
+                    anew = _loaded(again, framework, kind)
+                    return run_times(anew, border, probe, device, times, gradients)
+
+            outcome = execute(loaded, border, case, against.problem, device)
+            judgement = assess(case, outcome, against, fresh).judgement
+            if judgement.verdict.is_right:
+                return
+            # What broke may have been given another framework's arrays: what was judged has not.
+            if first is None or (judgement.quantities and not first[0].quantities):
+                first = judgement, _message(loaded, device, case.id, judgement, guess)
+            if judgement.quantities or guess is None or guess.sure:
+                break
+    assert first is not None
+    message = first[1]
+    if modules.is_module(weights):  # which tells its nonlinearity itself
+        message = message.replace(f"; {assumed.nonlinearity(case)}", "")
+    raise AssertionError(message.replace("--nonlinearity relu", 'nonlinearity="relu"'))
 
 
-def _loaded(
-    implementation: Any, framework: str | None, x: Any, kind: str
-) -> contract.Implementation:
-    name = str(getattr(implementation, "__name__", type(implementation).__name__))
-    if not hasattr(implementation, "layer") and not hasattr(implementation, "rnn"):
+def _guesses(
+    implementation: Any, framework: str | None, x: Any, weights: Any
+) -> list[Guess | None]:
+    """Return whose arrays it may take, the likeliest first; None for what says it itself.
+
+    Raises:
+        UsageError: nothing tells.
+    """
+    if not _is_function(implementation):
+        return [None]
+    if framework is not None:
+        return [Guess(framework, "framework= says it")]
+    found = guesses(implementation, x, weights)
+    if not found:
+        raise UsageError(
+            f"whose arrays {_name(implementation)} takes is not known: give framework=, one of "
+            f"{', '.join(FRAMEWORKS)}"
+        )
+    return [*found]
+
+
+def _is_function(implementation: Any) -> bool:
+    """Whether it is one function, not an object with the names of the contract or a module."""
+    has_names = hasattr(implementation, "layer") or hasattr(implementation, "rnn")
+    return not (has_names or modules.is_module(implementation))
+
+
+def _name(implementation: Any) -> str:
+    return str(getattr(implementation, "__name__", type(implementation).__name__))
+
+
+def _loaded(implementation: Any, framework: str | None, kind: str) -> contract.Implementation:
+    name = _name(implementation)
+    line = modules.line_for(implementation)
+    if line and not hasattr(implementation, "framework"):
+        raise UsageError(f"{name} {line}")
+    if _is_function(implementation):
         home = sys.modules.get(getattr(implementation, "__module__", None) or "")
         own = (getattr(home, "layer", None), getattr(home, "rnn", None))
         if hasattr(home, "prepare") and implementation in own:
-            return _loaded(home, framework, x, kind)
-        framework = framework or getattr(home, "framework", None) or _of_array(x)
+            return _loaded(home, framework, kind)
         if framework not in FRAMEWORKS:
-            raise UsageError(
-                f"whose arrays {name} takes is not known: give framework=, one of "
-                f"{', '.join(FRAMEWORKS)}"
-            )
+            raise UsageError(f"framework is {framework!r}, expected one of {', '.join(FRAMEWORKS)}")
         told = {_part(name, implementation, kind): implementation}
         implementation = SimpleNamespace(framework=framework, kind=kind, **told)
     try:
@@ -161,14 +218,17 @@ def _part(name: str, function: Any, kind: str) -> str:
     return parts[len(required)]
 
 
-def _of_array(x: Any) -> str | None:
-    """Return the framework that an array can only be of; anybody may hand over a NumPy one."""
-    root = type(x).__module__.partition(".")[0]
-    return {"jaxlib": "jax", "jax": "jax", "torch": "torch"}.get(root)
-
-
-def _message(loaded: contract.Implementation, device: str, case: str, judgement: Judgement) -> str:
-    lines = [f"{loaded.name} ({loaded.framework} on {device}, {case})"]
+def _message(
+    loaded: contract.Implementation,
+    device: str,
+    case: str,
+    judgement: Judgement,
+    guess: Guess | None,
+) -> str:
+    assumed_so = ""
+    if guess is not None and not guess.sure:
+        assumed_so = f"; {guess.framework} was assumed, since {guess.why}: else give framework="
+    lines = [f"{loaded.name} ({loaded.framework} on {device}, {case}{assumed_so})"]
     lines.append(f"{judgement.verdict}: {judgement.reason}")
     for name, quantity in judgement.quantities.items():
         z = "inf" if quantity.z is None else f"{quantity.z:.3g}"

@@ -74,7 +74,7 @@ def test_neighbours_of_one_name_are_each_files_own(tmp_path):
     for folder in "abba":
         spec = Spec(folder, str(tmp_path / folder / "mine.py"))
         expected = {"a": ("float32",), "b": ("float64",)}[folder]
-        assert contract.load(spec).dtypes == expected
+        assert contract.load(spec).support.dtypes == expected
         with contract.loaded_anew(spec) as anew:
             assert anew.dtypes == expected
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rnnparity.cells import network
 from rnnparity.cells.config import KINDS as KINDS_OF_CELLS
 from rnnparity.cells.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.errors import explain
-from rnnparity.implementations import neighbours
+from rnnparity.implementations import modules, neighbours
 from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS, install_hint
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.support import FEATURES, Support
@@ -157,6 +158,7 @@ def from_object(name: str, module: Any) -> Implementation:
     Raises:
         BrokenImplementation: it lacks one, or declares what is not known.
     """
+    module = _of_module(module)
     framework = getattr(module, "framework", None)
     if framework not in FRAMEWORKS:
         raise _breach(f"framework is {framework!r}, expected one of {', '.join(FRAMEWORKS)}")
@@ -195,6 +197,34 @@ def from_object(name: str, module: Any) -> Implementation:
             features=_declared(module, "supports", None, tuple(FEATURES), empty=True),
         ),
     )
+
+
+def _of_module(given: Any) -> Any:
+    """Return what has the names of the contract, also for a `torch.nn.Module` or a file with one.
+
+    Raises:
+        BrokenImplementation: it is such a module, whose parameters have other names than torch's.
+    """
+    given = modules.whose(given)
+    own = next(
+        (v for n in ("rnn", "layer") if modules.is_module(v := getattr(given, n, None))), None
+    )
+    try:
+        if modules.is_module(given):
+            return modules.adapted(given)
+        if own is not None:
+            return modules.adapted(own, given)
+        if isinstance(given, ModuleType) and not any(
+            hasattr(given, name) for name in ("layer", "rnn")
+        ):
+            found = modules.among(given)
+            return given if found is None else modules.adapted(found, given)
+    except modules.NoTorchNames as error:
+        raise BrokenImplementation(str(error)) from None
+    line = modules.line_for(given)
+    if line and not hasattr(given, "framework"):
+        raise BrokenImplementation(f"{type(given).__name__} {line}")
+    return given
 
 
 def _check_takes(function: Any, name: str, kind: str) -> None:

@@ -11,6 +11,7 @@ from rnnparity.implementations.contract import Implementation
 from rnnparity.implementations.frameworks import Border
 from rnnparity.implementations.gradient_calls import explain_gradients
 from rnnparity.implementations.outcome import Outcome, Result, Trouble
+from rnnparity.implementations.support import Unsupported
 from rnnparity.problems.arrays import (
     Problem,
     build,
@@ -131,7 +132,7 @@ def _run(
 
 
 def _not_implemented(error: NotImplementedError) -> str:
-    return explain(error).removeprefix("raises ")
+    return str(error) if isinstance(error, Unsupported) else explain(error).removeprefix("raises ")
 
 
 def _check_form(again: Result, first: Result) -> None:

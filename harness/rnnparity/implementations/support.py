@@ -19,6 +19,10 @@ FEATURES: dict[str, Callable[[Case], bool]] = {
 }
 
 
+class Unsupported(NotImplementedError):
+    """What an implementation cannot do, as it was found out here; the message is the reason."""
+
+
 @dataclass(frozen=True)
 class Support:
     """What an implementation declares that it can do.

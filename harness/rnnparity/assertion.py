@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnparity.errors import UsageError
-from rnnparity.implementations import contract, frameworks, modules
+from rnnparity.implementations import contract, frameworks, module_names, modules
 from rnnparity.implementations.execution import execute, run_times
 from rnnparity.implementations.frameworks import FRAMEWORKS, Border
 from rnnparity.implementations.outcome import Outcome
@@ -74,8 +74,8 @@ def assert_parity(
     """
     __tracebackhide__ = True
     settings = Settings(threads=threads_given())
-    implementation = modules.whose(implementation)
-    layout = modules.layout(implementation)
+    implementation = module_names.whose(implementation)
+    layout = module_names.layout(implementation)
     if nonlinearity == "tanh":
         nonlinearity = layout.get("nonlinearity", nonlinearity)
     batch_first = batch_first or layout.get("batch_first", False)
@@ -119,7 +119,7 @@ def assert_parity(
                 break
     assert first is not None
     message = first[1]
-    if modules.is_module(weights):  # which tells its nonlinearity itself
+    if module_names.is_module(weights):  # which tells its nonlinearity itself
         message = message.replace(f"; {assumed.nonlinearity(case)}", "")
     raise AssertionError(message.replace("--nonlinearity relu", 'nonlinearity="relu"'))
 
@@ -148,7 +148,7 @@ def _guesses(
 def _is_function(implementation: Any) -> bool:
     """Whether it is one function, not an object with the names of the contract or a module."""
     has_names = hasattr(implementation, "layer") or hasattr(implementation, "rnn")
-    return not (has_names or modules.is_module(implementation))
+    return not (has_names or module_names.is_module(implementation))
 
 
 def _name(implementation: Any) -> str:
@@ -157,7 +157,7 @@ def _name(implementation: Any) -> str:
 
 def _loaded(implementation: Any, framework: str | None, kind: str) -> contract.Implementation:
     name = _name(implementation)
-    line = modules.line_for(implementation)
+    line = module_names.line_for(implementation)
     if line and not hasattr(implementation, "framework"):
         raise UsageError(f"{name} {line}")
     if _is_function(implementation):
@@ -170,9 +170,11 @@ def _loaded(implementation: Any, framework: str | None, kind: str) -> contract.I
         told = {_part(name, implementation, kind): implementation}
         implementation = SimpleNamespace(framework=framework, kind=kind, **told)
     try:
+        if module_names.is_module(implementation):
+            implementation = modules.adapted(implementation, anew=False)
         return contract.from_object(name, implementation)
-    except contract.BrokenImplementation as error:
-        raise UsageError(f"{name}: {error}") from None
+    except (contract.BrokenImplementation, module_names.NoTorchNames) as error:
+        raise UsageError(str(error).removeprefix(f"{name}: ")) from None
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def test_neighbours_of_one_name_are_each_files_own(tmp_path):
         expected = {"a": ("float32",), "b": ("float64",)}[folder]
         assert contract.load(spec).support.dtypes == expected
         with contract.loaded_anew(spec) as anew:
-            assert anew.dtypes == expected
+            assert anew.support.dtypes == expected
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from rnnparity.cells import network
 from rnnparity.cells.config import KINDS as KINDS_OF_CELLS
 from rnnparity.cells.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.errors import explain
-from rnnparity.implementations import modules, neighbours
+from rnnparity.implementations import module_names, modules, neighbours
 from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS, install_hint
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.support import FEATURES, Support
@@ -205,12 +205,12 @@ def _of_module(given: Any) -> Any:
     Raises:
         BrokenImplementation: it is such a module, whose parameters have other names than torch's.
     """
-    given = modules.whose(given)
+    given = module_names.whose(given)
     own = next(
-        (v for n in ("rnn", "layer") if modules.is_module(v := getattr(given, n, None))), None
+        (v for n in ("rnn", "layer") if module_names.is_module(v := getattr(given, n, None))), None
     )
     try:
-        if modules.is_module(given):
+        if module_names.is_module(given):
             return modules.adapted(given)
         if own is not None:
             return modules.adapted(own, given)
@@ -219,9 +219,9 @@ def _of_module(given: Any) -> Any:
         ):
             found = modules.among(given)
             return given if found is None else modules.adapted(found, given)
-    except modules.NoTorchNames as error:
+    except module_names.NoTorchNames as error:
         raise BrokenImplementation(str(error)) from None
-    line = modules.line_for(given)
+    line = module_names.line_for(given)
     if line and not hasattr(given, "framework"):
         raise BrokenImplementation(f"{type(given).__name__} {line}")
     return given

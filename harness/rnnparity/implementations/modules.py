@@ -1,4 +1,4 @@
-"""An implementation made of a module of PyTorch's, and the line to write for other modules.
+"""An implementation made of a module of PyTorch's.
 
 A module whose parameters have torch's names, of `nn.RNN` or of `nn.RNNCell`, is called with a
 case's weights in place of its own. One that is built for other sizes than a case's is built anew
@@ -8,18 +8,24 @@ from its class, if that takes the sizes.
 import copy
 import functools
 import inspect
-import re
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from rnnparity.cells.config import KINDS, NONLINEARITIES, RNNConfig, parameter_shapes
+from rnnparity.cells.config import KINDS, RNNConfig, parameter_shapes
 from rnnparity.errors import ContractViolation
+from rnnparity.implementations.module_names import (
+    PAGE,
+    NoTorchNames,
+    is_module,
+    layout,
+    line_of,
+    names_of,
+    shapes_of,
+    torch_itself,
+)
 from rnnparity.implementations.support import Unsupported
-
-_LAYER = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh)_l\d+(?:_reverse)?)")
-_CELL = re.compile(r"(.*?)((?:weight|bias)_(?:ih|hh))")
 
 # What a class may take besides the sizes, and what it then is if it does not.
 _OPTIONS = {
@@ -30,62 +36,19 @@ _OPTIONS = {
     "bidirectional": False,
 }
 
-# What stands in modules of other libraries: the function that calls one with given weights.
-_LINES = {
-    "flax": "module.apply({{'params': mine(weights)}}, x)",
-    "keras": "module.stateless_call(mine(weights), [], x)[0]",
-    "equinox": "eqx.tree_at(where, module, mine(weights))(x)",
-    "haiku": "module.apply(mine(weights), x)",
-}
-_PAGE = "docs/contract.md, Modules"
 
-
-class NoTorchNames(Exception):
-    """A module's parameters have not torch's names; the message is the line to write."""
-
-
-def is_module(given: Any) -> bool:
-    """Whether this is a `torch.nn.Module`, or a class of them."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return False
-    return isinstance(given, torch.nn.Module) or (
-        isinstance(given, type) and issubclass(given, torch.nn.Module)
-    )
-
-
-def whose(given: Any) -> Any:
-    """Return the module that a bound `forward` or `__call__` is of; else what is given."""
-    owner = getattr(given, "__self__", None)
-    bound = getattr(given, "__name__", "") in ("forward", "__call__")
-    return owner if bound and is_module(owner) else given
-
-
-def line_for(given: Any) -> str:
-    """Return what to write for a module of another library; "" if it is of none that is known."""
-    kinds = (given if isinstance(given, type) else type(given)).__mro__
-    roots = {kind.__module__.partition(".")[0] for kind in kinds}
-    for library, call in _LINES.items():
-        if library in roots:
-            return (
-                f"is a module of {library.capitalize()}, whose parameters have other names: write "
-                f"def rnn(x, h0, weights, config, lengths): return {call.format()}, where mine "
-                f"makes its parameters of torch's ({_PAGE})"
-            )
-    return ""
-
-
-def adapted(given: Any, beside: Any = None) -> Any:
+def adapted(given: Any, beside: Any = None, *, anew: bool = True) -> Any:
     """Return an object with the names of the contract that runs a module.
 
     Args:
         given: a `torch.nn.Module`, or a class of them.
         beside: has what else is declared: dtypes, supports, ...
+        anew: whether a module is built anew from its class for what it does not fit.
 
     Raises:
         NoTorchNames: its parameters are others.
     """
-    module = _Module(given)
+    module = _Module(given, anew)
     told = {
         name: getattr(beside, name)
         for name in ("dtypes", "nonlinearities", "devices", "supports", "gradients")
@@ -121,35 +84,27 @@ def among(file: ModuleType) -> Any:
     return None
 
 
-def layout(given: Any) -> dict[str, Any]:
-    """Return what a module tells that weights do not: its nonlinearity, and batch_first."""
-    if not is_module(given) or isinstance(given, type):
-        return {}
-    holders = [given, *(m for m in given.modules() if isinstance(m, _torch().nn.RNNBase))]
-    told: dict[str, Any] = {}
-    for name, known in (("nonlinearity", NONLINEARITIES), ("batch_first", (True, False))):
-        values = [value for m in holders if (value := getattr(m, name, None)) in known]
-        if values and values.count(values[0]) == len(values):
-            told[name] = values[0]
-    return told
-
-
 class _Module:
     """A module, or a class of them, called as a whole `rnn`."""
 
-    def __init__(self, given: Any) -> None:
+    def __init__(self, given: Any, anew: bool = True) -> None:
         """Look at the names of its parameters.
 
         Raises:
             NoTorchNames: they are others.
         """
         is_class = isinstance(given, type)
+        if not is_class and isinstance(given, _parallel()):
+            given = given.module
+        self._anew = anew or is_class
         self._given = None if is_class else given
         self._class = given if is_class else type(given)
         self._name = self._class.__name__
         example = _built_small(given) if is_class else given
-        self._names = _names(self._name, example)
-        shapes = _shapes(example, self._names)
+        self._names = names_of(self._name, example)
+        shapes = shapes_of(example, self._names)
+        if not {"weight_ih_l0", "weight_hh_l0"} <= shapes.keys():
+            raise NoTorchNames(line_of(self._name, [n for n, _ in example.named_parameters()], 0))
         rows, H = shapes["weight_hh_l0"]
         kinds = [kind for kind, of in KINDS.items() if len(of.gates) * H == rows]
         if not kinds:
@@ -160,9 +115,9 @@ class _Module:
     def __call__(self, x: Any, h0: Any, weights: Any, config: RNNConfig, lengths: Any) -> Any:
         """Call the module with these weights: arguments and results as `torch.nn.RNN`'s."""
         module = self._for(config, x)
-        of_torch = _names(self._name, module)
+        of_torch = names_of(self._name, module)
         given = {own: weights[name] for name, own in of_torch.items()}
-        torch = _torch()
+        torch = torch_itself()
         cells = (torch.nn.RNNCell, torch.nn.GRUCell, torch.nn.LSTMCell)
         if isinstance(module, cells):
             run: Callable[..., Any] = functools.partial(_stepped, config, lengths)
@@ -175,12 +130,16 @@ class _Module:
         if h0 is not None and not isinstance(module, cells) and not _takes_state(module):
             raise Unsupported(f"{self._name}.forward takes no h0")
         arguments = (x,) if h0 is None else (x, h0)
-        result = run(functools.partial(torch.func.functional_call, module, given), *arguments)
+        if isinstance(module, torch.jit.ScriptModule):
+            call = functools.partial(_loaded_into, module, given)
+        else:
+            call = functools.partial(torch.func.functional_call, module, given)
+        result = run(call, *arguments)
         if not isinstance(result, tuple | list) or len(result) != 2:
             told = f"a tuple of {len(result)}" if isinstance(result, tuple | list) else "no pair"
             raise ContractViolation(
                 f"{self._name} returned {told}, expected (output, h_n): hand over the recurrent "
-                "layer in it (model.rnn), or write rnn (" + _PAGE + ")"
+                "layer in it (model.rnn), or write rnn (" + PAGE + ")"
             )
         return result
 
@@ -194,14 +153,19 @@ class _Module:
 
     def _made(self, config: RNNConfig, x: Any) -> Any:
         shapes = parameter_shapes(config)
-        if self._given is not None and _shapes(self._given, self._names) == shapes:
+        if self._given is not None and shapes_of(self._given, self._names) == shapes:
             self._check_is(self._given, config)
             try:
                 return copy.deepcopy(self._given).eval()
             except Exception:  # what cannot be copied is called itself
                 return self._given
+        if not self._anew:
+            own = shapes_of(self._given, self._names)
+            other = next(n for n in {**own, **shapes} if own.get(n) != shapes.get(n))
+            sizes = f"{own.get(other)}, the weights {shapes.get(other)}"
+            raise Unsupported(f"{self._name} has {other} of shape {sizes}")
         module = _built(self._class, config).to(device=x.device, dtype=x.dtype).eval()
-        if _shapes(module, _names(self._name, module)) != shapes:
+        if shapes_of(module, names_of(self._name, module)) != shapes:
             raise Unsupported(f"{self._name} cannot be built for other sizes")
         self._check_is(module, config)
         return module
@@ -212,8 +176,17 @@ class _Module:
                 raise Unsupported(f"{self._name} has {name} = {value!r}")
 
 
-def _torch() -> Any:
-    return sys.modules["torch"]
+def _parallel() -> tuple[Any, ...]:
+    nn = torch_itself().nn
+    return (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def _loaded_into(module: Any, weights: dict[str, Any], arguments: tuple[Any, ...]) -> Any:
+    """Call a scripted module, which cannot be given weights but keeps its own, with others."""
+    if any(value.requires_grad for value in weights.values()):
+        raise Unsupported("a scripted module keeps its own weights")
+    module.load_state_dict(weights, strict=False)
+    return module(*arguments)
 
 
 def _whole(module: Any) -> Callable[..., Any]:
@@ -222,7 +195,7 @@ def _whole(module: Any) -> Callable[..., Any]:
 
 def _packed(lengths: Any, call: Callable[..., Any], x: Any, *states: Any) -> Any:
     """Call a layer of torch's own on sequences of unequal length."""
-    rnn = _torch().nn.utils.rnn
+    rnn = torch_itself().nn.utils.rnn
     first = call.args[0].batch_first  # type: ignore[attr-defined]
     packed = rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=first, enforce_sorted=False)
     output, last = call((packed, *states))
@@ -243,7 +216,7 @@ def _stepped(config: RNNConfig, lengths: Any, call: Callable[..., Any], x: Any, 
         states = call((x_t,) if states is None else (x_t, states))
         output.append(states[0] if lstm else states)
     last = tuple(s[None] for s in states) if lstm else states[None]
-    return _torch().stack(output), last
+    return torch_itself().stack(output), last
 
 
 def _takes_state(module: Any) -> bool:
@@ -254,51 +227,6 @@ def _takes_state(module: Any) -> bool:
     except ValueError:
         return True
     return True
-
-
-def _names(label: str, module: Any) -> dict[str, str]:
-    """Return a module's own names of parameters by those of one `nn.RNN`.
-
-    Raises:
-        NoTorchNames: there are no such names, or those of several layers that are not numbered.
-    """
-    own = [name for name, _ in module.named_parameters()]
-    groups: dict[str, dict[str, str]] = {}
-    for name in own:
-        found = _LAYER.fullmatch(name)
-        if found:
-            groups.setdefault(found[1], {})[found[2]] = name
-    if len(groups) == 1:
-        return next(iter(groups.values()))
-    if not groups:
-        cells: dict[str, dict[str, str]] = {}
-        for name in own:
-            found = _CELL.fullmatch(name)
-            if found:
-                cells.setdefault(found[1], {})[found[2]] = name
-        if cells:
-            return {
-                f"{name}_l{layer}": real
-                for layer, group in enumerate(cells.values())
-                for name, real in group.items()
-            }
-    raise NoTorchNames(_line(label, own, len(groups)))
-
-
-def _line(label: str, names: list[str], layers: int) -> str:
-    """Return what to write for a module whose parameters have other names."""
-    why = f"{layers} layers with torch's names" if layers else "parameters with other names"
-    some = ", ".join(f'"{name}": ...' for name in names[:4]) + (", ..." if names[4:] else "")
-    return (
-        f"{label} has {why} than torch.nn.RNN's (weight_ih_l0, ...): write "
-        "def rnn(x, h0, weights, config, lengths): return torch.func.functional_call("
-        f"module, {{{some}}}, (x,) if h0 is None else (x, h0)), each made of weights ({_PAGE})"
-    )
-
-
-def _shapes(module: Any, names: dict[str, str]) -> dict[str, tuple[int, ...]]:
-    there = dict(module.named_parameters())
-    return {name: tuple(there[own].shape) for name, own in names.items()}
 
 
 def _built_small(given: Any) -> Any:
@@ -315,10 +243,9 @@ def _built(given: Any, config: RNNConfig) -> Any:
     Raises:
         Unsupported: it takes other arguments, or not what is needed.
     """
-    try:
+    parameters: Mapping[str, inspect.Parameter] = {}
+    with suppress(TypeError, ValueError):
         parameters = inspect.signature(given).parameters
-    except (TypeError, ValueError):
-        parameters = {}
     anything = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
     options = {}
     for name, default in _OPTIONS.items():

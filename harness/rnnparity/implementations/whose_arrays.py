@@ -120,10 +120,15 @@ def _named(function: Any) -> set[str]:
             home = getattr(value, "__module__", None) or ""
             home = getattr(value, "__name__", "") if inspect.ismodule(value) else home
             root = home.partition(".")[0] if isinstance(home, str) else ""
-            if root in _ROOTS:
-                found.add(_ROOTS[root])
+            of_type = _of_type(type(value))
+            found |= {_ROOTS[root]} if root in _ROOTS else {of_type} if of_type else set()
+            value = inspect.unwrap(value) if callable(value) else value
             inner = getattr(value, "__code__", None)
-            if home == own and isinstance(inner, CodeType) and id(inner) not in seen:
+            if (
+                getattr(value, "__module__", None) == own
+                and isinstance(inner, CodeType)
+                and id(inner) not in seen
+            ):
                 seen.add(id(inner))  # a function beside it, which it calls
                 todo.append((inner, names))
     return found

@@ -28,12 +28,6 @@ def _to_reshape(array: Array) -> Array:
     return np.ascontiguousarray(array.swapaxes(0, 1)).reshape(array.shape)
 
 
-def _reshaped(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
-    """Read by one reshape and write by another."""
-    output, last = right_layer(_by_reshape(x), h0, cell, nonlinearity)
-    return _to_reshape(output), last
-
-
 def _in_network(
     x: Callable[[Array], Array] | None = None, output: Callable[[Array], Array] | None = None
 ) -> Forward:
@@ -128,12 +122,6 @@ MISTAKES = (
         "each layer's output reshaped, not transposed",
         "the same",
         with_layer(_output_reshaped),
-        when=_composed,
-    ),
-    Mistake(
-        "each layer's input and output reshaped, not transposed",
-        "the same",
-        with_layer(_reshaped),
         when=_composed,
     ),
     Mistake(

@@ -75,7 +75,7 @@ def test_what_is_not_declared_is_unsupported(judged, name):
     found = judged(NEEDS[name], "supports = ()")
     assert (found.verdict, found.reason) == (
         "unsupported",
-        f"declares supports (), without {name}",
+        f"declares supports (); this needs {name}",
     )
     done = name not in ("bidirectional", "lengths")  # those it cannot do
     for declared in ("", f"supports = [{name!r}]"):

@@ -58,5 +58,5 @@ class Support:
             return f"declares devices {', '.join(self.devices)}"
         for feature, needs in FEATURES.items():
             if needs(case) and not self.has(feature):
-                return f"declares supports ({', '.join(self.features or ())}), without {feature}"
+                return f"declares supports ({', '.join(self.features or ())}); this needs {feature}"
         return None

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from rnnparity.errors import UsageError
-from rnnparity.implementations import contract, frameworks
+from rnnparity.implementations import contract, frameworks, module_names, modules
 from rnnparity.implementations.execution import execute, run_times
-from rnnparity.implementations.frameworks import FRAMEWORKS
+from rnnparity.implementations.frameworks import FRAMEWORKS, Border
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.settings import Settings, threads_given
+from rnnparity.implementations.whose_arrays import Guess, guesses
 from rnnparity.judging.assess import assess
 from rnnparity.judging.outputs import assess_outputs
 from rnnparity.judging.reference import reference
@@ -30,9 +31,9 @@ from rnnparity.problems.outputs import case_of_outputs
 
 def assert_parity(
     implementation: Any,
-    *,
     weights: Any,
     x: Any = None,
+    *,
     h0: Any = None,
     c0: Any = None,
     lengths: Any = None,
@@ -51,16 +52,17 @@ def assert_parity(
     recurrence in higher precision.
 
     Args:
-        implementation: a module or object with the names of the contract, or a function: `layer(x,
-            h0, cell, nonlinearity)`, of a GRU `layer(x, h0, cell)`, of an LSTM `layer(x, h0, c0,
-            cell)`, or `rnn(x, h0, weights, config, lengths)`. One of a
-            module that has a `prepare` stands for the module.
+        implementation: a `torch.nn.Module` with torch's names of parameters, a module or object
+            with the names of the contract, or a function: `layer(x, h0, cell, nonlinearity)`, of a
+            GRU `layer(x, h0, cell)`, of an LSTM `layer(x, h0, c0, cell)`, or `rnn(x, h0, weights,
+            config, lengths)`. One of a module that has a `prepare` stands for the module.
         weights: a `torch.nn.RNN`, `GRU` or `LSTM`, a state dict, or the path of a weights file.
         x: input, laid out as `torch.nn.RNN` takes it; drawn (T = 32, B = 4) if None.
         h0: initial state; zeros if None and x is given.
         c0: of an LSTM, with h0.
         lengths: steps that count in each sequence; all if None.
-        framework: "numpy", "jax" or "torch"; found out from the implementation's module or from x.
+        framework: "numpy", "jax" or "torch"; found out if None: by the implementation's module, its
+            arguments, x, and by what its code names.
         device: one of the framework's, as `rnnparity list` shows them.
         dtype: what to compute in; the weights' own if None.
         nonlinearity: of the weights, where they do not tell; tanh if None.
@@ -73,30 +75,53 @@ def assert_parity(
     """
     __tracebackhide__ = True
     settings = Settings(threads=threads_given())
+    implementation = module_names.whose(implementation)
+    if not module_names.is_module(weights):  # which would tell these itself
+        layout = module_names.layout(implementation)
+        nonlinearity = nonlinearity or layout.get("nonlinearity")
+        batch_first = layout.get("batch_first") if batch_first is None else batch_first
     with tempfile.TemporaryDirectory() as folder:
         kept = keep(Weights(weights, prefix, nonlinearity, batch_first), Path(folder))
         kind = kept.config.kind
-        loaded = _loaded(implementation, framework, x, kind)
         case = case_of(kept, Sequences(x, h0, lengths, c0), Path(folder), dtype)
-        border = frameworks.imported(loaded.framework, settings)
-        if device not in border.devices():
-            there = ", ".join(border.devices())
-            raise UsageError(f"no device {device!r} for {loaded.framework} here: there is {there}")
-
-        def fresh(probe: Case, *, times: int = 1, gradients: bool = False) -> list[Outcome] | None:
-            with _once_more(implementation) as again:
-                if again is None:
-                    return None
-                anew = _loaded(again, framework, x, kind)
-                return run_times(anew, border, probe, device, times, gradients)
-
         against = reference(case)
-        with frameworks.as_set(border, settings):
-            outcome = execute(loaded, border, case, against.problem, device)
-            judgement = assess(case, outcome, against, fresh).judgement
-    if not judgement.verdict.is_right:
-        what = f"{loaded.name} ({loaded.framework} on {device})"
-        raise AssertionError(_message(what, case.id, judgement))
+        first: tuple[Judgement, str] | None = None
+        for guess in _guesses(implementation, framework, x, weights):
+            loaded = _loaded(implementation, guess and guess.framework, kind)
+            border = frameworks.imported(loaded.framework, settings)
+            if device not in border.devices():
+                there = ", ".join(border.devices())
+                raise UsageError(
+                    f"no device {device!r} for {loaded.framework} here: there is {there}"
+                )
+
+            def fresh(
+                probe: Case,
+                *,
+                times: int = 1,
+                gradients: bool = False,
+                border: Border = border,
+                framework: str = loaded.framework,
+            ) -> list[Outcome] | None:
+                with _once_more(implementation) as again:
+                    if again is None:
+                        return None
+                    anew = _loaded(again, framework, kind)
+                    return run_times(anew, border, probe, device, times, gradients)
+
+            with frameworks.as_set(border, settings):
+                outcome = execute(loaded, border, case, against.problem, device)
+                judgement = assess(case, outcome, against, fresh).judgement
+            if judgement.verdict.is_right:
+                return
+            # What broke may have been given another framework's arrays: what was judged has not.
+            if first is None or (judgement.quantities and not first[0].quantities):
+                what = f"{loaded.name} ({loaded.framework} on {device}{_assumed(guess)})"
+                first = judgement, _message(what, case.id, judgement)
+            if judgement.quantities or guess is None or guess.sure:
+                break
+    assert first is not None
+    raise AssertionError(first[1].replace("--nonlinearity relu", 'nonlinearity="relu"'))
 
 
 def assert_outputs(
@@ -156,30 +181,61 @@ def assert_outputs(
         )
         judgement = assess_outputs(case, given, settings)[0].judgement
     if not judgement.verdict.is_right:
-        raise AssertionError("\n".join([_message("outputs", case.id, judgement), *notes]))
+        message = "\n".join([_message("outputs", case.id, judgement), *notes])
+        raise AssertionError(message.replace("--nonlinearity relu", 'nonlinearity="relu"'))
 
 
-def _loaded(
-    implementation: Any, framework: str | None, x: Any, kind: str
-) -> contract.Implementation:
-    name = str(getattr(implementation, "__name__", type(implementation).__name__))
-    if not hasattr(implementation, "layer") and not hasattr(implementation, "rnn"):
+def _guesses(
+    implementation: Any, framework: str | None, x: Any, weights: Any
+) -> list[Guess | None]:
+    """Return whose arrays it may take, the likeliest first; None for what says it itself.
+
+    Raises:
+        UsageError: nothing tells.
+    """
+    if not _is_function(implementation):
+        return [None]
+    if framework is not None:
+        return [Guess(framework, "framework= says it")]
+    found = guesses(implementation, x, weights)
+    if not found:
+        raise UsageError(
+            f"whose arrays {_name(implementation)} takes is not known: give framework=, one of "
+            f"{', '.join(FRAMEWORKS)}"
+        )
+    return [*found]
+
+
+def _is_function(implementation: Any) -> bool:
+    """Whether it is one function, not an object with the names of the contract or a module."""
+    has_names = hasattr(implementation, "layer") or hasattr(implementation, "rnn")
+    return not (has_names or module_names.is_module(implementation))
+
+
+def _name(implementation: Any) -> str:
+    return str(getattr(implementation, "__name__", type(implementation).__name__))
+
+
+def _loaded(implementation: Any, framework: str | None, kind: str) -> contract.Implementation:
+    name = _name(implementation)
+    line = module_names.line_for(implementation)
+    if line and not hasattr(implementation, "framework"):
+        raise UsageError(f"{name} {line}")
+    if _is_function(implementation):
         home = sys.modules.get(getattr(implementation, "__module__", None) or "")
         own = (getattr(home, "layer", None), getattr(home, "rnn", None))
         if hasattr(home, "prepare") and implementation in own:
-            return _loaded(home, framework, x, kind)
-        framework = framework or getattr(home, "framework", None) or _of_array(x)
+            return _loaded(home, framework, kind)
         if framework not in FRAMEWORKS:
-            raise UsageError(
-                f"whose arrays {name} takes is not known: give framework=, one of "
-                f"{', '.join(FRAMEWORKS)}"
-            )
+            raise UsageError(f"framework is {framework!r}, expected one of {', '.join(FRAMEWORKS)}")
         told = {_part(name, implementation, kind): implementation}
         implementation = SimpleNamespace(framework=framework, kind=kind, **told)
     try:
+        if module_names.is_module(implementation):
+            implementation = modules.adapted(implementation, anew=False)
         return contract.from_object(name, implementation)
-    except contract.BrokenImplementation as error:
-        raise UsageError(f"{name}: {error}") from None
+    except (contract.BrokenImplementation, module_names.NoTorchNames) as error:
+        raise UsageError(str(error).removeprefix(f"{name}: ")) from None
 
 
 @contextmanager
@@ -225,10 +281,10 @@ def _part(name: str, function: Any, kind: str) -> str:
     return parts[len(required)]
 
 
-def _of_array(x: Any) -> str | None:
-    """Return the framework that an array can only be of; anybody may hand over a NumPy one."""
-    root = type(x).__module__.partition(".")[0]
-    return {"jaxlib": "jax", "jax": "jax", "torch": "torch"}.get(root)
+def _assumed(guess: Guess | None) -> str:
+    if guess is None or guess.sure:
+        return ""
+    return f"; {guess.framework} was assumed, since {guess.why}: else give framework="
 
 
 def _message(what: str, case: str, judgement: Judgement) -> str:

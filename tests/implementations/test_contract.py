@@ -47,8 +47,8 @@ def test_defaults(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(GOOD)
     implementation = contract.load(Spec("mine", str(path)))
-    assert implementation.dtypes == ("float64", "float32")
-    assert implementation.nonlinearities == ("tanh", "relu")
+    assert implementation.support.dtypes == ("float64", "float32")
+    assert implementation.support.nonlinearities == ("tanh", "relu")
 
 
 def test_two_files_of_one_name_keep_apart(tmp_path):
@@ -74,13 +74,15 @@ def test_neighbours_of_one_name_are_each_files_own(tmp_path):
     for folder in "abba":
         spec = Spec(folder, str(tmp_path / folder / "mine.py"))
         expected = {"a": ("float32",), "b": ("float64",)}[folder]
-        assert contract.load(spec).dtypes == expected
+        assert contract.load(spec).support.dtypes == expected
         with contract.loaded_anew(spec) as anew:
-            assert anew.dtypes == expected
+            assert anew.support.dtypes == expected
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "contract.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(import .*?)```", PAGE, re.DOTALL)
+EXAMPLES = re.findall(
+    r"```python\n(import .*?)```", PAGE.partition("## Complete examples")[2], re.DOTALL
+)
 
 
 def test_the_page_has_an_example_per_framework():

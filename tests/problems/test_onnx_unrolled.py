@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import rnnparity
 from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
 from rnnparity.problems import onnx_reader, weights
@@ -173,15 +174,10 @@ def test_what_is_no_recurrence_is_not_called_unrolled(tmp_path):
         weights.read(path)
 
 
-def test_the_command_line_says_it(tmp_path, capsys, monkeypatch):
-    from rnnparity.cli import main
-
+def test_a_run_says_it(tmp_path):
     made = Unroller()
     path = made.write(tmp_path / "a.onnx", made.rnn("x", _parameters()))
-    monkeypatch.chdir(tmp_path)
-    arguments = ["check", "numpy-loop", "--weights", path.name, "--case", "none"]
-    monkeypatch.setattr("sys.argv", ["rnnparity", *arguments])
-    with pytest.raises(SystemExit):
-        main()
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("a.onnx was unrolled by torch.onnx.export(dynamo=True)")
+    run = rnnparity.check("numpy-loop", weights=path, device="cpu", out=tmp_path / "run")
+    assert run.passed
+    (line,) = run.environment["assumed"][1:]
+    assert line.startswith(f"{path} was unrolled by torch.onnx.export(dynamo=True)")

@@ -2,6 +2,10 @@
 
 registry        finding one by name
 contract        loading one, and what it must define
+support         what one declares that it can do
+modules         one made of a module of PyTorch's
+module_names    what modules call their parameters, and the line to write for others'
+whose_arrays    which framework's arrays a function takes
 neighbours      what a user's file imports from beside it
 settings        threads and precision of its process
 frameworks      the border to NumPy, JAX and PyTorch: their devices, their arrays

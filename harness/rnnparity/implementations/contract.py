@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rnnparity.cells import network
 from rnnparity.cells.config import KINDS as KINDS_OF_CELLS
 from rnnparity.cells.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.errors import explain
-from rnnparity.implementations import neighbours
+from rnnparity.implementations import module_names, modules, neighbours
 from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS, install_hint
 from rnnparity.implementations.registry import Spec
-from rnnparity.problems.cases import Case
+from rnnparity.implementations.support import FEATURES, Support
 from rnnparity.problems.dtypes import NAMES
 
 # What a `layer` takes, by kind, and a whole `rnn`.
@@ -53,21 +54,7 @@ class Implementation:
     prepare: Callable[..., Any] | None
     layer_backward: Callable[..., Any] | None
     gradients: bool
-    nonlinearities: tuple[str, ...]
-    dtypes: tuple[str, ...]
-    devices: tuple[str, ...] | None  # kinds ("cpu", "cuda", "mps"); None: all of the framework
-
-    def lacks(self, case: Case, device: str) -> str | None:
-        """Return why a case is outside what is declared, or None if it is inside."""
-        if case.config.kind != self.kind:
-            return f"is of the kind {self.kind}"
-        if case.dtype not in self.dtypes:
-            return f"declares dtypes {', '.join(self.dtypes)}"
-        if case.config.nonlinearity not in self.nonlinearities:
-            return f"declares nonlinearities {', '.join(self.nonlinearities)}"
-        if self.devices is not None and device.partition(":")[0] not in self.devices:
-            return f"declares devices {', '.join(self.devices)}"
-        return None
+    support: Support
 
     def prepared(self, weights: dict[str, Any], config: RNNConfig) -> Any:
         """Do what is done once per set of weights."""
@@ -171,6 +158,7 @@ def from_object(name: str, module: Any) -> Implementation:
     Raises:
         BrokenImplementation: it lacks one, or declares what is not known.
     """
+    module = _of_module(module)
     framework = getattr(module, "framework", None)
     if framework not in FRAMEWORKS:
         raise _breach(f"framework is {framework!r}, expected one of {', '.join(FRAMEWORKS)}")
@@ -199,12 +187,44 @@ def from_object(name: str, module: Any) -> Implementation:
         prepare=getattr(module, "prepare", None),
         layer_backward=layer_backward,
         gradients=gradients,
-        nonlinearities=_declared(module, "nonlinearities", NONLINEARITIES, NONLINEARITIES)
-        if kind == "rnn"
-        else ("tanh",),
-        dtypes=_declared(module, "dtypes", ("float64", "float32"), NAMES),
-        devices=_declared(module, "devices", None, KINDS),
+        support=Support(
+            kind=kind,
+            dtypes=_declared(module, "dtypes", ("float64", "float32"), NAMES),
+            nonlinearities=_declared(module, "nonlinearities", NONLINEARITIES, NONLINEARITIES)
+            if kind == "rnn"
+            else ("tanh",),
+            devices=_declared(module, "devices", None, KINDS),
+            features=_declared(module, "supports", None, tuple(FEATURES), empty=True),
+        ),
     )
+
+
+def _of_module(given: Any) -> Any:
+    """Return what has the names of the contract, also for a `torch.nn.Module` or a file with one.
+
+    Raises:
+        BrokenImplementation: it is such a module, whose parameters have other names than torch's.
+    """
+    given = module_names.whose(given)
+    own = next(
+        (v for n in ("rnn", "layer") if module_names.is_module(v := getattr(given, n, None))), None
+    )
+    try:
+        if module_names.is_module(given):
+            return modules.adapted(given)
+        if own is not None:
+            return modules.adapted(own, given)
+        if isinstance(given, ModuleType) and not any(
+            hasattr(given, name) for name in ("layer", "rnn")
+        ):
+            found = modules.among(given)
+            return given if found is None else modules.adapted(found, given)
+    except module_names.NoTorchNames as error:
+        raise BrokenImplementation(str(error)) from None
+    line = module_names.line_for(given)
+    if line and not hasattr(given, "framework"):
+        raise BrokenImplementation(f"{type(given).__name__} {line}")
+    return given
 
 
 def _check_takes(function: Any, name: str, kind: str) -> None:
@@ -219,11 +239,14 @@ def _check_takes(function: Any, name: str, kind: str) -> None:
         return
 
 
-def _declared(module: Any, name: str, default: Any, known: tuple[str, ...]) -> Any:
+def _declared(
+    module: Any, name: str, default: Any, known: tuple[str, ...], *, empty: bool = False
+) -> Any:
     declared = getattr(module, name, default)
     if declared is None:
         return None
-    if isinstance(declared, str) or not set(declared) <= set(known) or not declared:
+    several = isinstance(declared, tuple | list | set | frozenset)
+    if not several or not set(declared) <= set(known) or not (declared or empty):
         raise _breach(
             f"{name} is {declared!r}, expected a tuple of names out of {', '.join(known)}"
         )

@@ -1,6 +1,7 @@
 """One implementation on one case on one device: from arrays to an outcome. Judges nothing."""
 
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 
 from rnnparity.errors import ContractViolation, explain
@@ -10,6 +11,7 @@ from rnnparity.implementations.contract import Implementation
 from rnnparity.implementations.frameworks import Border
 from rnnparity.implementations.gradient_calls import explain_gradients
 from rnnparity.implementations.outcome import Outcome, Result, Trouble
+from rnnparity.implementations.support import Unsupported
 from rnnparity.problems.arrays import (
     Problem,
     build,
@@ -19,6 +21,7 @@ from rnnparity.problems.arrays import (
     weighing_all_rows,
 )
 from rnnparity.problems.cases import Case
+from rnnparity.types import Array
 from rnnparity.verdicts import Verdict
 
 
@@ -34,7 +37,7 @@ def execute(
         problem: the arrays; they are copied, never handed out.
         device: a name from `border.devices()`.
     """
-    lacking = implementation.lacks(case, device)
+    lacking = implementation.support.lacks(case, device)
     if lacking is None and case.dtype not in border.dtypes(device):
         lacking = f"{border.framework} has no {case.dtype} on {device}"
     if lacking is not None:
@@ -45,6 +48,8 @@ def execute(
             return _run(implementation, border, case, problem, device)
     except ContractViolation as violation:
         return Outcome(verdict=Verdict.FAIL, reason=str(violation))
+    except NotImplementedError as error:
+        return Outcome(verdict=Verdict.UNSUPPORTED, reason=_not_implemented(error))
     except BaseException as error:  # whatever it raises is its own; Ctrl-C does not come here
         return Outcome(verdict=Verdict.ERROR, reason=explain(error))
 
@@ -80,9 +85,10 @@ def _run(
     # A layer alone does not tell what c was at the ends of sequences of unequal length.
     told = all(f"{state}_n" in results for state in case.config.states)
     if problem.x_next is not None and told:
-        following, crossed_next = calls.one_more_step(results)
-        results |= {f"next_{name}": value for name, value in following.items()}
-        arrays |= {f"next_{name}": value for name, value in crossed_next.items()}
+        with suppress(NotImplementedError):  # it takes no initial state
+            following, crossed_next = calls.one_more_step(results)
+            results |= {f"next_{name}": value for name, value in following.items()}
+            arrays |= {f"next_{name}": value for name, value in crossed_next.items()}
     forward = dict(arrays)
     observed: dict[str, Result] = {}
     every_row: Result = {}
@@ -96,10 +102,18 @@ def _run(
                 _check_form(every_row, arrays)
         except ContractViolation as violation:
             trouble = Trouble(Verdict.FAIL, str(violation))
+        except NotImplementedError as error:
+            trouble = Trouble(Verdict.UNSUPPORTED, _not_implemented(error))
         except BaseException as error:  # as in `execute`; the forward pass is judged all the same
             trouble = Trouble(Verdict.ERROR, explain_gradients(error))
     if case.invariants:
-        observed |= invariants.observe(case, problem, arrays, calls.on)
+
+        def on(x: Array, states: Result, lengths: Array | None) -> Result:
+            if not states and not implementation.support.has("without_h0"):
+                raise NotImplementedError
+            return calls.on(x, states, lengths)
+
+        observed |= invariants.observe(case, problem, arrays, on)
     # Last: what is kept of all the calls before, other inputs and shapes among them, shows here.
     other = calls.on(invariants.other_input(problem), initial_states(problem), problem.lengths)
     if other["output"].tobytes() == arrays["output"].tobytes():
@@ -115,6 +129,10 @@ def _run(
     calls.check_at_the_end(results)
     calls.check_kept(results, forward)
     return Outcome(arrays, invariants=observed, every_row=every_row, trouble=trouble)
+
+
+def _not_implemented(error: NotImplementedError) -> str:
+    return str(error) if isinstance(error, Unsupported) else explain(error).removeprefix("raises ")
 
 
 def _check_form(again: Result, first: Result) -> None:

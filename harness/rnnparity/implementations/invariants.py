@@ -8,6 +8,7 @@ returns that result in the shape of the first one, so that both can be compared 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -48,22 +49,28 @@ def observe(case: Case, problem: Problem, first: Result, run: Run) -> dict[str, 
         run: runs it on x, initial states and lengths, laid out as the case says, as NumPy arrays.
 
     Returns:
-        Invariant to result, each to be compared with `first`; `NO_STATE` with `ZERO_STATE`.
+        Invariant to result, each to be compared with `first`; `NO_STATE` with `ZERO_STATE`. Those
+        that `run` says are not implemented are left out.
     """
     found: dict[str, Result] = {}
     B, states = case.B or 1, initial_states(problem)
     if not case.config.bidirectional and case.T > 1 and not case.ragged:
-        found[CHUNKS] = _chunks(case, problem, run)
+        with suppress(NotImplementedError):
+            found[CHUNKS] = _chunks(case, problem, run)
     if B > 1:
-        found[ROW] = _row_alone(case, problem, first, run)
+        with suppress(NotImplementedError):
+            found[ROW] = _row_alone(case, problem, first, run)
         order = np.roll(np.arange(B)[::-1], 1)
-        found[PERMUTED] = _permuted(case, problem, run, order)
+        with suppress(NotImplementedError):
+            found[PERMUTED] = _permuted(case, problem, run, order)
     if problem.lengths is not None:
         found[PADDING] = run(_other_padding(case, problem), states, problem.lengths)
     if states:
-        found[NO_STATE] = run(problem.x, {}, problem.lengths)
-        zeros = {name: np.zeros_like(state) for name, state in states.items()}
-        found[ZERO_STATE] = run(problem.x, zeros, problem.lengths)
+        with suppress(NotImplementedError):
+            without = run(problem.x, {}, problem.lengths)
+            zeros = {name: np.zeros_like(state) for name, state in states.items()}
+            found[ZERO_STATE] = run(problem.x, zeros, problem.lengths)
+            found[NO_STATE] = without
     return found
 
 

@@ -16,7 +16,7 @@ Result = dict[str, Array]  # "output", "h_n", ..., in their own dtype
 
 @dataclass(frozen=True)
 class Trouble:
-    """What went wrong while gradients were taken: FAIL or ERROR, and why, in one line."""
+    """Why there are no gradients: FAIL or ERROR, or UNSUPPORTED, and the reason in one line."""
 
     verdict: Verdict
     reason: str

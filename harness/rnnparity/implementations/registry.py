@@ -146,12 +146,23 @@ def declared(spec: Spec, name: str) -> str | None:
         if found is None or found.origin is None:
             return None
         target = found.origin
-    found_in = re.search(
-        rf"""^{name} = ["'](\w+)["']""",
-        Path(target).read_text(encoding="utf-8", errors="replace"),
-        re.MULTILINE,
-    )
-    return found_in[1] if found_in else None
+    text = Path(target).read_text(encoding="utf-8", errors="replace")
+    found_in = re.search(rf"""^{name} = ["'](\w+)["']""", text, re.MULTILINE)
+    if found_in:
+        return found_in[1]
+    return _kind_of_module(text) if name == "kind" else None
+
+
+def _kind_of_module(text: str) -> str | None:
+    """Return the one kind that a file with a module of PyTorch's names; None if it is no such file.
+
+    Args:
+        text: of the file, which is not run to find out.
+    """
+    if re.search(r"^(framework|layer|rnn) =|^def (layer|rnn)\(", text, re.MULTILINE):
+        return None
+    kinds = {kind.lower() for kind in re.findall(r"\bnn\.(RNN|GRU|LSTM)(?:Cell)?\b", text)}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _importable(module: str) -> bool:

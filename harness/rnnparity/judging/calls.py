@@ -53,7 +53,8 @@ def keeps_state(case: Case, outcome: Outcome, reference: Reference) -> list[str]
         # The unit is that of another h0: the largest at a step stands for all of it.
         unit = reference.units[name].max(axis=2, keepdims=True)
         if (apart(found, expected, np.sqrt(2) * unit) > LIMIT).any():
-            return [f"without h0 {name} is not what it is with zeros as h0: {question}"]
+            told = f"without h0 {name} is not what it is with zeros as h0: {question}"
+            return [f"{told} is a bias left out where there is no h0?"]
     return []
 
 

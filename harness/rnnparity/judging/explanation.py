@@ -15,15 +15,17 @@ from dataclasses import replace
 import numpy as np
 
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.judging.diagnosis import diagnose, distance, read_so
+from rnnparity.judging.diagnosis import Match, diagnose, distance, read_so
 from rnnparity.judging.difference import first_step_off, judged_part
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.location import Fresh, Refer, locate, one_layer
+from rnnparity.judging.mistakes.forward import EXCHANGED
 from rnnparity.judging.reference import Reference
 from rnnparity.judging.reference import reference as make_reference
 from rnnparity.judging.relation import related
 from rnnparity.judging.relation.incoming import incoming
 from rnnparity.judging.verdict import Judgement, judge
+from rnnparity.problems import assumed
 from rnnparity.problems.cases import Case
 from rnnparity.problems.quantities import is_gradient
 
@@ -68,7 +70,7 @@ def explain_failure(
     relation = related(case, looked_at, formed, reference)
     orders = [] if matches or gradients or relation.complete else read_so(case, formed, reference)
     if matches or orders:
-        says = [(matches or orders)[0].told, relation.off(), of_calls]
+        says = [(matches or orders)[0].told, *_assumed(case, matches), relation.off(), of_calls]
     elif gradients:
         came_in = "" if relation.complete else incoming(case, formed, reference)
         what = came_in or relation.equal or relation.off()
@@ -88,6 +90,12 @@ def explain_failure(
     names = tuple(match.mistake.name for match in matches)
     reason = "; ".join([*filter(None, says), judgement.reason])
     return Judgement(judgement.verdict, reason, judgement.quantities), names
+
+
+def _assumed(case: Case, matches: list[Match]) -> list[str]:
+    """Say what of the user's weights was assumed, where that may be all that is wrong."""
+    exchanged = matches and matches[0].mistake.name == EXCHANGED
+    return [assumed.nonlinearity(case)] if exchanged else []
 
 
 def _by_verdict(judgement: Judgement, outcome: Outcome) -> tuple[list[str], list[str]]:
@@ -143,7 +151,9 @@ def _calls_told(
     """
     plain = case.replace(invariants=False)
     outcomes = fresh(plain, times=2, gradients=gradients)
-    if outcomes is None or any(outcome.verdict or outcome.trouble for outcome in outcomes):
+    if outcomes is None or any(
+        o.verdict or (o.trouble and o.trouble.verdict.is_wrong) for o in outcomes
+    ):
         return ""
     with np.errstate(all="ignore"):
         judged = [judge(plain, outcome, reference) for outcome in outcomes]

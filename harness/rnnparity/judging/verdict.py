@@ -88,7 +88,10 @@ def judge(
         wrong = digits.predict(found, case.config.kind) != of_truth
         if wrong.any():
             reasons = [f"reads another digit from {wrong.sum()} of {len(wrong)} images"]
-    if outcome.trouble is not None:
+    without = ""
+    if outcome.trouble is not None and not outcome.trouble.verdict.is_wrong:
+        without = f"gradients were not compared: {outcome.trouble.reason}"
+    elif outcome.trouble is not None:
         said = f"while gradients were taken: {outcome.trouble.reason}"
         if reasons:
             return Judgement(Verdict.FAIL, f"{reasons[0]}; {said}", quantities)
@@ -97,8 +100,9 @@ def judge(
     if reasons:
         return Judgement(Verdict.FAIL, reasons[0], quantities, bool(of_calls))
     if any(quantity.judged < 1 for quantity in quantities.values()):
-        return Judgement(Verdict.CHAOTIC, _horizon(case, reference), quantities)
-    return Judgement(Verdict.PASS, "", quantities)
+        said = "; ".join(filter(None, (_horizon(case, reference), without)))
+        return Judgement(Verdict.CHAOTIC, said, quantities)
+    return Judgement(Verdict.PASS, without, quantities)
 
 
 def _outside_range(case: Case, outcome: Outcome, reference: Reference) -> list[str]:

@@ -10,6 +10,7 @@ arrays           a case's arrays, laid out as `torch.nn.RNN` takes them
 setup            the same, time-major, as computations by hand take them
 quantities       what is compared, by name
 dtypes           the floating-point formats
+assumed          what was assumed of a user's weights, in words
 given            weights and inputs of a user, kept with the run
 saved            arrays in files that anybody wrote
 outputs          outputs that a port wrote, fitted to their case

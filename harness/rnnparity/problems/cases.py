@@ -29,6 +29,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         invariants: whether it is also run in the dearer ways that must not matter (`invariants`).
         strided: x and h0 are views into larger arrays: their features do not lie side by side.
         judged: at most so many rows of the batch are judged; None for as many as can be afforded.
+        assumed: nobody says the nonlinearity of these weights: tanh is taken.
         weights: "digits", the model that comes with the package, or the path of a weights file.
     """
 
@@ -46,6 +47,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     invariants: bool = False
     judged: int | None = None
     strided: bool = False
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes that no RNN has.

@@ -122,7 +122,9 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
     if x is None:
         if h0 is not None or c0 is not None or lengths is not None:
             raise UsageError("h0, c0 or lengths are given without x: give the input, too")
-        return Case(config=config, T=32, B=4, dtype=dtype, weights=kept.path)
+        return Case(
+            config=config, T=32, B=4, dtype=dtype, weights=kept.path, assumed=kept.assumed_tanh
+        )
     arrays = {"x": _numbers("x", x)}
     x = arrays["x"]
     if x.ndim not in (2, 3) or x.shape[-1] != config.input_size or 0 in x.shape:
@@ -161,6 +163,7 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
         inputs=str(path.resolve()),
         ragged=lengths is not None,
         h0=h0 is not None,
+        assumed=kept.assumed_tanh,
     )
 
 

@@ -67,7 +67,9 @@ class Setup:
         if self.x_next is not None:
             ones = None if self.lengths is None else np.ones_like(self.lengths)
             states = {"h0": found["h_n"], "c0": found.get("c_n")}
-            following = run(self.replace(x=self.x_next, lengths=ones, x_next=None, **states))
+            following = run(
+                self.replace(x=self.x_next, lengths=ones, x_next=None, has_h0=True, **states)
+            )
             found |= {f"next_{name}": value for name, value in self._named(following).items()}
         return found
 

@@ -166,7 +166,7 @@ def show(run: Run, console: Console) -> None:
             where = f" on {record.device}" if record.device else ""
             name = (record.implementation, "yellow")
             console.print(Text.assemble(name, f"{where} absent: {record.reason}"), soft_wrap=True)
-    _show_unsupported(run.records, console)
+    _show_reasons(run.records, console)
     for pattern in run.environment.get("outdated", []):
         console.print(
             f"expected to fail, but nothing does: {pattern}: take the line out of the list",
@@ -183,13 +183,19 @@ def show(run: Run, console: Console) -> None:
     console.print(f"records in {run.directory}", style="dim", highlight=False, soft_wrap=True)
 
 
-def _show_unsupported(records: list[Record], console: Console) -> None:
-    """Print why not, for every implementation of which nothing could be checked."""
-    for name in dict.fromkeys(record.implementation for record in records):
-        own = [record for record in records if record.implementation == name]
-        if all(record.verdict == Verdict.UNSUPPORTED for record in own):
-            line = Text.assemble((name, "yellow"), f" {own[0].verdict}: {own[0].reason}")
-            console.print(line, soft_wrap=True)
+def _show_reasons(records: list[Record], console: Console) -> None:
+    """Print what was not judged and why, a line for each reason, of all whom it concerns."""
+    shown: dict[tuple[Verdict, str], list[Record]] = {}
+    for record in records:
+        if record.definition is None or record.verdict.is_wrong or not record.reason:
+            continue
+        shown.setdefault((record.verdict, _kind(record.reason)), []).append(record)
+    for verdict, kind in sorted(shown, key=lambda one: [*Verdict].index(one[0])):
+        same = shown[verdict, kind]
+        names = list(dict.fromkeys(record.implementation for record in same))
+        line = Text.assemble((", ".join(names), COLOURS[verdict]), f" {verdict}: {same[0].reason}")
+        line.append(f" ({_cases(same)})", style="dim")
+        console.print(line, soft_wrap=True)
 
 
 def _table(cell: str, device: str, records: list[Record]) -> Table:
@@ -239,7 +245,8 @@ def _worst_difference(rows: list[Record]) -> str:
     found = [
         difference.max_abs_difference_to_torch_rnn
         for row in rows
-        if row.dtype in ("float32", "float64")
+        # What grew from rounding alone is no difference between two implementations.
+        if row.dtype in ("float32", "float64") and row.verdict != Verdict.CHAOTIC
         for difference in row.quantities.values()
         if difference.max_abs_difference_to_torch_rnn is not None
     ]
@@ -264,15 +271,23 @@ def _show_failures(failures: list[Record | Timing], console: Console) -> None:
     """Print one line for every different reason of every implementation."""
     shown: dict[tuple[str, Verdict, str], list[Record | Timing]] = {}
     for record in failures:
-        # Neither numbers nor the element that is shown, which stands last, make it another one.
-        told = re.sub(r"; \w+\[[^;]*(; \d+ are allowed)?$", "", record.reason)
-        kind = re.sub(r"[\d.]+(e[+-]?\d+)?|\[.*?\]|\(.*?\)", "#", told)
-        shown.setdefault((record.implementation, record.verdict, kind), []).append(record)
+        one = (record.implementation, record.verdict, _kind(record.reason))
+        shown.setdefault(one, []).append(record)
     for (implementation, verdict, _), same in shown.items():
         line = Text.assemble(
             (implementation, "bold"), " ", (verdict, COLOURS[verdict]), f": {same[0].reason}"
         )
         if same[0].case:
-            more = f" and {len(same) - 1} more cases" if len(same) > 1 else ""
-            line.append(f" (case {same[0].case}{more})", style="dim")
+            line.append(f" ({_cases(same)})", style="dim")
         console.print(line, soft_wrap=True)
+
+
+def _kind(reason: str) -> str:
+    """Return what makes a reason another: no numbers, nor the element shown, which stands last."""
+    told = re.sub(r"; \w+\[[^;]*(; \d+ are allowed)?$", "", reason)
+    return re.sub(r"[\d.]+(e[+-]?\d+)?|\[.*?\]|\(.*?\)", "#", told)
+
+
+def _cases(same: Sequence[Record | Timing]) -> str:
+    more = f" and {len(same) - 1} more cases" if len(same) > 1 else ""
+    return f"case {same[0].case}{more}"

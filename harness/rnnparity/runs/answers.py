@@ -99,7 +99,7 @@ def read(told: Any, function: Callable[..., R]) -> R:
 def checked(outcome: Outcome, case: Case) -> Outcome:
     """Return an outcome that can be one of the case as it is; else an error that says why not."""
     verdict, trouble = outcome.verdict, outcome.trouble
-    if (verdict and verdict.is_right) or (trouble and not trouble.verdict.is_wrong):
+    if (verdict and verdict.is_right) or (trouble and trouble.verdict.is_right):
         wrong = "returned a verdict that only judging comes to"
     else:
         wrong = "" if verdict else _wrong(outcome, case)

@@ -53,7 +53,7 @@ def describe(spec: Spec, settings: Settings) -> Description:
         return Description(verdict=Verdict.ABSENT, reason=str(error))
     except contract.BrokenImplementation as error:
         return Description(verdict=Verdict.ERROR, reason=str(error))
-    framework = implementation.framework
+    framework, support = implementation.framework, implementation.support
     try:
         with stopwatch.running():
             border = frameworks.get(framework, settings)
@@ -68,11 +68,11 @@ def describe(spec: Spec, settings: Settings) -> Description:
         devices=tuple(
             device
             for device in devices
-            if implementation.devices is None or device.partition(":")[0] in implementation.devices
+            if support.devices is None or device.partition(":")[0] in support.devices
         ),
-        runs_on=implementation.devices or (),
-        dtypes=implementation.dtypes,
-        nonlinearities=implementation.nonlinearities,
+        runs_on=support.devices or (),
+        dtypes=support.dtypes,
+        nonlinearities=support.nonlinearities,
         whole=implementation.rnn is not None,
         versions=border.versions(),
     )

@@ -117,6 +117,22 @@ def _one_layers_weights_twice(s: Setup) -> tuple[Array, Any]:
     return run(s.replace(cells=changed))
 
 
+def _no_bias_at_first(s: Setup) -> tuple[Array, Any]:
+    """A first step without a state has no recurrent term at all, its bias included."""
+    if s.has_h0:
+        return run(s)
+
+    def layer(x: Array, h0: Array, cell: Any, nonlinearity: str) -> tuple[Array, Array]:
+        without = cell._replace(bias_hh=np.zeros_like(cell.bias_hh))
+        first, last = right_layer(x[:1], h0, without, nonlinearity)
+        if len(x) == 1:
+            return first, last
+        rest, last = right_layer(x[1:], last, cell, nonlinearity)
+        return np.concatenate((first, rest)), last
+
+    return run(s, layer)
+
+
 def _dropout(s: Setup) -> tuple[Array, Any]:
     """Dropout between layers, as in training: a fixed mask, so that it can be recognised."""
     calls = iter(range(s.config.num_cells))
@@ -151,6 +167,12 @@ MISTAKES = (
         "a variable captured late",
         _one_layers_weights_twice,
         when=_same_shapes,
+    ),
+    Mistake(
+        "bias_hh left out at the first step, where there is no h0",
+        "the recurrent term skipped without a state, its bias too (mlx)",
+        _no_bias_at_first,
+        when=lambda case: not case.h0 and case.config.bias,
     ),
     Mistake("h_n's layers in reversed order", "states stacked from the top", _h_n_layers_reversed),
     Mistake("the directions' weights swapped", "swapped names", _directions_weights_swapped),

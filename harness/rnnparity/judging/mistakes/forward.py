@@ -17,6 +17,9 @@ from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Setup
 from rnnparity.types import Array
 
+# Also what is seen where weights were taken to be of the other nonlinearity.
+EXCHANGED = "relu and tanh exchanged"
+
 Activation = Callable[[Array], Array]
 Step = Callable[[Array, Array, Cell, Activation], Array]
 
@@ -293,7 +296,7 @@ MISTAKES = (
         kinds=PLAIN,
     ),
     Mistake(
-        "relu and tanh exchanged",
+        EXCHANGED,
         "a default of another library (Haiku's VanillaRNN is relu)",
         with_activation(_other_nonlinearity),
         kinds=PLAIN,

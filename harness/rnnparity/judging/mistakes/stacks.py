@@ -64,6 +64,27 @@ def _stacked(feed: Feed) -> Forward:
     return forward
 
 
+def _all_read(first: int) -> Forward:
+    """Layers from one on read x, as the first does."""
+
+    def forward(s: Setup) -> tuple[Array, Any]:
+        return _stacked(lambda k, outputs, _: s.x if k >= first else outputs[-1])(s)
+
+    return forward
+
+
+def _of_one_width(layers: int) -> Callable[[Case], bool]:
+    """Whether there are so many layers, and x is as wide as what goes from layer to layer."""
+
+    def when(case: Case) -> bool:
+        config = case.config
+        return _deep(layers)(case) and (
+            config.input_size == config.num_directions * config.hidden_size
+        )
+
+    return when
+
+
 def _ahead_twice(k: int, outputs: list[Array], config: RNNConfig) -> Array:
     ahead = outputs[-1][:, :, : config.hidden_size]
     return outputs[-1] if k < 2 else np.concatenate((ahead, ahead), axis=2)
@@ -188,6 +209,18 @@ def _h0_after_padding(s: Setup) -> tuple[Array, Any]:
 
 
 MISTAKES = (
+    Mistake(
+        "every layer reading x, not the layer below",
+        "torch's documentation of nn.RNN to 2025: an index of layers left out",
+        _all_read(1),
+        when=_of_one_width(2),
+    ),
+    Mistake(
+        "the layers from the third on reading x, not the layer below",
+        "a list of inputs that is not replaced",
+        _all_read(2),
+        when=_of_one_width(3),
+    ),
     Mistake(
         "a third layer fed by the first",
         "two buffers taken in turns, one of them read too late",

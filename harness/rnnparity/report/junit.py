@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import Timing
-from rnnparity.report import commands, summary
+from rnnparity.report import commands, failing
 from rnnparity.verdicts import Verdict
 
 JUNIT = "junit.xml"
@@ -67,7 +67,7 @@ def _suite(
 
 def _add_timings(root: ElementTree.Element, run: Run) -> None:
     """Add a suite of what failed while it was timed, if anything did."""
-    failed = summary.failed_timings(run)
+    failed = failing.failed_timings(run)
     if not failed:
         return
     suite = _suite(root, "timing", failed)

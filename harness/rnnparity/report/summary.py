@@ -69,7 +69,7 @@ def sentence(run: Run) -> str:
     count = sum(r.definition is not None for r in checks)
     others = f" {some(doubtful)} failed while timed." if doubtful else ""
     if wrong:
-        right = len(among) - len(wrong)
+        right = len(among) - len({*wrong, *doubtful})
         return (
             f"{some(wrong)} {'does' if len(wrong) == 1 else 'do'} not compute the recurrence "
             f"everywhere; {right or 'none'} of {len(among)} implementations "

@@ -34,7 +34,7 @@ def answers(run: Run) -> list[Answer]:
 
 def header(run: Run) -> list[tuple[str, str]]:
     """Return what a run is told apart by: the command that repeats it, commit, date."""
-    told = {"run": "command", "commit": "commit", "version": "rnnparity", "date": "started"}
+    told = {"command": "command", "commit": "commit", "version": "rnnparity", "date": "started"}
     found = [(name, str(run.environment.get(key) or "not recorded")) for name, key in told.items()]
     *others, (date, at) = found
     return [*others, (date, at.replace("T", " ").replace("+00:00", " UTC"))]
@@ -104,11 +104,9 @@ def _first(table: SpeedTable, run: Run, wrong: set[str]) -> tuple[str, str]:
     others = [without_kind(n) for n, m in faster.items() if n != first and m.high >= mean.low]
     beside = f"; {NOT_TOLD} to {summary.some(others)}" if others else ""
     sizes = f"geometric mean over {mean.of} sizes" if mean.of > 1 else "one size"
-    return (
-        f"{without_kind(first)}: {mean.value:.3g}x",
-        f"{without_kind(first)}, speed-up over {over} {mean.value:.3g} "
-        f"[{mean.low:.3g}, {mean.high:.3g}], {sizes}{beside}",
-    )
+    name, ratio = without_kind(first), f"{mean.value:.3g} [{mean.low:.3g}, {mean.high:.3g}]"
+    either = summary.some([name, *others]).replace(", ", " or ")
+    return f"{either}: {ratio}", f"{name}, speed-up over {over} {ratio}, {sizes}{beside}"
 
 
 def _trust(run: Run) -> Answer:
@@ -133,7 +131,8 @@ def _trust(run: Run) -> Answer:
     chaotic = sum(r.verdict == Verdict.CHAOTIC for r in judged)
     if chaotic:
         lines.append(f"{chaotic} checks are chaotic: judged up to where rounding alone takes over")
-    answer = "With care" if doubts else "Yes"
+    within = "" if floor is None else f", times within {floor:.1%}"
+    answer = "With care" if doubts else f"Yes{within}"
     tone = Verdict.ABSENT if doubts else Verdict.PASS
     return Answer("Can the numbers be trusted?", answer, (*doubts, *lines), tone)
 

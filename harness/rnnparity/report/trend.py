@@ -34,7 +34,7 @@ def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     head = ["implementation", *(run.name for run in runs)]
     names = dict.fromkeys(name for run in runs for name in summary.names(run))
     told = [dict(first_screen.header(run)) for run in runs]
-    rows = [[what, *(one[what] for one in told)] for what in ("run", "commit", "date")]
+    rows = [[what, *(one[what] for one in told)] for what in ("command", "commit", "date")]
     rows.append(["versions", *(versions(run) for run in runs)])
     rows += [[name, *(_cell(run, name) for run in runs)] for name in names]
     return head, rows

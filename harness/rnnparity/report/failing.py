@@ -55,7 +55,8 @@ class Failing:
 def failing(run: Run) -> list[Failing]:
     """Return every implementation that fails, in the order in which they were begun."""
     wrong: dict[str, list[Record | Timing]] = {}
-    for one in [*(r for r in run.records if r.verdict.is_wrong), *failed_timings(run)]:
+    found: list[Record | Timing] = [r for r in run.records if r.verdict.is_wrong]
+    for one in [*found, *failed_timings(run)]:
         wrong.setdefault(one.implementation, []).append(one)
     tried = Counter(r.implementation for r in run.records if not _was_skipped(r))
     tried.update(t.implementation for t in failed_timings(run))
@@ -67,7 +68,8 @@ def failing(run: Run) -> list[Failing]:
 
 def names(run: Run) -> set[str]:
     """Return who fails anywhere, in a check or while timed."""
-    return {one.implementation for one in [*run.records, *run.timings] if one.verdict.is_wrong}
+    made: list[Record | Timing] = [*run.records, *run.timings]
+    return {one.implementation for one in made if one.verdict.is_wrong}
 
 
 def marked(name: str, wrong: set[str]) -> str:

@@ -56,16 +56,16 @@ def _right(run: Run) -> Answer:
             largest = max(summary.largest_z(r) or 0 for r in own)
             lines.append(
                 f"{kind}{', '.join(names)}: largest error {largest:.1f} units (limit {LIMIT:g}) "
-                f"in {len(own)} checks"
+                f"in {summary.counted(len(own), 'check')}"
             )
-    bad = [name for name in judged if name in wrong]
+    bad = [one.implementation for one in failing.failing(run)]
     if bad:
         lines.append(f"Not right: {summary.some(bad)}")
-    others = [name for name in summary.names(run) if name not in judged]
+    others = [name for name in summary.names(run) if name not in {*judged, *bad}]
     if others:
         lines.append(f"Not checked, for it is absent or unsupported here: {summary.some(others)}")
-    right = len(judged) - len(bad)
-    counted = f"{right or 'None'} of {len(judged)}" if bad else f"All {len(judged)}"
+    tried = len({*judged, *bad})
+    counted = f"{tried - len(bad) or 'None'} of {tried}" if bad else f"All {tried}"
     return Answer(question, counted, tuple(lines), Verdict.FAIL if bad else Verdict.PASS)
 
 
@@ -95,6 +95,8 @@ def _first(table: SpeedTable, run: Run, wrong: set[str]) -> tuple[str, str]:
         if name not in wrong and mean.value and mean.sizes == mean.of
     }
     over = spoken(table.baseline)
+    if not any(mean.value for mean in table.means.values()):
+        return "Not known", f"nothing was compared with {over}"
     floor = noise.largest(table.timings) or 0.0
     faster = {n: m for n, m in means.items() if m.low > 1 and (m.value or 0) > 1 + floor}
     if not faster:
@@ -130,7 +132,8 @@ def _trust(run: Run) -> Answer:
         lines.append("Errors: against the same formula in higher precision, on the same bits")
     chaotic = sum(r.verdict == Verdict.CHAOTIC for r in judged)
     if chaotic:
-        lines.append(f"{chaotic} checks are chaotic: judged up to where rounding alone takes over")
+        told = summary.counted(chaotic, "chaotic check")
+        lines.append(f"{told}: judged up to where rounding alone takes over")
     within = "" if floor is None else f", times within {floor:.1%}"
     answer = "With care" if doubts else f"Yes{within}"
     tone = Verdict.ABSENT if doubts else Verdict.PASS

@@ -33,7 +33,7 @@ def render(run: Run, pictures: tuple[str, ...] = ()) -> str:
     parts += [f"> {_safe(note)}" for note in run.notes]
     parts.append(
         "\n".join(
-            f"- **{one.question}** {_safe('. '.join([one.answer, *one.lines]))}."
+            f"- **{one.question}** {_safe(': '.join(filter(None, [one.answer, '; '.join(one.lines)])))}."
             for one in first_screen.answers(run)
         )
     )

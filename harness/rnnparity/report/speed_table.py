@@ -81,8 +81,11 @@ class SpeedTable:
         failed = sum(t.verdict.is_wrong for t in own)
         if not found or failed:
             return Mean(None, 0.0, 0.0, len(found), len(self.rows), failed)
-        ends = ([getattr(t, end) for t in found] for end in ("ratio", "ratio_low", "ratio_high"))
-        return Mean(*(geometric_mean(one) for one in ends), len(found), len(self.rows), 0)
+        value, low, high = (
+            geometric_mean([getattr(t, end) for t in found])
+            for end in ("ratio", "ratio_low", "ratio_high")
+        )
+        return Mean(value, low, high, len(found), len(self.rows), 0)
 
 
 def tables(run: Run) -> list[SpeedTable]:

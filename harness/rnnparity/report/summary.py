@@ -73,14 +73,19 @@ def sentence(run: Run) -> str:
         return (
             f"{some(wrong)} {'does' if len(wrong) == 1 else 'do'} not compute the recurrence "
             f"everywhere; {right or 'none'} of {len(among)} implementations "
-            f"{'does' if right == 1 else 'do'}, in {count} checks.{others}"
+            f"{'does' if right < 2 else 'do'}, in {counted(count, 'check')}.{others}"
         )
     largest = max((z for r in checks for z in [largest_z(r)] if z is not None), default=0.0)
     whom = f"All {len(among)} implementations compute" if len(among) > 1 else f"{among[0]} computes"
     return (
-        f"{whom} the recurrence: {count} check{'s' * (count != 1)}, the largest error is "
+        f"{whom} the recurrence: {counted(count, 'check')}, the largest error is "
         f"{largest:.1f} units of predicted rounding (limit {LIMIT:g}).{others}"
     )
+
+
+def counted(number: int, what: str) -> str:
+    """Return how many there are of what: 1 check, 2 checks."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def some(these: Sequence[str]) -> str:

@@ -92,6 +92,17 @@ def test_times_without_noise_are_to_be_taken_with_care(tmp_path):
     assert "the noise was not measured" in trust.lines[0]
 
 
+def test_answers_where_there_is_nothing(tmp_path):
+    """Of what is absent alone; and of a baseline that fails, which nothing is compared with."""
+    absent = record(0, "flax", "absent", "-", definition=None, case="", quantities={})
+    told = [one.answer for one in first_screen.answers(of(tmp_path, [absent]))]
+    assert told == ["Nothing was checked", "Nothing was timed", "There are none"]
+    failed = untimed(timing("torch-rnn", verdict="fail", reason="off"))
+    found = read_run(folder(tmp_path / "failed", [record()], [failed]))
+    right, fastest, _ = first_screen.answers(found)
+    assert (right.answer, fastest.answer) == ("1 of 2", "Not known")
+
+
 def test_nobody_is_fastest_within_the_noise(tmp_path):
     timed = [timing("torch-rnn", 1e-3, 1.0), timing(ratio=1.01)]
     again = timing("torch-rnn again", 1e-3, 1.05, role="again")

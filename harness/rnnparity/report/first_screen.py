@@ -136,6 +136,8 @@ def _trust(run: Run) -> Answer:
         lines.append(f"{told}: judged up to where rounding alone takes over")
     within = "" if floor is None else f", times within {floor:.1%}"
     answer = "With care" if doubts else f"Yes{within}"
+    if not judged and not run.timings:
+        answer = "There are none"
     tone = Verdict.ABSENT if doubts else Verdict.PASS
     return Answer("Can the numbers be trusted?", answer, (*doubts, *lines), tone)
 

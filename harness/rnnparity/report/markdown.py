@@ -31,17 +31,17 @@ def render(run: Run, pictures: tuple[str, ...] = ()) -> str:
     """Return the report; `pictures` are the charts that lie beside it."""
     parts = [f"# {_safe(summary.sentence(run))}", _safe(machine(run.environment))]
     parts += [f"> {_safe(note)}" for note in run.notes]
-    parts.append(
-        "\n".join(
-            f"- **{one.question}** {_safe(': '.join(filter(None, [one.answer, '; '.join(one.lines)])))}."
-            for one in first_screen.answers(run)
-        )
-    )
+    parts.append("\n".join(map(_answer, first_screen.answers(run))))
     parts += [*_failures(run), *_speed(run), *_errors(run), *_shares(run)]
     parts += [f"![{name}](report-{name}.svg)" for name in pictures]
     told = [f"{name} `{' '.join(value.split())}`" for name, value in first_screen.header(run)]
     parts.append(", ".join(told))
     return "\n\n".join(parts) + "\n"
+
+
+def _answer(one: first_screen.Answer) -> str:
+    lines = f": {'; '.join(one.lines)}" * bool(one.lines)
+    return f"- **{one.question}** {_safe(one.answer + lines)}."
 
 
 def _failures(run: Run) -> list[str]:

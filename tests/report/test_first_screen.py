@@ -55,7 +55,7 @@ def test_the_three_answers(run):
     right, fastest, trust = first_screen.answers(run)
     assert right.answer == "2 of 4"
     assert "torch-rnn, fast: largest error 1.5 units (limit 10) in 4 checks" in right.lines
-    assert "Not right: sometimes, wrong" in right.lines
+    assert "Not right: wrong, sometimes" in right.lines
     assert fastest.answer == "fast: 4 [3.92, 4.08]"
     (line,) = fastest.lines
     assert "fast, speed-up over torch.nn.RNN 4 [3.92, 4.08], geometric mean over 2 sizes" in line

@@ -4,7 +4,7 @@
 
 Above each table stands what it is of, in a comment:
 
-    ratios RUN MODE NAME ...        times as fast as the baseline, of the run in folder RUN
+    ratios RUN MODE NAME ...        speed-up over the baseline, of the run in folder RUN
     copied FILE COLUMN              as a program has written it, the one whose first column that is
     paired A / B, ... of RUN ...    times as fast A is as B, paired within rounds; 95% intervals
     against NAME: A ... of RUN      times as fast each A is as NAME
@@ -67,7 +67,7 @@ def _ratios(what: str) -> Iterator[list[str]]:
                 cells.append("-")
                 continue
             ratios[name].append(one.ratio)
-            cells.append("= " * noise.is_same(one, run) + _digits(one.ratio))
+            cells.append(_told(one.ratio, noise.is_same(one, run)))
         yield cells
     means = (
         _digits(statistics.geometric_mean(found)) if found else "-" for found in ratios.values()
@@ -108,7 +108,7 @@ def _against(what: str) -> Iterator[list[str]]:
 def _against_own(one: Timing, own: Timing, run: Timings) -> str:
     ratio = statistics.ratio(own.seconds, one.seconds)
     same = ratio.low <= 1 <= ratio.high or abs(ratio.value - 1) < noise.floor(own, run)
-    return "= " * same + _digits(ratio.value)
+    return _told(ratio.value, same)
 
 
 def _copied(what: str) -> Iterator[list[str]]:
@@ -150,6 +150,11 @@ def _by_size(run: Timings) -> Iterator[tuple[str, dict[str, Timing]]]:
 
 def _digits(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 9.995 else f"{ratio:.1f}"
+
+
+def _told(ratio: float, same: bool) -> str:
+    """Return a ratio; in brackets where no difference was told."""
+    return f"({_digits(ratio)})" if same else _digits(ratio)
 
 
 def _shown(folder: str) -> Iterator[str]:

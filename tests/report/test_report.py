@@ -27,6 +27,7 @@ from rnnparity.report import (
     charts,
     commands,
     crossover,
+    failing,
     junit,
     markdown,
     page,
@@ -178,7 +179,7 @@ def test_what_fails_while_timed_is_told_everywhere(tmp_path):
     run = folder(tmp_path, [record()], [timing("torch-rnn", 2e-3, 1.0), cached])
     read = read_run(run)
     assert summary.sentence(read).endswith("numpy-loop failed while timed.")
-    assert [one["reason"] for one in summary.failures(read)] == ["results are kept"]
+    assert [one.reasons[0].full for one in failing.failing(read)] == ["results are kept"]
     assert "results are kept" in markdown.render(read)
     assert "results are kept" in page.render(read)
     (failure,) = ElementTree.fromstring(junit.render(read)).iter("failure")
@@ -189,12 +190,13 @@ def test_what_failed_before_it_was_timed_is_told_once(tmp_path):
     bad = record(0, "mine", "fail", "off by 30 units")
     told = {"verdict": "fail", "reason": bad.reason, "definition": bad.definition}
     read = read_run(folder(tmp_path, [bad], [untimed(timing("mine", **told))]))
-    assert len(summary.failures(read)) == 1
+    (one,) = failing.failing(read)
+    assert (one.failed, one.of, len(one.reasons)) == (1, 1, 1)
 
 
 def test_who_was_not_run_does_not_compute_anything(tmp_path):
     made = [record(), record(0, "keras-rnn", "unsupported", "has no such dtype")]
-    assert "1 checks" in summary.sentence(read_run(folder(tmp_path, made)))
+    assert "1 check," in summary.sentence(read_run(folder(tmp_path, made)))
     assert summary.sentence(read_run(tmp_path)).startswith("numpy-loop computes")
 
 
@@ -207,7 +209,8 @@ def test_times_without_ratios_are_shown(tmp_path):
 
 
 def test_closest_is_over_the_cases_that_all_passed(tmp_path):
-    made = [record(0), record(1), record(0, "other"), record(1, "other", "fail")]
+    """Of those that fail nowhere: one that fails takes no case away from the others."""
+    made = [record(0), record(1), record(0, "other"), record(1, "wrong", "fail")]
     rows = summary.closest(read_run(folder(tmp_path, made)))
     assert [(row["implementation"], row["cases"]) for row in rows] == [
         ("numpy-loop", 1),
@@ -326,7 +329,7 @@ def test_older_records_lack_what_is_newer(tmp_path):
     tmp_path.joinpath(files.RECORDS).write_text(json.dumps(plain) + "\n")
     read = read_run(tmp_path)
     assert read.notes == []
-    assert "1 checks" in page.render(read)
+    assert "1 check," in page.render(read)
 
 
 def test_no_run(tmp_path):
@@ -356,8 +359,7 @@ def test_trend(tmp_path):
     assert found == [
         "a to b: torch 2.12 became 2.13",
         f"a to b: numpy-loop: pass became fail in {record(0).case}",
-        "a to b: numpy-loop: 2.00 times as fast as the baseline became 1.00 "
-        "(cpu, float32, forward)",
+        "a to b: numpy-loop: speed-up over the baseline 2.00 became 1.00 (cpu, float32, forward)",
     ]
     done = command("report", a, b, "--out", tmp_path / "trend")
     assert done.returncode == 0

@@ -17,7 +17,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     batch were judged, where a sample was. `matmul_precision` is the one that matrix products really
     ran in (float32 cases). `same_bits_twice` says, for cases with invariants, whether the same
     input gave the same bits again. `diagnosis` names the known mistakes that reproduce a failing
-    result.
+    result. `seconds` is what the check took, judging included.
     """
 
     implementation: str
@@ -34,6 +34,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     same_bits_twice: bool | None = None
     diagnosis: tuple[str, ...] = ()
     cell: str = "rnn"
+    seconds: float | None = None
     definition: Case | None = None
 
     @property

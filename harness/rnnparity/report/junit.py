@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from xml.etree import ElementTree
 
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import Timing
-from rnnparity.report import commands, summary
+from rnnparity.report import commands, failing, summary
 from rnnparity.verdicts import Verdict
 
 JUNIT = "junit.xml"
@@ -40,9 +41,7 @@ def render(run: Run) -> bytes:
         name = _clean(f"{implementation} {device}".strip())
         suite = _suite(root, name, records)
         for record in records:
-            test = ElementTree.SubElement(
-                suite, "testcase", classname=name, name=_clean(record.case or "import")
-            )
+            test = _test(suite, name, record)
             kind = KINDS.get(record.verdict)
             if kind is not None:
                 told = ElementTree.SubElement(test, kind, message=_clean(record.reason))
@@ -63,20 +62,40 @@ def _suite(
     counts = {"failures": "failure", "errors": "error", "skipped": "skipped"}
     told = {"name": name, "tests": str(len(checks))}
     told |= {attribute: str(found[kind]) for attribute, kind in counts.items()}
+    told["time"] = f"{sum(map(_seconds, checks)):.6f}"
     return ElementTree.SubElement(root, "testsuite", told)
+
+
+def _test(suite: ElementTree.Element, where: str, one: Record | Timing) -> ElementTree.Element:
+    """Add a test with its time and its properties: device, dtype, and the largest error."""
+    told = {"classname": where, "name": _clean(failing.case_of(one))}
+    told["time"] = f"{_seconds(one):.6f}"
+    test = ElementTree.SubElement(suite, "testcase", told)
+    properties = ElementTree.SubElement(test, "properties")
+    largest = summary.largest_z(one) if isinstance(one, Record) else None
+    units = "" if largest is None else f"{largest:.3g}" if isfinite(largest) else summary.NOT_FINITE
+    for name, value in (("device", one.device), ("dtype", one.dtype), ("units", units)):
+        ElementTree.SubElement(properties, "property", name=name, value=_clean(value))
+    return test
+
+
+def _seconds(one: Record | Timing) -> float:
+    """Return what it took; 0 if it was not recorded, or never ran."""
+    if isinstance(one, Record):
+        return one.seconds or 0.0
+    blocks = zip(one.calls, one.seconds, strict=False)
+    return sum(one.first_call) + sum(calls * sum(rounds) for calls, rounds in blocks)
 
 
 def _add_timings(root: ElementTree.Element, run: Run) -> None:
     """Add a suite of what failed while it was timed, if anything did."""
-    failed = summary.failed_timings(run)
+    failed = failing.failed_timings(run)
     if not failed:
         return
     suite = _suite(root, "timing", failed)
     for t in failed:
         where = _clean(f"{t.implementation} {t.device}")
-        test = ElementTree.SubElement(
-            suite, "testcase", classname=where, name=_clean(f"{t.case} ({t.mode})")
-        )
+        test = _test(suite, where, t)
         told = ElementTree.SubElement(test, KINDS[t.verdict], message=_clean(t.reason))
         told.text = _clean(commands.bench_command(t, run))
 

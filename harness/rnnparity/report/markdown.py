@@ -4,16 +4,14 @@ from pathlib import Path
 
 from rnnparity.records.run import Run
 from rnnparity.records.timing import BOUND, IMPLEMENTATION, Timing, size
-from rnnparity.report import summary, times
+from rnnparity.report import error_table, failing, first_screen, speed_table, summary, times
 from rnnparity.report.charts import charts, svg
+from rnnparity.report.error_table import short
 from rnnparity.report.page import machine
 from rnnparity.report.timing_table import seconds
 from rnnparity.timing import noise
 
 MARKDOWN = "report.md"
-
-# Failures that are told one by one.
-SHOWN_FAILURES = 20
 
 # Charts that are worth a place in a pull request.
 SHOWN = ("drift", "ratios", "crossover", "roofline")
@@ -33,68 +31,60 @@ def render(run: Run, pictures: tuple[str, ...] = ()) -> str:
     """Return the report; `pictures` are the charts that lie beside it."""
     parts = [f"# {_safe(summary.sentence(run))}", _safe(machine(run.environment))]
     parts += [f"> {_safe(note)}" for note in run.notes]
-    columns, matrix = summary.matrix(run)
-    parts.append(
-        table(
-            ["implementation", *columns],
-            [
-                [name, *("" if c is None else f"{c.verdict} {c.passed}/{c.of}" for c in cells)]
-                for name, cells in matrix.items()
-            ],
-        )
-    )
-    failures = summary.failures(run)
-    if failures:
-        parts.append("## What failed")
-        parts += [
-            f"- **{_safe(one['implementation'])}** on {_safe(one['device'] or 'import')}: "
-            f"{_safe(one['reason'])} (case {_safe(one['case'])})\n\n"
-            f"      {' '.join(one['command'].splitlines())}"
-            for one in failures[:SHOWN_FAILURES]
-        ]
-        if len(failures) > SHOWN_FAILURES:
-            parts.append(f"And {len(failures) - SHOWN_FAILURES} more: see report.html.")
-    parts += _speed(run)
+    parts.append("\n".join(map(_answer, first_screen.answers(run))))
+    parts += [*_failures(run), *_speed(run), *_errors(run), *_shares(run)]
     parts += [f"![{name}](report-{name}.svg)" for name in pictures]
+    told = [f"{name} `{' '.join(value.split())}`" for name, value in first_screen.header(run)]
+    parts.append(", ".join(told))
     return "\n\n".join(parts) + "\n"
 
 
-def _speed(run: Run) -> list[str]:
-    found = times.timed(run)
+def _answer(one: first_screen.Answer) -> str:
+    lines = f": {'; '.join(one.lines)}" * bool(one.lines)
+    return f"- **{one.question}** {_safe(one.answer + lines)}."
+
+
+def _failures(run: Run) -> list[str]:
+    """Return who fails, each once with its reasons, and how to repeat the first of them."""
     parts = []
-    for key in dict.fromkeys((t.cell, t.device, t.dtype, t.mode, t.threads) for t in found):
-        group = [
-            t
-            for t in found
-            if (t.cell, t.device, t.dtype, t.mode, t.threads) == key and t.role == IMPLEMENTATION
-        ]
-        baseline = next((t.baseline for t in group if t.baseline), "")
-        names = [n for n in dict.fromkeys(t.implementation for t in group) if n != baseline]
-        if not baseline or not names:
-            continue
-        _, device, dtype, mode, threads = key
-        parts.append(
-            f"## Times as fast as {_safe(baseline)}: {_safe(device)}, {dtype}, {mode}, "
-            f"{threads} thread{'s' * (threads > 1)}"
-        )
+    for one in failing.failing(run):
+        reasons = "; ".join(f"{r.count} {r.verdict}: {_safe(r.text)}" for r in one.reasons)
+        first = one.reasons[0]
+        line = f"- **{_safe(one.implementation)}** fails {one.failed} of {one.of}: {reasons}"
+        again = " ".join(first.command.splitlines())
+        parts.append(f"{line} (first in {_safe(first.case)})" + f"\n\n      {again}" * bool(again))
+    return ["## What fails, and why", *parts] if parts else []
+
+
+def _speed(run: Run) -> list[str]:
+    parts, wrong = [], failing.names(run)
+    for made in speed_table.tables(run):
         rows = []
-        for case in dict.fromkeys(t.case for t in group):
-            here = {t.implementation: t for t in group if t.case == case}
-            first = here.get(baseline)
-            cells = []
-            for name in names:
-                one = here.get(name)
-                if one is None or one.ratio is None:
-                    cells.append("")
-                    continue
-                same = noise.is_same(one, found)
-                interval = f"[{one.ratio_low:.3g}, {one.ratio_high:.3g}]"
-                cells.append(f"{'= ' if same else ''}{one.ratio:.3g} {interval}")
+        for sizes, here in made.rows:
+            first = here.get(made.baseline)
             time = seconds(first.median) if first is not None and first.median else ""
-            again = noise.floor(next(iter(here.values())), found)
-            rows.append([size(next(iter(here.values()))), time, f"{again:.1%}", *cells])
-        parts.append(table(["T,B,I,H", baseline, "noise", *names], rows))
-    return parts + _shares(run)
+            noisy = f"{noise.floor(next(iter(here.values())), run.timings):.1%}"
+            cells = [speed_table.told(here[n], run) if n in here else "" for n in made.names]
+            rows.append([sizes, time, noisy, *cells])
+        if len(rows) > 1:
+            means = [made.means[name].text for name in made.names]
+            rows.append(["geometric mean", "", "", *means])
+        names = [failing.marked(name, wrong) for name in (made.baseline, *made.names)]
+        parts.append(f"## Speed-up over {_safe(speed_table.spoken(made.baseline))}: {made.where}")
+        parts.append(table(["T,B,I,H", names[0], "noise", *names[1:]], rows))
+    return parts
+
+
+def _errors(run: Run) -> list[str]:
+    parts = []
+    for made in error_table.tables(run):
+        head = ["implementation", *made.shown_columns, f"nn.{made.cell.upper()}", "verdict"]
+        rows = [
+            [row.implementation, *map(short, (*row.errors, row.difference)), row.tally]
+            for row in made.rows
+        ]
+        parts += [f"## {_safe(made.title)}", table(head, rows)]
+    return parts
 
 
 def _shares(run: Run) -> list[str]:

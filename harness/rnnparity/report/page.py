@@ -2,22 +2,38 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import altair
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rnnparity.implementations.registry import without_kind
 from rnnparity.judging.limit import LIMIT
 from rnnparity.records.run import Run
-from rnnparity.report import summary, times, trend
-from rnnparity.report.charts import PALETTES, charts, charts_of_runs
+from rnnparity.report import (
+    error_table,
+    failing,
+    first_screen,
+    speed_table,
+    summary,
+    times,
+    trend,
+)
+from rnnparity.report.charts import PALETTES, charts, charts_of_runs, inline, title
+from rnnparity.report.timing_table import seconds
 from rnnparity.verdicts import Verdict
 
 PAGE, TREND = "report.html", "trend.html"
+
+# Rows of a table of errors that may fail before they are folded away: they are all in the list of
+# failures above it, and what is right must not be looked for among them.
+FOLDED = 8
 
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
@@ -39,24 +55,31 @@ def write_trend(runs: Sequence[Run], directory: Path) -> Path:
 def render(run: Run) -> str:
     """Return the page of a run."""
     columns, matrix = summary.matrix(run)
-    pictures = charts(run)
+    wrong = failing.names(run)
     return _filled(
         "page.html.j2",
-        pictures,
+        charts(run),
         {"checks": summary.checks(run), "timings": times.timings(run)},
         title=run.name,
         sentence=summary.sentence(run),
-        limit=LIMIT,
+        answers=first_screen.answers(run),
+        told=first_screen.header(run),
         columns=columns,
         matrix=matrix,
         letters={verdict: verdict[0].upper() for verdict in Verdict},
-        environment=run.environment,
         machine=machine(run.environment),
-        warnings=_texts(run.environment.get("timing", {}).get("warnings")),
-        notes=run.notes,
-        failures=summary.failures(run),
+        failing=failing.failing(run),
+        wrong=wrong,
+        speed=speed_table.tables(run),
+        ratio=partial(speed_table.told, run=run),
+        errors=error_table.tables(run),
+        folded=FOLDED,
+        short=error_table.short,
+        limit=LIMIT,
+        without_kind=without_kind,
+        seconds=seconds,
+        query=urlencode,
         closest=summary.closest(run),
-        speed=times.speed(run),
         timed=bool(run.timings),
         flat=_flat(run.environment),
     )
@@ -78,22 +101,34 @@ def render_trend(runs: Sequence[Run]) -> str:
     )
 
 
-def _filled(name: str, pictures: dict[str, Any], data: dict[str, Any], **values: Any) -> str:
+def _filled(name: str, specs: dict[str, Any], data: dict[str, Any], **values: Any) -> str:
     """Return a template filled in, with all that a page needs inside."""
     loader = PackageLoader("rnnparity.report")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     folder = files("rnnparity.report") / "templates"
+    pictures = {one: (title(spec), Markup(inline(one, spec))) for one, spec in specs.items()}
+    untitled = {one: spec | {"title": None} for one, spec in specs.items()}
     return environment.get_template(name).render(
         pictures=pictures,
         data=_data({"palettes": PALETTES, **data}),
-        specs=_data(pictures),
-        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        specs=_data(untitled),
+        style=Markup(_colours() + (folder / "style.css").read_text(encoding="utf-8")),
         script=Markup((folder / "page.js").read_text(encoding="utf-8")),
-        vega=_bundle() if pictures else "",
+        vega=_bundle() if specs else "",
         **values,
     )
+
+
+def _colours() -> str:
+    """Return the colours of pictures as the page's own, light and dark."""
+    light, dark = (
+        "".join(f"--c{i}: {colour}; " for i, colour in enumerate(PALETTES[scheme]))
+        for scheme in ("light", "dark")
+    )
+    screen = "@media screen and (prefers-color-scheme: dark)"
+    return f":root {{ {light}}}\n{screen} {{ :root {{ {dark}}} }}\n"
 
 
 def machine(environment: dict[str, Any]) -> str:
@@ -121,10 +156,6 @@ def _bundle() -> Markup:
     version = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
     bundle: str = vl_convert.javascript_bundle(SNIPPET, vl_version=version)
     return Markup(bundle.replace("</script", "<\\/script"))
-
-
-def _texts(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list) else []
 
 
 def _flat(environment: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,11 +1,13 @@
 """What a report says of a run's checks, as plain data: no markup here.
 
-A new column of the page's tables is named in `templates/page.js`, too (checks, timings), or in
-`page.html.j2` (closest, speed); the terminal's tables are in `terminal` and `timing_table`.
+A new column of the tables of all checks and timings is named in `templates/page.js`, too, one of
+`closest` in `page.html.j2`. The two tables that every report begins with are in `error_table` and
+`speed_table`.
 """
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +15,14 @@ from rnnparity.cells.config import KINDS
 from rnnparity.judging.limit import LIMIT
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
-from rnnparity.records.timing import Timing
-from rnnparity.report.commands import bench_command, command
+from rnnparity.report import failing
 from rnnparity.verdicts import Verdict
 
 # In place of an error that is no number.
 NOT_FINITE = "not finite"
+
+# Names that a sentence can hold.
+NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -47,45 +51,47 @@ def _order(cell: str) -> int:
     return [*KINDS, cell].index(cell)
 
 
+def judged(run: Run) -> list[str]:
+    """Return those of which something was compared with the truth, or broke."""
+    found = {r.implementation for r in run.records if r.verdict.is_right or r.verdict.is_wrong}
+    return [name for name in names(run) if name in found]
+
+
 def sentence(run: Run) -> str:
     """Return the verdict on the whole run in a sentence."""
     checks = [r for r in run.records if r.verdict.is_right or r.verdict.is_wrong]
-    judged = [n for n in names(run) if any(r.implementation == n for r in checks)]
-    if not judged:
+    among = judged(run)
+    if not among:
         return "Nothing was checked."
-    wrong = [n for n in judged if any(r.implementation == n and r.verdict.is_wrong for r in checks)]
-    timed = [t.implementation for t in failed_timings(run)]
+    wrong = [n for n in among if any(r.implementation == n and r.verdict.is_wrong for r in checks)]
+    timed = [t.implementation for t in failing.failed_timings(run)]
     doubtful = [n for n in dict.fromkeys(timed) if n not in wrong]
     count = sum(r.definition is not None for r in checks)
-    others = ""
-    if doubtful:
-        others = f" {', '.join(doubtful)} failed while timed."
+    others = f" {some(doubtful)} failed while timed." if doubtful else ""
     if wrong:
-        right = len(judged) - len(wrong)
-        one = len(wrong) == 1
+        right = len(among) - len({*wrong, *doubtful})
         return (
-            f"{', '.join(wrong)} {'does' if one else 'do'} not compute the recurrence everywhere; "
-            f"{right} of {len(judged)} implementations do, in {count} checks.{others}"
+            f"{some(wrong)} {'does' if len(wrong) == 1 else 'do'} not compute the recurrence "
+            f"everywhere; {right or 'none'} of {len(among)} implementations "
+            f"{'does' if right < 2 else 'do'}, in {counted(count, 'check')}.{others}"
         )
     largest = max((z for r in checks for z in [largest_z(r)] if z is not None), default=0.0)
-    whom = (
-        f"All {len(judged)} implementations compute" if len(judged) > 1 else f"{judged[0]} computes"
-    )
+    whom = f"All {len(among)} implementations compute" if len(among) > 1 else f"{among[0]} computes"
     return (
-        f"{whom} the recurrence: {count} checks, the largest error is {largest:.1f} units of "
-        f"predicted rounding ({LIMIT:g} pass).{others}"
+        f"{whom} the recurrence: {counted(count, 'check')}, the largest error is "
+        f"{largest:.1f} units of predicted rounding (limit {LIMIT:g}).{others}"
     )
 
 
-def failed_timings(run: Run) -> list[Timing]:
-    """Return timings that failed or broke while timed; not those of what had failed before."""
-    known = {(r.implementation, r.device, r.definition, r.verdict, r.reason) for r in run.records}
-    return [
-        t
-        for t in run.timings
-        if t.verdict.is_wrong
-        and (t.implementation, t.device, t.definition, t.verdict, t.reason) not in known
-    ]
+def counted(number: int, what: str) -> str:
+    """Return how many there are of what: 1 check, 2 checks."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def some(these: Sequence[str]) -> str:
+    """Return names as a sentence has room for: the first ones, and how many more."""
+    more = f" and {len(these) - NAMED} more" if len(these) > NAMED + 1 else ""
+    return ", ".join(these[:NAMED] if more else these) + more
 
 
 def largest_z(record: Record) -> float | None:
@@ -132,25 +138,6 @@ def _cell(records: list[Record]) -> Entry | None:
     return Entry(verdict, right, len(records), first.reason)
 
 
-def failures(run: Run) -> list[dict[str, str]]:
-    """Return what failed or broke: where, why, and the command that repeats it."""
-    wrong: list[tuple[Record | Timing, str, str]] = [
-        (r, r.case or "(import)", command(r, run)) for r in run.records if r.verdict.is_wrong
-    ]
-    wrong += [(t, f"{t.case} ({t.mode})", bench_command(t, run)) for t in failed_timings(run)]
-    return [
-        {
-            "implementation": one.implementation,
-            "device": one.device,
-            "case": case,
-            "verdict": one.verdict,
-            "reason": one.reason,
-            "command": again,
-        }
-        for one, case, again in wrong
-    ]
-
-
 def checks(run: Run) -> list[dict[str, Any]]:
     """Return a row for every record, for the table."""
     rows = []
@@ -174,17 +161,17 @@ def checks(run: Run) -> list[dict[str, Any]]:
 
 
 def closest(run: Run) -> list[dict[str, Any]]:
-    """Return how close each implementation is to the truth, by kind, dtype and device.
+    """Return how close each right implementation is to the truth, by kind, dtype and device.
 
-    The root mean square of z over all quantities of those cases that all of a kind passed.
+    The root mean square of the errors in units over all quantities of those cases that all of
+    them passed. Who fails anywhere is left out: its own and the others' cases would be fewer.
     """
     groups: dict[tuple[str, str, str], dict[str, dict[Any, Record]]] = {}
+    wrong = failing.names(run)
     for r in run.records:
-        if r.verdict.is_right or (r.verdict.is_wrong and r.definition is not None):
+        if r.verdict.is_right and r.implementation not in wrong:
             group = groups.setdefault((r.cell, r.dtype, r.device), {})
-            own = group.setdefault(r.implementation, {})
-            if r.verdict.is_right:
-                own[r.definition] = r
+            group.setdefault(r.implementation, {})[r.definition] = r
     rows = []
     for (cell, dtype, device), found in groups.items():
         common = set.intersection(*[set(own) for own in found.values()])

@@ -1,11 +1,9 @@
 """What a run looks like in a terminal: progress while it goes, tables when it is done."""
 
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import inf
 
 from rich.console import Console
 from rich.progress import (
@@ -19,13 +17,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from rnnparity.cells.config import KINDS
 from rnnparity.implementations.registry import without_kind
-from rnnparity.judging.limit import LIMIT
-from rnnparity.problems.quantities import quantity
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
-from rnnparity.records.timing import Timing
+from rnnparity.report import error_table
+from rnnparity.report.error_table import ErrorTable, short, tally
+from rnnparity.report.failing import failing, kind_of
 from rnnparity.report.timing_table import headed, show_timings
 from rnnparity.runs.check import Event
 from rnnparity.timing.bench import Stage
@@ -43,11 +40,6 @@ COLOURS = {
 
 
 TIMING = "timing"
-
-COLUMNS = ("output", "h_n", "grad x", "grad h0", "grad W")
-
-# Of an LSTM, whose c is told with h: in columns of its own the table is wider than 80 characters.
-WITH_C = {"h_n": "h, c", "grad h0": "grad\nh, c"}
 
 
 class Display:
@@ -115,7 +107,7 @@ class Display:
             self._progress.update(task, note=f"{bad} not right")
         if not self._console.is_terminal and sum(counts.values()) >= self._planned.get(name, 1):
             elapsed = time.monotonic() - self._started
-            self._console.print(f"[{elapsed:6.1f} s] {name}: {_tally(counts)}", highlight=False)
+            self._console.print(f"[{elapsed:6.1f} s] {name}: {tally(counts)}", highlight=False)
 
     def _show_stage(self, stage: Stage) -> None:
         if TIMING not in self._tasks:
@@ -153,14 +145,9 @@ def show(run: Run, console: Console) -> None:
     """Print a table per kind and device, then what did not pass, then where the records are."""
     for line in run.environment.get("assumed", []):
         console.print(line, style="dim", soft_wrap=True)
-    checked = [record for record in run.records if record.definition is not None]
-    for cell in KINDS:
-        own = [record for record in checked if record.cell == cell]
-        for device in dict.fromkeys(record.device for record in own):
-            console.print(_table(cell, device, [r for r in own if r.device == device]))
-    made: list[Record | Timing] = [*run.records, *run.timings]
-    bad = [one for one in made if one.verdict.is_wrong]
-    _show_failures(bad, console)
+    for table in error_table.tables(run):
+        console.print(_table(table))
+    _show_failures(run, console)
     for record in run.records:
         if record.definition is None and record.verdict == Verdict.ABSENT:
             where = f" on {record.device}" if record.device else ""
@@ -189,105 +176,46 @@ def _show_reasons(records: list[Record], console: Console) -> None:
     for record in records:
         if record.definition is None or record.verdict.is_wrong or not record.reason:
             continue
-        shown.setdefault((record.verdict, _kind(record.reason)), []).append(record)
+        shown.setdefault((record.verdict, kind_of(record.reason)), []).append(record)
     for verdict, kind in sorted(shown, key=lambda one: [*Verdict].index(one[0])):
         same = shown[verdict, kind]
         names = list(dict.fromkeys(record.implementation for record in same))
         line = Text.assemble((", ".join(names), COLOURS[verdict]), f" {verdict}: {same[0].reason}")
-        line.append(f" ({_cases(same)})", style="dim")
+        line.append(f" ({_cases(same[0].case, len(same))})", style="dim")
         console.print(line, soft_wrap=True)
 
 
-def _table(cell: str, device: str, records: list[Record]) -> Table:
-    names = {_column(name) for record in records for name in record.quantities}
-    columns = [column for column in COLUMNS if column in names]
-    where = device if cell == "rnn" else f"{cell.upper()}, {device}"
-    table = headed(f"{where}: largest error, in units of predicted rounding ({LIMIT:g} pass)")
+def _table(made: ErrorTable) -> Table:
+    table = headed(made.title)
     table.add_column("implementation", no_wrap=True)
-    for column in columns:
-        shown = WITH_C.get(column, column) if cell == "lstm" else column
-        table.add_column(shown, justify="right", no_wrap=True)
-    table.add_column(f"nn.{cell.upper()}", justify="right", no_wrap=True)
+    for column in made.shown_columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(f"nn.{made.cell.upper()}", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for implementation in dict.fromkeys(record.implementation for record in records):
-        rows = [record for record in records if record.implementation == implementation]
-        counts = Counter(row.verdict for row in rows)
-        worst = next(v for v in Verdict if counts[v])
+    for row in made.rows:
         table.add_row(
-            Text(without_kind(implementation)),
-            *(_worst(rows, column) for column in columns),
-            _worst_difference(rows),
-            Text(_tally(counts).replace(", ", ",\n"), style=COLOURS[worst]),
+            Text(without_kind(row.implementation)),
+            *map(short, row.errors),
+            short(row.difference),
+            Text(row.tally.replace(", ", ",\n"), style=COLOURS[row.worst]),
         )
     return table
 
 
-def _column(name: str) -> str:
-    """Return the column of a quantity; states of one kind share one."""
-    of = quantity(name)
-    kind = "W" if of.is_parameter else {"c_n": "h_n", "c0": "h0"}.get(of.kind, of.kind)
-    return f"grad {kind}" if of.is_gradient else kind
-
-
-def _worst(rows: list[Record], column: str) -> str:
-    found = [
-        difference
-        for row in rows
-        for name, difference in row.quantities.items()
-        if _column(name) == column
-    ]
-    if not found:
-        return "-"
-    return _short(max(inf if q.z is None else q.z for q in found))
-
-
-def _worst_difference(rows: list[Record]) -> str:
-    found = [
-        difference.max_abs_difference_to_torch_rnn
-        for row in rows
-        # What grew from rounding alone is no difference between two implementations.
-        if row.dtype in ("float32", "float64") and row.verdict != Verdict.CHAOTIC
-        for difference in row.quantities.values()
-        if difference.max_abs_difference_to_torch_rnn is not None
-    ]
-    return _short(max(found)) if found else "-"
-
-
-def _short(value: float) -> str:
-    """Return a number in at most five characters: 3.4, 120, 2e7, 3e-6."""
-    if value == 0 or 0.01 <= value < 1000 or value == inf:
-        return f"{value:.2g}" if value < 10 else f"{value:.0f}"
-    mantissa, exponent = f"{value:.0e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def _tally(counts: Counter[Verdict]) -> str:
-    total, passed = sum(counts.values()), counts[Verdict.PASS]
-    others = [f"{counts[v]} {v}" for v in Verdict if v != Verdict.PASS and counts[v]]
-    return ", ".join([f"{passed}/{total} pass", *others])
-
-
-def _show_failures(failures: list[Record | Timing], console: Console) -> None:
+def _show_failures(run: Run, console: Console) -> None:
     """Print one line for every different reason of every implementation."""
-    shown: dict[tuple[str, Verdict, str], list[Record | Timing]] = {}
-    for record in failures:
-        one = (record.implementation, record.verdict, _kind(record.reason))
-        shown.setdefault(one, []).append(record)
-    for (implementation, verdict, _), same in shown.items():
-        line = Text.assemble(
-            (implementation, "bold"), " ", (verdict, COLOURS[verdict]), f": {same[0].reason}"
-        )
-        if same[0].case:
-            line.append(f" ({_cases(same)})", style="dim")
-        console.print(line, soft_wrap=True)
+    for one in failing(run):
+        for reason in one.reasons:
+            line = Text.assemble(
+                (one.implementation, "bold"),
+                " ",
+                (reason.verdict, COLOURS[reason.verdict]),
+                f": {reason.full}",
+            )
+            line.append(f" ({_cases(reason.case, reason.count)})", style="dim")
+            console.print(line, soft_wrap=True)
 
 
-def _kind(reason: str) -> str:
-    """Return what makes a reason another: no numbers, nor the element shown, which stands last."""
-    told = re.sub(r"; \w+\[[^;]*(; \d+ are allowed)?$", "", reason)
-    return re.sub(r"[\d.]+(e[+-]?\d+)?|\[.*?\]|\(.*?\)", "#", told)
-
-
-def _cases(same: Sequence[Record | Timing]) -> str:
-    more = f" and {len(same) - 1} more cases" if len(same) > 1 else ""
-    return f"case {same[0].case}{more}"
+def _cases(case: str, count: int) -> str:
+    more = f" and {count - 1} more cases" if count > 1 else ""
+    return f"case {case}{more}"

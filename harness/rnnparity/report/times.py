@@ -8,8 +8,8 @@ from typing import Any
 
 from rnnparity.records.run import Run
 from rnnparity.records.timing import IMPLEMENTATION, Timing, size
+from rnnparity.report import speed_table
 from rnnparity.timing import noise
-from rnnparity.timing.statistics import geometric_mean
 
 
 def timed(run: Run) -> list[Timing]:
@@ -96,25 +96,21 @@ def paid_after(t: Timing, found: Iterable[Timing]) -> int | None:
 
 
 def speed(run: Run) -> list[dict[str, Any]]:
-    """Return the geometric means of the ratios, and the noise floor, by device, dtype and mode."""
-    found = timed(run)
-    rows = []
-    for key in dict.fromkeys((t.device, t.dtype, t.mode, t.threads, t.baseline) for t in found):
-        group = [t for t in found if (t.device, t.dtype, t.mode, t.threads, t.baseline) == key]
-        floor = noise.largest(group)
-        for name in dict.fromkeys(t.implementation for t in group if t.role == IMPLEMENTATION):
-            ratios = [t.ratio for t in group if t.implementation == name and t.ratio]
-            if ratios:
-                rows.append(
-                    dict(zip(("device", "dtype", "mode", "threads", "baseline"), key, strict=True))
-                    | {
-                        "implementation": name,
-                        "mean": geometric_mean(ratios),
-                        "sizes": len(ratios),
-                        "noise": floor,
-                    }
-                )
-    return rows
+    """Return the mean of every implementation that has one, by device, dtype and mode."""
+    return [
+        {
+            "device": table.device,
+            "dtype": table.dtype,
+            "mode": table.mode,
+            "threads": table.threads,
+            "baseline": table.baseline,
+            "implementation": name,
+            "mean": mean.value,
+        }
+        for table in speed_table.tables(run)
+        for name, mean in table.means.items()
+        if mean.value is not None
+    ]
 
 
 def _median(values: tuple[float, ...]) -> float:

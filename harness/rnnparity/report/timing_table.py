@@ -10,10 +10,11 @@ from rich.text import Text
 
 from rnnparity.implementations.registry import without_kind
 from rnnparity.records.run import Run
-from rnnparity.records.timing import IMPLEMENTATION, Timing, size
+from rnnparity.records.timing import Timing, size
+from rnnparity.report import failing, speed_table
+from rnnparity.report.speed_table import NOT_TOLD, SpeedTable
 from rnnparity.timing import noise
 from rnnparity.timing.comparison import FASTER, LOST, SAME, SLOWER, UNKNOWN, Change
-from rnnparity.timing.statistics import geometric_mean
 from rnnparity.verdicts import Verdict
 
 # Characters that columns of implementations share, in 80, beside the size and the baseline's time;
@@ -23,31 +24,25 @@ ACROSS, RATIO = 50, 11
 
 def show_timings(run: Run, console: Console) -> None:
     """Print a table for every device, dtype and mode, and what makes the times uncertain."""
-    groups: dict[tuple[str, str, str, str], list[Timing]] = {}
-    for one in run.timings:
-        groups.setdefault((one.cell, one.device, one.dtype, one.mode), []).append(one)
-    for (_, device, dtype, mode), timings in groups.items():
-        baseline = next((one.baseline for one in timings if one.baseline), "")
-        if not baseline:
-            continue
-        threads = timings[0].threads
-        title = (
-            f"{device}, {dtype}, {mode}, {threads} thread{'s' * (threads > 1)}: "
-            f"times as fast as {baseline}"
-        )
-        rows = [one for one in timings if one.role == IMPLEMENTATION]
-        names = [n for n in dict.fromkeys(one.implementation for one in rows) if n != baseline]
-        for some in _across(names):
-            console.print(_table(title, baseline, some, timings))
+    wrong = failing.names(run)
+    for table in speed_table.tables(run):
+        for some in _across(table.names):
+            console.print(_table(table, some, wrong))
     if run.timings:
         floor = noise.largest(run.timings)
         if floor is not None:
             console.print(
-                f"noise: the baseline against itself is within {floor:.1%} everywhere "
-                "(95% intervals); = is a difference below it, or an interval that holds 1"
+                f"noise: the baseline against itself is within {floor:.1%} everywhere (95% "
+                f"intervals); in brackets: {NOT_TOLD}, for it is below that, or 1 is in the "
+                "interval"
             )
         for warning in run.environment.get("timing", {}).get("warnings", []):
             console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+
+
+def _heading(name: str, wrong: set[str]) -> str:
+    """Return what heads an implementation's column; that it fails stands below its name."""
+    return without_kind(name) + "\n(fails)" * (name in wrong)
 
 
 def _across(names: Sequence[str]) -> list[list[str]]:
@@ -79,44 +74,30 @@ def headed(title: str) -> Table:
     )
 
 
-def _table(title: str, baseline: str, names: Sequence[str], timings: list[Timing]) -> Table:
-    table = headed(title)
+def _table(made: SpeedTable, names: Sequence[str], wrong: set[str]) -> Table:
+    table = headed(made.title)
     table.add_column("T,B,I,H", no_wrap=True)
-    for name in (baseline, *names):
-        table.add_column(without_kind(name), justify="right", no_wrap=True)
-    ratios: dict[str, list[float]] = {name: [] for name in names}
-    for case in dict.fromkeys(one.case for one in timings):
-        here = {one.implementation: one for one in timings if one.case == case}
-        first = here.get(baseline)
-        cells = []
-        for name in names:
-            cells.append(_cell(here.get(name), timings))
-            ratio = here[name].ratio if name in here else None
-            if ratio:
-                ratios[name].append(ratio)
+    for name in (made.baseline, *names):
+        table.add_column(Text(_heading(name, wrong)), justify="right", no_wrap=True)
+    for sizes, here in made.rows:
+        first = here.get(made.baseline)
         time = "-" if first is None or first.median is None else seconds(first.median)
-        table.add_row(size(next(iter(here.values()))), time, *cells)
-    if any(len(found) > 1 for found in ratios.values()):
-        means = [_mean(found, max(map(len, ratios.values()))) for found in ratios.values()]
+        table.add_row(sizes, time, *(_cell(here.get(name), made.timings) for name in names))
+    means = [made.means[name] for name in names]
+    if any(mean.sizes + mean.failed > 1 for mean in means):
         table.add_section()
-        table.add_row("geometric mean", "", *means)
+        table.add_row("geometric mean", "", *(mean.text for mean in means))
     return table
 
 
-def _mean(ratios: list[float], sizes: int) -> str:
-    """Return the mean, and of how many sizes where others have more."""
-    if not ratios:
-        return "-"
-    return f"{geometric_mean(ratios):.2f}" + (f" of {len(ratios)}" if len(ratios) < sizes else "")
-
-
-def _cell(one: Timing | None, run: list[Timing]) -> Text:
+def _cell(one: Timing | None, run: Sequence[Timing]) -> Text:
     if one is None:
         return Text("-")
     if one.ratio is None or one.ratio_low is None or one.ratio_high is None:
-        return Text("-" if one.verdict == Verdict.PASS else one.verdict, style="yellow")
+        style = "bold red" if one.verdict.is_wrong else "yellow"
+        return Text("-" if one.verdict == Verdict.PASS else one.verdict, style=style)
     if noise.is_same(one, run):
-        return Text(f"= {one.ratio:.2f}", style="dim")
+        return Text(f"({one.ratio:.2f})", style="dim")
     half = (one.ratio_high - one.ratio_low) / 2
     style = "green" if one.ratio > 1 else "red"
     digits = 1 if one.ratio >= 9.95 else 2

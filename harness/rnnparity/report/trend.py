@@ -8,7 +8,7 @@ from typing import Any
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import Timing
-from rnnparity.report import summary, times
+from rnnparity.report import failing, first_screen, summary, times
 
 # A geometric mean that moved by more than this is told; what two runs differ by for certain is for
 # `rnnparity compare`, which has the samples.
@@ -33,7 +33,9 @@ def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     """Return the head and the rows: an implementation, and what each run found of it."""
     head = ["implementation", *(run.name for run in runs)]
     names = dict.fromkeys(name for run in runs for name in summary.names(run))
-    rows = [["versions", *(versions(run) for run in runs)]]
+    told = [dict(first_screen.header(run)) for run in runs]
+    rows = [[what, *(one[what] for one in told)] for what in ("command", "commit", "date")]
+    rows.append(["versions", *(versions(run) for run in runs)])
     rows += [[name, *(_cell(run, name) for run in runs)] for name in names]
     return head, rows
 
@@ -85,7 +87,7 @@ def _changed_verdicts(before: Run, after: Run) -> list[str]:
 def _changed_speed(before: Run, after: Run) -> list[str]:
     then, now = _means(before), _means(after)
     return [
-        f"{name}: {then[key]:.2f} times as fast as the baseline became {now[key]:.2f} ({where})"
+        f"{name}: speed-up over the baseline {then[key]:.2f} became {now[key]:.2f} ({where})"
         for key in now
         for name, where in [key]
         if key in then and abs(now[key] / then[key] - 1) > MOVED
@@ -134,7 +136,8 @@ def _cell(run: Run, name: str) -> str:
         return own[0].verdict if own else ""
     right = sum(r.verdict.is_right for r in checks)
     largest = max((z for r in checks for z in [summary.largest_z(r)] if z is not None), default=0)
-    words = [f"{right}/{len(checks)} right", f"{largest:.3g} units"]
+    words = ["FAILS"] * (name in failing.names(run))
+    words += [f"{right}/{len(checks)} right", f"{largest:.3g} units"]
     means = [
         f"{m:.3g}x {where.split(', ')[-1]}" for (n, where), m in _means(run).items() if n == name
     ]

@@ -5,6 +5,7 @@ if they are many; judging happens here, against a reference that is computed onc
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -268,6 +269,7 @@ class _Session:
                 self._record(spec, description, device, case, judgement)
                 yield case
                 continue
+            begun = time.monotonic()
             outcome = examiner.outcome(case, device)
             judgement, names = assess(
                 case,
@@ -280,7 +282,8 @@ class _Session:
             )
             if self.stopping.is_set():
                 return
-            more = {"diagnosis": names, **as_record_fields(outcome)}
+            took = round(time.monotonic() - begun, 6)
+            more = {"diagnosis": names, "seconds": took, **as_record_fields(outcome)}
             if case.dtype == "float32":
                 more["matmul_precision"] = precision
             self._record(spec, description, device, case, judgement, against, more)

@@ -9,13 +9,12 @@ from rnnparity.judging.difference import BIN
 from rnnparity.judging.limit import LIMIT
 from rnnparity.records.check import Record
 from rnnparity.report.charts.drawing import LOG_AXIS, Encoding, Rows, dashed, lines, log_y, sized
-from rnnparity.verdicts import Verdict
 
 # Points of relative time in the picture of drift.
 POINTS = 24
 
 
-def drift(records: list[Record], who: Encoding) -> Any:
+def drift(records: list[Record], who: Encoding, whose: str = "those that are right") -> Any:
     """The largest error of the output over time, float32: where does it leave?"""
     largest: dict[tuple[str, int], float] = {}
     for r in _judged(records):
@@ -41,8 +40,8 @@ def drift(records: list[Record], who: Encoding) -> Any:
     )
     return sized(
         drawn + dashed([{"limit": LIMIT}], y="limit:Q"),
-        "Error of the output over time, float32, the largest of all cases; the dashed line is the "
-        "limit",
+        f"Error of the output over time, float32, of {whose}: the largest of all cases; the dashed "
+        "line is the limit",
     )
 
 
@@ -50,8 +49,6 @@ def distribution(records: list[Record], who: Encoding) -> Any:
     """How errors are distributed, against what rounding predicts at most."""
     counts: dict[str, list[float]] = {}
     for r in _judged(records):
-        if r.verdict == Verdict.FAIL:
-            continue
         for i, count in enumerate(r.quantities["output"].histogram):
             own = counts.setdefault(r.implementation, [])
             own.extend([0.0] * (i + 1 - len(own)))
@@ -82,8 +79,8 @@ def distribution(records: list[Record], who: Encoding) -> Any:
     )
     return sized(
         drawn + dashed(predicted, x="units:Q", y="share:Q"),
-        "How errors are distributed; dashed: a normal distribution of one unit, which is what "
-        "rounding predicts at most",
+        "How errors of those that are right are distributed; dashed: a normal distribution of one "
+        "unit, which is what rounding predicts at most",
     )
 
 

@@ -33,7 +33,7 @@ def charts_of_runs(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
         drawn = lines(units, who, x=x, y=y, tooltip=["implementation:N", "run:N", "units:Q"])
         made["units"] = sized(drawn, "The largest error of each run, in units of rounding")
     for i, (where, rows) in enumerate(means.items()):
-        y = log_y("mean:Q", title="times as fast as the baseline")
+        y = log_y("mean:Q", title="speed-up over the baseline")
         drawn = lines(rows, who, x=x, y=y, tooltip=["implementation:N", "run:N", "mean:Q"])
         made[f"speed-{i}"] = sized(drawn, f"Geometric mean over sizes: {where}")
     return {name: chart.to_dict() for name, chart in made.items()}

@@ -60,7 +60,7 @@ def ratios(timings: list[Timing], where: Where, who: Encoding) -> Any:
         color=who["color"],
     )
     marks = base.mark_point(filled=True, size=50).encode(
-        x=log_x("ratio:Q", title="times as fast as the baseline"),
+        x=log_x("ratio:Q", title="speed-up over the baseline"),
         shape=who["shape"],
         tooltip=["implementation:N", "size:N", "mode:N", "ratio:Q", "low:Q", "high:Q"],
     )
@@ -71,7 +71,7 @@ def ratios(timings: list[Timing], where: Where, who: Encoding) -> Any:
         .properties(width=WIDTH - 120, height=alt.Step(24, **{"for": "position"}))
         .facet(row=alt.Row("mode:N", title=None))
         .resolve_scale(y="independent", yOffset="independent")
-        .properties(title="Times as fast as the baseline at each T,B,I,H, with 95% intervals")
+        .properties(title="Speed-up over the baseline at each T,B,I,H, with 95% intervals")
     )
 
 
@@ -141,7 +141,7 @@ def crossover(timings: list[Timing], who: Encoding) -> Any:
         rows,
         who,
         x=log_x("work:Q", title="operations per step"),
-        y=log_y("times:Q", title="times as fast as on the CPU"),
+        y=log_y("times:Q", title="speed-up over the CPU"),
         size=alt.Size("T:Q", scale=alt.Scale(type="log", range=[30, 140]), legend=None),
         tooltip=["implementation:N", "size:N", "times:Q"],
     )

@@ -28,7 +28,7 @@ const tables = {
     columns: [
       ["implementation", "implementation", plain], ["device", "device", plain],
       ["dtype", "dtype", plain], ["case", "case", plain], ["verdict", "verdict", plain],
-      ["z", "largest z", digits(3), true], ["error", "error of output", digits(2), true],
+      ["z", "largest error, units", digits(3), true], ["error", "absolute, of output", digits(2), true],
       ["reason", "reason", plain],
     ],
     filters: ["implementation", "cell", "device", "dtype", "verdict"],
@@ -38,7 +38,7 @@ const tables = {
       ["implementation", "implementation", plain], ["device", "device", plain],
       ["size", "T,B,I,H", plain], ["mode", "mode", plain], ["dtype", "dtype", plain], ["threads", "threads", plain, true],
       ["median", "median", time, true],
-      ["ratio", "ratio", digits(3), true], ["interval", "95% interval", plain, true], ["first_call", "first call", time, true],
+      ["ratio", "speed-up", digits(3), true], ["interval", "95% interval", plain, true], ["first_call", "first call", time, true],
       ["prepare", "prepare", time, true], ["paid_after", "paid after calls", plain, true],
       ["with_transfer", "with transfer", time, true], ["memory", "memory", bytes, true], ["gflops", "GFLOP/s", digits(3), true],
       ["of_product", "of best product", percent, true], ["gbytes", "GB/s", digits(3), true], ["of_copy", "of best copy", percent, true],
@@ -78,7 +78,7 @@ function build(holder) {
       option.value = value;
       select.append(option);
     }
-    select.addEventListener("change", () => { page = 0; draw(); });
+    select.addEventListener("change", () => { page = 0; draw(); tell(); });
     chosen[key] = select;
     controls.append(element("label", {}, key, select));
   }
@@ -103,7 +103,7 @@ function build(holder) {
   const after = element("button", { type: "button" }, "next");
   before.addEventListener("click", () => { page -= 1; draw(); });
   after.addEventListener("click", () => { page += 1; draw(); });
-  const table = element("table", {}, element("thead", {}, head), body);
+  const table = element("table", { class: "first" }, element("thead", {}, head), body);
   holder.append(
     controls, count,
     element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table of ${name}` }, table),
@@ -134,7 +134,9 @@ function build(holder) {
     body.replaceChildren(...found.slice(page * size, (page + 1) * size).map((row) => {
       const line = element("tr");
       for (const [key, , show, number] of columns) {
-        const cell = element("td", { class: number ? "number" : long.has(key) ? "text long" : "text" });
+        const name = key === "implementation" ? "th" : "td";
+        const cell = element(name, { class: number ? "number" : long.has(key) ? "text long" : "text" });
+        if (name === "th") cell.setAttribute("scope", "row");
         cell.append(element("bdi", {}, show(row[key] ?? null)));
         if (key === "verdict") cell.className = row[key];
         line.append(cell);
@@ -150,9 +152,30 @@ function build(holder) {
     before.disabled = page === 0;
     after.disabled = page === last;
   }
+  // A view is in the address, so that it can be linked to: #checks?implementation=mine&verdict=fail
+  function tell() {
+    const told = new URLSearchParams();
+    for (const key of filters) if (chosen[key].value) told.set(key, chosen[key].value);
+    history.replaceState(null, "", `#${name}${told.size ? `?${told}` : ""}`);
+  }
+  function follow() {
+    const [part, query] = location.hash.slice(1).split("?");
+    const folded = holder.closest("details");
+    if (part !== name || !folded) return;
+    const told = new URLSearchParams(query);
+    if (query !== undefined) {
+      for (const key of filters) chosen[key].value = told.get(key) ?? "";
+      page = 0;
+      draw();
+    }
+    folded.open = true;
+    folded.scrollIntoView();
+  }
+  addEventListener("hashchange", follow);
   addEventListener("beforeprint", () => { size = Math.max(1, rows.length); draw(); });
   addEventListener("afterprint", () => { size = PAGE; draw(); });
   draw();
+  follow();
 }
 
 async function draw() {
@@ -163,7 +186,6 @@ async function draw() {
     background: "transparent",
     axis: { labelColor: ink, titleColor: ink, gridColor: line, domainColor: line, tickColor: line },
     legend: { labelColor: ink, titleColor: ink },
-    title: { color: ink, anchor: "start", fontSize: 13 },
     header: { labelColor: ink, titleColor: ink },
     view: { stroke: line },
     rule: { color: ink },
@@ -171,30 +193,12 @@ async function draw() {
   };
   for (const holder of document.querySelectorAll("[data-chart]")) {
     const spec = structuredClone(specs[holder.dataset.chart]);
-    if (spec.title && typeof spec.title === "object") {
-      holder.setAttribute("aria-label", spec.title.text);
-      spec.title = { ...spec.title, text: wrapped(spec.title.text, holder.clientWidth) };
-    } else if (typeof spec.title === "string") {
-      holder.setAttribute("aria-label", spec.title);
-      spec.title = wrapped(spec.title, holder.clientWidth);
-    }
-    holder.setAttribute("role", "group");
     const inner = spec.spec;
     if (inner && typeof inner.width === "number") inner.width = Math.min(inner.width, holder.clientWidth - 170);
     const legend = { ...config.legend, columns: Math.max(1, Math.floor(holder.clientWidth / 170)) };
     await window.vegaEmbed(holder, spec, { actions: false, renderer: "svg", config: { ...config, legend } });
   }
   document.documentElement.dataset.charts = "drawn";
-}
-
-function wrapped(text, width) {
-  const most = Math.max(24, Math.floor(width / 7.5));
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    if ((lines.at(-1) + " " + word).length > most && lines.at(-1)) lines.push(word);
-    else lines[lines.length - 1] = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
-  }
-  return lines;
 }
 
 document.querySelectorAll("[data-table]").forEach(build);

@@ -35,7 +35,7 @@ def _pt(folder):
 
 def _onnx(folder, config=CONFIG):
     pytest.importorskip("onnx", reason="onnx is not installed")
-    from rnnparity.problems import onnx_writer
+    from rnnparity.problems.weights import onnx_writer
 
     onnx_writer.write(folder / "made.onnx", _parameters(config), config)
     return (folder / "made.onnx").read_bytes()

@@ -5,8 +5,9 @@ import pytest
 
 from rnnparity.cells.config import KINDS, RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
-from rnnparity.problems import given, onnx_writer, weights
+from rnnparity.problems import given, weights
 from rnnparity.problems.given import Sequences, Weights
+from rnnparity.problems.weights import onnx_writer
 
 T, B = 5, 3
 STATE = np.arange(2 * B * 4, dtype="f8").reshape(2, B, 4)

@@ -50,9 +50,9 @@ def export(
     ] = False,
 ) -> None:
     """Write weights as an ONNX model, which ONNX Runtime and others read."""
-    from rnnparity.problems import onnx_writer
     from rnnparity.problems import weights as reader
-    from rnnparity.problems.formats import format_of
+    from rnnparity.problems.weights import onnx_writer
+    from rnnparity.problems.weights.formats import format_of
 
     if target.suffix != ".onnx":
         raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")

@@ -9,10 +9,11 @@ import numpy as np
 
 from rnnparity.cells.config import KINDS, RNNConfig
 from rnnparity.errors import UsageError
-from rnnparity.problems import onnx_reader, weights
+from rnnparity.problems import weights
 from rnnparity.problems.cases import Case
-from rnnparity.problems.formats import format_of
 from rnnparity.problems.saved import read_saved
+from rnnparity.problems.weights import onnx_reader
+from rnnparity.problems.weights.formats import format_of
 from rnnparity.types import Array
 
 

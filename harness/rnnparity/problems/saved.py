@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnparity.errors import UsageError
-from rnnparity.problems.tensors import one_line
+from rnnparity.problems.weights.tensors import one_line
 from rnnparity.types import Array
 
 # What an array goes by in files that hold several, the likeliest name first.

@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
 from rnnparity.problems import weights
-from rnnparity.problems.formats import format_of
 from rnnparity.problems.given import Weights
+from rnnparity.problems.weights.formats import format_of
 
 CONFIG = RNNConfig(input_size=3, hidden_size=4)
 NAMES = ["model.ckpt", "pytorch_model.bin", "best.pth.tar", "weights", "w.safetensors", "x.onnx"]
@@ -89,7 +89,7 @@ def test_any_ending_will_do(tmp_path, name, saved):
 @pytest.mark.parametrize("name", ["model.onnx", "model", "model.bin"])
 def test_onnx_is_told_by_its_content(tmp_path, name):
     pytest.importorskip("onnx", reason="onnx is not installed")
-    from rnnparity.problems import onnx_writer
+    from rnnparity.problems.weights import onnx_writer
 
     onnx_writer.write(tmp_path / name, _state(), CONFIG)
     assert format_of(tmp_path / name) == "onnx"

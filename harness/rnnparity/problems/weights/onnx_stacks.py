@@ -14,8 +14,8 @@ from typing import Any
 
 from rnnparity.cells.config import KINDS
 from rnnparity.errors import UsageError
-from rnnparity.problems.onnx_format import package
-from rnnparity.problems.onnx_graph import Graph, clean
+from rnnparity.problems.weights.onnx_format import package
+from rnnparity.problems.weights.onnx_graph import Graph, clean
 
 # What leaves every number where it is (in evaluation mode Dropout drops nothing) ...
 _INERT = ("Identity", "Cast", "Dropout")

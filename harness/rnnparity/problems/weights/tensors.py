@@ -11,8 +11,8 @@ import ml_dtypes
 import numpy as np
 
 from rnnparity.errors import UsageError
-from rnnparity.problems import torch_files
-from rnnparity.problems.formats import EXPECTED, format_of, other
+from rnnparity.problems.weights import torch_files
+from rnnparity.problems.weights.formats import EXPECTED, format_of, other
 from rnnparity.types import Array
 
 
@@ -35,7 +35,7 @@ def tensors_in(path: Path, kind: str | None = None, prefix: str | None = None) -
     if found == "torch":
         return torch_files.read(path)
     if found == "onnx":
-        from rnnparity.problems import onnx_reader
+        from rnnparity.problems.weights import onnx_reader
 
         read = onnx_reader.read(path, kind=kind, prefix=prefix).parameters
         before = f"{prefix.rstrip('.')}." if prefix else ""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnparity.errors import UsageError
-from rnnparity.problems.tensors import numbers
+from rnnparity.problems.weights.tensors import numbers
 from rnnparity.types import Array
 
 _NEW = re.compile(r"((?:.*\.)?)parametrizations\.(\w+)\.(original[01]?|\d+\..+)")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rnnparity.errors import UsageError
-from rnnparity.problems import onnx_reader, weights
+from rnnparity.problems import weights
+from rnnparity.problems.weights import onnx_reader
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper

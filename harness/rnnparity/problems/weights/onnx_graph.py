@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnparity.errors import UsageError
-from rnnparity.problems.onnx_format import package
+from rnnparity.problems.weights.onnx_format import package
 from rnnparity.types import Array
 
 # Values made of constants may have so many times as many numbers as were read from the file, and so

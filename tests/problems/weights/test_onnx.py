@@ -15,8 +15,9 @@ from rnnparity.implementations.contract import load
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import resolve_all
 from rnnparity.judging.verdict import judge
-from rnnparity.problems import onnx_reader, onnx_writer, weights
+from rnnparity.problems import weights
 from rnnparity.problems.cases import Case
+from rnnparity.problems.weights import onnx_reader, onnx_writer
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from rnnparity.cells.config import KINDS
 from rnnparity.errors import UsageError
-from rnnparity.problems import other_libraries
-from rnnparity.problems.parametrised import Unresolved, resolved
-from rnnparity.problems.tensors import numbers
+from rnnparity.problems.weights import other_libraries
+from rnnparity.problems.weights.parametrised import Unresolved, resolved
+from rnnparity.problems.weights.tensors import numbers
 from rnnparity.types import Array
 
 NAMES = {"rnn": "an RNN", "gru": "a GRU", "lstm": "an LSTM"}

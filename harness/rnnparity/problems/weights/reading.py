@@ -14,12 +14,18 @@ import numpy as np
 
 from rnnparity.cells.config import KINDS, RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError, no_such
-from rnnparity.problems import live
-from rnnparity.problems.layers import NAMES, NOT_GUESSED, PARAMETER, Layer, choose, kind_of, some
-from rnnparity.problems.tensors import tensors_in
+from rnnparity.problems.weights import live
+from rnnparity.problems.weights.layers import (
+    NAMES,
+    NOT_GUESSED,
+    PARAMETER,
+    Layer,
+    choose,
+    kind_of,
+    some,
+)
+from rnnparity.problems.weights.tensors import tensors_in
 from rnnparity.types import Array
-
-__all__ = ["NAMES", "config_of", "infer_config", "read", "write"]
 
 
 def read(source: Any, prefix: str | None = None, kind: str | None = None) -> dict[str, Array]:

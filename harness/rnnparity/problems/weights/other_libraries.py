@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnparity.cells.config import KINDS
 from rnnparity.errors import UsageError
-from rnnparity.problems.tensors import numbers
+from rnnparity.problems.weights.tensors import numbers
 from rnnparity.types import Array
 
 _KERAS = re.compile(r"((?:.*\.)?)(kernel|recurrent_kernel|bias)(?::0)?")

@@ -6,8 +6,9 @@ import pytest
 import rnnparity
 from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
-from rnnparity.problems import onnx_reader, weights
+from rnnparity.problems import weights
 from rnnparity.problems.given import Weights, keep
+from rnnparity.problems.weights import onnx_reader
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper

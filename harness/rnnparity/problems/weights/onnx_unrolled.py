@@ -13,8 +13,8 @@ import numpy as np
 
 from rnnparity.cells.config import KINDS
 from rnnparity.errors import UsageError
-from rnnparity.problems.onnx_graph import Graph, clean
-from rnnparity.problems.onnx_stacks import PARAMETER, attributes_of, dotted, layout
+from rnnparity.problems.weights.onnx_graph import Graph, clean
+from rnnparity.problems.weights.onnx_stacks import PARAMETER, attributes_of, dotted, layout
 from rnnparity.types import Array
 
 UNROLLED = "was unrolled by torch.onnx.export(dynamo=True), the default since torch 2.9"

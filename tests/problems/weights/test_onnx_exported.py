@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rnnparity.errors import UsageError
-from rnnparity.problems import onnx_reader, weights
+from rnnparity.problems import weights
 from rnnparity.problems.given import Sequences, Weights, case, keep
+from rnnparity.problems.weights import onnx_reader
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 torch = pytest.importorskip("torch", reason="torch is not installed")

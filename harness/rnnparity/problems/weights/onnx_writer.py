@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnparity.cells.config import KINDS, RNNConfig, suffixes
 from rnnparity.errors import UsageError
-from rnnparity.problems.onnx_format import OPERATORS, package, rows_to_onnx
+from rnnparity.problems.weights.onnx_format import OPERATORS, package, rows_to_onnx
 from rnnparity.types import Array
 
 # An operator set and a file version that releases of the last years read.

@@ -13,10 +13,10 @@ import numpy as np
 
 from rnnparity.cells.config import KINDS
 from rnnparity.errors import UsageError
-from rnnparity.problems import onnx_graph, onnx_stacks, onnx_unrolled
-from rnnparity.problems.onnx_format import OPERATORS, rows_to_torch
-from rnnparity.problems.onnx_graph import Graph, clean
-from rnnparity.problems.onnx_stacks import Stack
+from rnnparity.problems.weights import onnx_graph, onnx_stacks, onnx_unrolled
+from rnnparity.problems.weights.onnx_format import OPERATORS, rows_to_torch
+from rnnparity.problems.weights.onnx_graph import Graph, clean
+from rnnparity.problems.weights.onnx_stacks import Stack
 from rnnparity.types import Array
 
 

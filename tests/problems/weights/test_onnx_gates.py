@@ -11,7 +11,8 @@ import pytest
 
 from rnnparity.cells.config import KINDS, RNNConfig, parameter_shapes
 from rnnparity.errors import UsageError
-from rnnparity.problems import onnx_format, onnx_reader, onnx_writer, weights
+from rnnparity.problems import weights
+from rnnparity.problems.weights import onnx_format, onnx_reader, onnx_writer
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rnnparity.cells.config import RNNConfig as RNNConfig
     from rnnparity.errors import UsageError as UsageError
     from rnnparity.implementations.settings import Settings as Settings
+    from rnnparity.problems import weights as weights
     from rnnparity.problems.cases import Case as Case
 
 _HOME = {
@@ -31,20 +32,27 @@ _HOME = {
     "UsageError": "rnnparity.errors",
 }
 
+# Modules that users call by the package's name: rnnparity.weights.read(...).
+_MODULES = {"weights": "rnnparity.problems.weights"}
+
 __all__ = [
     "Case",
     "RNNConfig",
     "Settings",
     "UsageError",
+    "assert_outputs",
     "assert_parity",
     "bench",
     "check",
     "judge",
     "run",
+    "weights",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name not in _HOME:
         raise AttributeError(f"module 'rnnparity' has no attribute {name!r}")
     try:
@@ -59,4 +67,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*globals(), *_HOME, *_MODULES])

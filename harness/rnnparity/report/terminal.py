@@ -217,5 +217,5 @@ def _show_failures(run: Run, console: Console) -> None:
 
 
 def _cases(case: str, count: int) -> str:
-    more = f" and {count - 1} more cases" if count > 1 else ""
+    more = "" if count == 1 else f" and {count - 1} more case" + "s" * (count > 2)
     return f"case {case}{more}"

@@ -42,6 +42,8 @@ def check(
     weights: Any = None,
     prefix: str | None = None,
     x: Any = None,
+    h0: Any = None,
+    c0: Any = None,
     lengths: Any = None,
     nonlinearity: str | None = None,
     batch_first: bool | None = None,
@@ -70,6 +72,8 @@ def check(
             checks on these weights instead of a preset.
         prefix: what the layer's names begin with, where `weights` holds several.
         x: with `weights`, the input, laid out as `torch.nn.RNN` takes it; drawn if None.
+        h0: with `x`, the initial state; none is given if None.
+        c0: an LSTM's, with `h0`.
         lengths: with `x`, the steps that count in each sequence.
         nonlinearity: of these weights, "tanh" or "relu", where they do not tell; tanh if None.
         batch_first: whether x and the output are `[B, T, features]` on these weights, where they do
@@ -96,7 +100,8 @@ def check(
     kinds = plans.kinds(cell, implementations)
     name = "weights" if weights is not None else preset or QUICK
     directory = Path(out) if out is not None else plans.new_directory(name)
-    given = _weights(cell, kinds, weights, prefix, x, lengths, nonlinearity, batch_first)
+    sequences = Sequences(x, h0, lengths, c0)
+    given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
     assumed: tuple[str, ...] = ()
     if given is not None:
         cases, assumed = plans.weights_cases(*given, directory, wanted, settings)
@@ -246,7 +251,8 @@ def bench(
     kinds = plans.kinds(cell, implementations)
     name = _timed_name(preset, size, weights, "cpu")
     directory = Path(out) if out is not None else plans.new_directory(name)
-    given = _weights(cell, kinds, weights, prefix, x, lengths, nonlinearity, batch_first)
+    sequences = Sequences(x, None, lengths)
+    given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
     own, assumed = plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
     jobs = _jobs(name, _sizes(size), own, wanted, kinds)
     plan = Plan(
@@ -330,7 +336,8 @@ def run(
     kinds = plans.kinds(cell, implementations)
     name = _timed_name(preset, size, weights, QUICK, also=("full",))
     directory = Path(out) if out is not None else plans.new_directory(name)
-    given = _weights(cell, kinds, weights, prefix, x, lengths, nonlinearity, batch_first)
+    sequences = Sequences(x, None, lengths)
+    given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
     own, assumed = plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
     full, quick = name == "full", name == QUICK
     jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
@@ -361,8 +368,7 @@ def _weights(
     kinds: tuple[str, ...],
     weights: Any,
     prefix: str | None,
-    x: Any,
-    lengths: Any,
+    sequences: Sequences,
     nonlinearity: str | None,
     batch_first: bool | None,
 ) -> tuple[Weights, Sequences] | None:
@@ -372,11 +378,11 @@ def _weights(
         UsageError: what goes with weights is given without them.
     """
     if weights is None:
-        if any(given is not None for given in (prefix, x, lengths)):
-            raise UsageError("prefix, x and lengths go with weights: give these, too")
+        if prefix is not None or any(given is not None for given in sequences):
+            raise UsageError("prefix, x, h0, c0 and lengths go with weights: give these, too")
         return None
     of = kinds[0] if cell and len(kinds) == 1 else None
-    return Weights(weights, prefix, nonlinearity, batch_first, of), Sequences(x, None, lengths)
+    return Weights(weights, prefix, nonlinearity, batch_first, of), sequences
 
 
 def _timed_name(

@@ -1,5 +1,7 @@
 """Outputs that a port saved: the verdict, with nothing to run; in `judge` and `assert_outputs`."""
 
+import json
+import shlex
 import subprocess
 import sys
 
@@ -226,3 +228,18 @@ def test_one_command(tmp_path):
     assert done.stderr.count("\n") == 1
     done = rnnparity_command("judge", "--output", "y.npy", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"nonlinearity": "relu"}, {"lengths": [T, 2, 5]}])
+def test_the_line_that_repeats_it_does(tmp_path, options):
+    from rnnparity.report.commands import command
+
+    told, outputs = _port(tmp_path, **options)
+    outputs["output"][2, 0, 1] += 0.5
+    run = rnnparity.judge(**outputs, **told, name="a port's", out=tmp_path / "run")
+    words = shlex.split(command(run.records[0], run))
+    done = rnnparity_command(*words[1:], "--json", "--out", "again", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    (record,) = json.loads(done.stdout)["records"]
+    assert record["reason"] == run.records[0].reason
+    assert record["implementation"] == "a port's"

@@ -81,11 +81,15 @@ Prefix = Annotated[
 ]
 Input = Annotated[
     Path | None,
-    typer.Option("--input", help="Input for --weights: a .npy file.", show_default=False),
+    typer.Option(
+        "--input",
+        help="Input for --weights: .npy, .npz, .safetensors or CSV.",
+        show_default=False,
+    ),
 ]
 Lengths = Annotated[
     str | None,
-    typer.Option(help="Of the sequences of --input: 5,3,8 or a .npy file.", show_default=False),
+    typer.Option(help="Of the sequences of --input: 5,3,8 or a file.", show_default=False),
 ]
 OfWeights = Annotated[
     Nonlinearity | None,

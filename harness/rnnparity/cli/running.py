@@ -50,6 +50,12 @@ def check(
     weights: Weights = None,
     prefix: Prefix = None,
     input_: Input = None,
+    h0: Annotated[
+        Path | None, typer.Option(help="Initial state that goes with --input.", show_default=False)
+    ] = None,
+    c0: Annotated[
+        Path | None, typer.Option(help="An LSTM's, with --h0.", show_default=False)
+    ] = None,
     lengths: Lengths = None,
     nonlinearity: OfWeights = None,
     batch_first: BatchFirst = False,
@@ -78,7 +84,9 @@ def check(
         dtype=dtype,
         case=case,
         xfail=xfail,
-        **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
+        **_on_weights(
+            weights, prefix, input_, lengths, nonlinearity, batch_first, {"h0": h0, "c0": c0}
+        ),
         settings=settings(threads, matmul_precision, tanh_absolute),
         out=out,
         resume=resume,
@@ -194,16 +202,28 @@ def _on_weights(
     lengths: str | None,
     nonlinearity: Nonlinearity | None,
     batch_first: bool,
+    states: dict[str, Path | None] | None = None,
 ) -> dict[str, Any]:
-    """Return the arguments of `api` for what is done on a user's weights."""
-    if x is not None or lengths is not None:
+    """Return the arguments of `api` for what is done on a user's weights.
+
+    A file that holds states and lengths beside x gives these, too, where there is a use for them.
+    """
+    found: dict[str, Any] = {"x": None, "lengths": None} | dict.fromkeys(states or {})
+    if x is not None or lengths is not None or any((states or {}).values()):
         from rnnparity.problems.given import parse_lengths
-        from rnnparity.problems.saved import read_saved
-    return {
+        from rnnparity.problems.saved import read_others, read_saved
+
+        if x is not None:
+            beside = read_others(x, tuple(name for name in found if name != "x"))
+            found |= {name: saved.values for name, saved in beside.items()}
+            found["x"] = read_saved(x, "x").values
+        given = {name: path for name, path in (states or {}).items() if path is not None}
+        found |= {name: read_saved(path, name).values for name, path in given.items()}
+        if lengths is not None:
+            found["lengths"] = parse_lengths(lengths)
+    return found | {
         "weights": weights,
         "prefix": prefix,
-        "x": None if x is None else read_saved(x, "x").values,
-        "lengths": None if lengths is None else parse_lengths(lengths),
         "nonlinearity": None if nonlinearity is None else str(nonlinearity),
         "batch_first": batch_first or None,
     }

@@ -148,7 +148,7 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
                 raise UsageError(f"{name} has shape {arrays[name].shape}, expected {expected}")
     if lengths is not None:
         arrays["lengths"] = _lengths(lengths, B, T)
-    digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays.values())).hexdigest()[:8]
+    digest = hashlib.sha256(b"".join(arrays[n].tobytes() for n in sorted(arrays))).hexdigest()[:8]
     path = directory / f"input-{digest}.npz"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,8 @@ def keep(given: Weights, directory: Path) -> Kept:
     parameters = weights.read(source, prefix, kind)
     config = weights.config_of(source, parameters, prefix, kind, **told)
     _check_told(given, config)
-    digest = hashlib.sha256(b"".join(value.tobytes() for value in parameters.values()))
+    # The same weights are the same case, in whatever order a file has them.
+    digest = hashlib.sha256(b"".join(parameters[name].tobytes() for name in sorted(parameters)))
     path = directory / f"weights-{digest.hexdigest()[:8]}.safetensors"
     try:
         directory.mkdir(parents=True, exist_ok=True)

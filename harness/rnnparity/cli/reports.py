@@ -56,16 +56,22 @@ def compare(
 ) -> None:
     """Compare the timings of two runs. Exit code 1 if something became slower, or fails now."""
     from rnnparity import extras
-    from rnnparity.records import files
-    from rnnparity.report import timing_table
+    from rnnparity.records import files, run
+    from rnnparity.report import timing_table, trend
     from rnnparity.timing import comparison
 
     extras.needed("bench", "comparing")
     for folder in (before, after):
         if not (folder / files.TIMINGS).exists():
             raise UsageError(f"{folder} has no {files.TIMINGS}: give the folder of a timing run")
-    earlier, later = (list(files.read_timings(folder)) for folder in (before, after))
-    changes = comparison.compare(earlier, later, threshold)
-    timing_table.show_changes(changes, comparison.others(earlier, later), console())
+    earlier, later = run.read(before), run.read(after)
+    found = comparison.compare(
+        earlier.timings, later.timings, threshold, by_control=trend.baseline_changed(earlier, later)
+    )
+    shown = console()
+    for line in trend.changed_surroundings(earlier, later):
+        shown.print(line, soft_wrap=True)
+    others = comparison.others(earlier.timings, later.timings)
+    timing_table.show_changes(found, others, shown)
     worse = (comparison.SLOWER, comparison.LOST)
-    raise SystemExit(1 if any(change.verdict in worse for change in changes) else 0)
+    raise SystemExit(1 if any(change.verdict in worse for change in found) else 0)

@@ -5,9 +5,10 @@ import msgspec
 from rnnparity.problems.cases import Case, full_id
 from rnnparity.verdicts import Verdict
 
-# What was timed: an implementation, judged and compared; the baseline once more, for the noise; or
-# matrix products alone, a bound that no implementation of the same framework should be far from.
-IMPLEMENTATION, AGAIN, BOUND = "implementation", "again", "bound"
+# What was timed: an implementation, judged and compared; the baseline once more, for the noise;
+# matrix products alone, a bound that no implementation of the same framework should be far from;
+# or the control, which is the same in every run.
+IMPLEMENTATION, AGAIN, BOUND, CONTROL = "implementation", "again", "bound", "control"
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -16,7 +17,8 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         mode: "forward", or "gradients": forward and backward.
         verdict: "pass" where the timed calls' own outputs passed; else there are no times.
-        role: "implementation"; "again", the baseline a second time; or "bound", products alone.
+        role: "implementation"; "again", the baseline a second time; "bound", products alone; or
+            "control", work that is the same in every run.
         seconds: per call, for each process and each of its rounds.
         calls: of a block, for each process: what one of `seconds` is the mean of.
         ratio: baseline's seconds by these, paired within rounds; with its 95% interval.

@@ -106,11 +106,15 @@ def _cell(one: Timing | None, run: Sequence[Timing]) -> Text:
 
 def show_changes(changes: list[Change], others: list[str], console: Console) -> None:
     """Print what two runs differ by; `others` took turns in one of them only."""
-    table = headed("the later run's time over the earlier's, relative to the baseline of each")
+    table = headed(
+        "the later run's time over the earlier's, and relative to what took turns with it"
+    )
     for name in ("implementation", "T,B,I,H", "mode"):
         table.add_column(name, no_wrap=True)
-    for name in ("seconds", "relative", "p"):
+    for name in ("seconds", "relative"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("to", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     styles = {SLOWER: "bold red", LOST: "bold red", FASTER: "green", SAME: "dim", UNKNOWN: "dim"}
     for change in changes:
@@ -120,6 +124,7 @@ def show_changes(changes: list[Change], others: list[str], console: Console) -> 
             size(one),
             one.mode,
             *(_or_dash(value, ".3f") for value in (change.seconds, change.relative)),
+            Text(change.to or "-"),
             _or_dash(change.p, ".2g"),
             Text(change.verdict, style=styles[change.verdict]),
         )
@@ -132,7 +137,11 @@ def show_changes(changes: list[Change], others: list[str], console: Console) -> 
             one = change.after
             console.print(f"lost: {one.id}: {one.verdict}: {one.reason}", soft_wrap=True)
     if counts[UNKNOWN]:
-        console.print("unknown: no baseline beside it, so that a change may be the machine's")
+        console.print(
+            "unknown: fewer than two processes, or nothing that took turns with it both times: a "
+            "change may be the machine's",
+            soft_wrap=True,
+        )
     if others:
         console.print(
             f"warning: {', '.join(others)} took turns in one of the runs only: what shares a "

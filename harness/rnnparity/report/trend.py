@@ -46,20 +46,27 @@ def changes(runs: Sequence[Run]) -> list[str]:
         f"{before.name} to {after.name}: {line}"
         for before, after in pairwise(runs)
         for line in [
-            *_changed_surroundings(before, after),
+            *changed_surroundings(before, after),
             *_changed_verdicts(before, after),
             *_changed_speed(before, after),
         ]
     ]
 
 
-def _changed_surroundings(before: Run, after: Run) -> list[str]:
+def changed_surroundings(before: Run, after: Run) -> list[str]:
+    """Say what else differs between two runs: versions, threads, preset, machine."""
     then, now = _surroundings(before), _surroundings(after)
     return [
         f"{name} {then[name]} became {now[name]}"
         for name in sorted(then.keys() & now.keys())
         if then[name] != now[name]
     ]
+
+
+def baseline_changed(before: Run, after: Run) -> bool:
+    """Whether the baseline's own framework has another version, and the control is the same."""
+    then, now = _surroundings(before), _surroundings(after)
+    return then.get("torch") != now.get("torch") and then.get("python") == now.get("python")
 
 
 def _changed_verdicts(before: Run, after: Run) -> list[str]:
@@ -117,7 +124,8 @@ def _frameworks(run: Run) -> dict[str, Any]:
 
 
 def _surroundings(run: Run) -> dict[str, Any]:
-    named = {n: run.environment[n] for n in ("python", "cpu_model") if n in run.environment}
+    told = ("python", "cpu_model", "preset")
+    named = {n: run.environment[n] for n in told if run.environment.get(n)}
     settings: dict[str, Any] = run.environment.get("settings", {})
     return _frameworks(run) | named | settings
 

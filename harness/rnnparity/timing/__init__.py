@@ -7,6 +7,7 @@ samples        what the samples of all processes say
 contestants    implementations made ready to be timed, in a worker
 turns          blocks in turns, in a worker
 bare_products  the matrix products alone, timed beside implementations
+control        work that is the same in every run
 statistics     medians, paired ratios, intervals
 noise          what is no difference in a run
 machine        the best that this machine does, and what makes it unstable

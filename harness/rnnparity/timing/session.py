@@ -13,10 +13,10 @@ from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
 from rnnparity.problems.sizes import FORWARD, Job, compulsory_bytes, floating_point_operations
 from rnnparity.records.run import Run
-from rnnparity.records.timing import AGAIN, BOUND, IMPLEMENTATION, Timing
+from rnnparity.records.timing import AGAIN, BOUND, CONTROL, IMPLEMENTATION, Timing
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import WorkerLost
-from rnnparity.timing import machine
+from rnnparity.timing import control, machine
 from rnnparity.timing.contestants import Contestant
 from rnnparity.timing.samples import suspicion, with_times
 from rnnparity.timing.turns import Measured
@@ -74,6 +74,8 @@ class Session:
         baseline = next((c for c in passed if is_baseline(c.spec)), passed[0])
         contestants = [*passed, Contestant(f"{baseline.name} again", baseline.spec, AGAIN)]
         contestants += self._bounds(passed, job, device)
+        if device == "cpu":
+            contestants.append(Contestant(control.NAME, Spec(control.NAME, ""), CONTROL))
         measured, outcomes = self._measure(tuple(contestants), device, job, tell)
         points = self._steps(tuple(passed), device, job)
         timings += self._judged(contestants, baseline, device, job, measured, outcomes, points)
@@ -180,7 +182,7 @@ class Session:
             return Verdict.ERROR, f"shared process: {'; '.join(machine.other_threads(most, asked))}"
         if errors:
             return Verdict.ERROR, f"while timed: {errors[0]}"
-        if contestant.role == BOUND:
+        if contestant.role in (BOUND, CONTROL):
             return Verdict.PASS, ""
         assert outcome is not None
         judgement = judge(job.case, outcome, self._reference(job.case))

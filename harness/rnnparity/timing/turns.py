@@ -15,9 +15,11 @@ from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import arrays
 from rnnparity.problems.sizes import Job
+from rnnparity.records.timing import CONTROL
 from rnnparity.runs import work
 from rnnparity.timing import machine
 from rnnparity.timing.contestants import Contestant, Timed
+from rnnparity.timing.control import Control
 
 # Rounds of one process: so many at least, for a median; at most, since more tell nothing new.
 FEWEST, MOST = 4, 60
@@ -104,11 +106,14 @@ def measure(
     """
     rng = random.Random(seed)
     problem = arrays.build(job.case)
-    timed: dict[str, Timed] = {}
+    timed: dict[str, Timed | Control] = {}
     found: dict[str, Measured] = {}
     for contestant in rng.sample(contestants, len(contestants)):
         try:
-            timed[contestant.name] = Timed(contestant, settings, job, problem, device)
+            if contestant.role == CONTROL:
+                timed[contestant.name] = Control()
+            else:
+                timed[contestant.name] = Timed(contestant, settings, job, problem, device)
         except BaseException as error:  # it is the contestant's own
             found[contestant.name] = Measured(error=explain(error))
     rounds = Rounds(timed, settings, rng, fresh_every, card.find(device))
@@ -130,7 +135,7 @@ class Rounds:
 
     def __init__(
         self,
-        timed: dict[str, Timed],
+        timed: dict[str, Timed | Control],
         settings: Settings,
         rng: random.Random,
         fresh_every: int = FRESH_EVERY,
@@ -190,11 +195,11 @@ class Rounds:
             self.card.flush()
         seconds, cores, result = one.block(end_with_first=judged)
         found = {"seconds": seconds, "cores": cores}
-        if judged:
+        if judged and isinstance(one, Timed):
             self.outcomes[name] = one.outcome(result)
         if fresh_too:
             found["fresh"], found["seen"] = one.fresh()
-            if one.device != "cpu":
+            if isinstance(one, Timed) and one.device != "cpu":
                 on_device, found["handing_over"] = one.on_device()
                 if on_device is not None:
                     found["on_device"] = on_device
@@ -263,5 +268,7 @@ def _state(thread: Path) -> str:
 def warm(contestants: tuple[Contestant, ...], settings: Settings) -> dict[str, int]:
     """Import all that the contestants need; return the threads that libraries are set to then."""
     for contestant in contestants:
+        if contestant.role == CONTROL:
+            continue
         work.loaded(contestant.spec, settings)
     return machine.threads()

@@ -8,6 +8,7 @@ from typing import Any
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import Spec
 from rnnparity.problems.sizes import Job
+from rnnparity.records.timing import CONTROL
 from rnnparity.runs import answers
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Worker, WorkerLost, finish
@@ -97,7 +98,8 @@ class Workers:
             *(contestants, self._settings, job, device, budget, seed, fresh_every),
         )
         timed = {name: len(one.seconds) for name, one in found.items() if not one.error}
-        whole = found.keys() == {c.name for c in contestants} and timed.keys() <= kept.keys()
+        judged = timed.keys() - {c.name for c in contestants if c.role == CONTROL}
+        whole = found.keys() == {c.name for c in contestants} and judged <= kept.keys()
         if not whole or len({*timed.values()}) > 1:
             raise WorkerLost(f"returned rounds of {timed}, expected as many of each")
-        return found, {name: answers.checked(kept[name], job.case) for name in timed}
+        return found, {name: answers.checked(kept[name], job.case) for name in judged}

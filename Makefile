@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-machines check-style gpu clean
+.PHONY: run test test-machines check-style docs gpu clean
 
 run: $(VENV)/installed-all
 	$(BIN)/rnnparity run
@@ -18,6 +18,9 @@ check-style: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/installed-docs
+	$(BIN)/mkdocs build --strict
 
 # On a machine with an NVIDIA card: checks and timings, into results/<card>/.
 gpu: $(VENV)/installed-cuda

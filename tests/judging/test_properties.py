@@ -49,6 +49,17 @@ def test_any_configuration_agrees_with_the_truth(name, examples):
     @given(case=cases())
     def agrees(case):
         judgement = evaluate(name, "cpu", case)
-        assert judgement.verdict == "pass", f"{case.id}: {judgement.reason}"
+        # Of a few units behind relu, all may be so near the kink that nothing can be said of one.
+        relu = case.config.nonlinearity == "relu"
+        right = judgement.verdict.is_right if relu else judgement.verdict == "pass"
+        assert right, f"{case.id}: {judgement.reason}"
 
     agrees()
+
+
+def test_one_more_step_is_judged_by_the_size_of_the_steps_before():
+    """Behind relu one step may be all zeros but for what is next to the kink: found by chance."""
+    config = RNNConfig(input_size=4, hidden_size=2, nonlinearity="relu", bidirectional=True)
+    case = Case(config=config, T=2, B=4, regime="tiny", seed=2, h0=False, one_more_step=True)
+    judgement = evaluate("numpy-loop", "cpu", case)
+    assert judgement.verdict == "pass", judgement.reason

@@ -40,7 +40,7 @@ def where_calm(case: Case, true: Truth, predicted: Deviations) -> dict[str, NDAr
     output, h_n = network.run(spread_chaos, none, None, layers, config, true.lengths)
     chaotic = {"output": output, "h_n": h_n}
     if true.next_traces:
-        layers = _own_chaos(case, true.next_traces, predicted.next_widest)
+        layers = _own_chaos(case, true.next_traces, predicted.next_widest, true.traces)
         ones = None if true.lengths is None else np.ones_like(true.lengths)
         following = network.run(spread_chaos, none[:1], h_n, layers, config, ones)
         chaotic |= {"next_output": following[0], "next_h_n": following[1]}
@@ -130,20 +130,25 @@ def where_judged(
     return masks
 
 
-def _own_chaos(case: Case, traces: list[Trace], widest: list[Array]) -> list[Array]:
+def _own_chaos(
+    case: Case, traces: list[Trace], widest: list[Array], earlier: list[Trace] | None = None
+) -> list[Array]:
     """Return where rounding alone reaches too much of a layer's states: `[T, B, 1]` for each.
 
-    Relu's states may grow by many orders of magnitude: their size is that of the steps so far.
+    Relu's states may grow by many orders of magnitude: their size is that of the steps so far, of
+    which some may be in `earlier` traces.
     """
     tanh = case.config.nonlinearity == "tanh"
     share = CHAOTIC if tanh else CHAOTIC_RELU
     share = max(share, CHAOTIC_ROUNDOFFS * unit_roundoff(case.dtype))
     tiny = 1e3 * underflow(case.dtype)
     found = []
-    for trace, unit in zip(traces, widest, strict=True):
+    for k, (trace, unit) in enumerate(zip(traces, widest, strict=True)):
         size: Any = _rms(trace.output)
         if not tanh:
             size = np.maximum.accumulate(np.abs(trace.output).max(axis=2), axis=0)
+            if earlier is not None:
+                size = np.maximum(size, np.abs(earlier[k].output).max(axis=(0, 2)))
         small = unit <= share * size + tiny
         found.append((~small).astype(np.float64)[:, :, None])
     return found

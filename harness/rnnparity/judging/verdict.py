@@ -100,7 +100,7 @@ def judge(
     if reasons:
         return Judgement(Verdict.FAIL, reasons[0], quantities, bool(of_calls))
     if any(quantity.judged < 1 for quantity in quantities.values()):
-        said = "; ".join(filter(None, (_horizon(case, reference), without)))
+        said = "; ".join(filter(None, (_horizon(case, reference, quantities), without)))
         return Judgement(Verdict.CHAOTIC, said, quantities)
     return Judgement(Verdict.PASS, without, quantities)
 
@@ -156,9 +156,11 @@ def _forward_is_right(case: Case, quantities: dict[str, Difference], reference: 
     return f"the forward pass is right{until} (z = {largest:.2g})"
 
 
-def _horizon(case: Case, reference: Reference) -> str:
+def _horizon(case: Case, reference: Reference, quantities: dict[str, Difference]) -> str:
     if reference.horizon is None:
-        return "gradients: rounding alone can reach their size; the rest is right"
+        names = [name for name, quantity in quantities.items() if quantity.judged < 1]
+        what = "gradients" if all(map(is_gradient, names)) else ", ".join(names)
+        return f"{what}: rounding alone can reach their size; the rest is right"
     return (
         f"from step {reference.horizon} of {case.T} on rounding alone can reach the size of the "
         f"state; right up to there"

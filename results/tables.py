@@ -9,7 +9,8 @@ Above each table stands what it is of, in a comment:
     paired A / B, ... of RUN ...    times as fast A is as B, paired within rounds; 95% intervals
     against NAME: A ... of RUN      times as fast each A is as NAME
     checked FOLDER: RUN ...         verdicts, and what float32 products ran in by the canary
-    shown RUN                       what the command line shows, to where gradients are timed
+    shown RUN                       what the command line shows of the plain RNN, to where
+                                    gradients are timed
 """
 
 import io
@@ -159,7 +160,8 @@ def _told(ratio: float, same: bool) -> str:
 
 def _shown(folder: str) -> Iterator[str]:
     found = RESULTS / folder
-    run = Run(found, {}, list(read(found)), list(read_timings(found)))
+    plain = [record for record in read(found) if record.cell == "rnn"]
+    run = Run(found, {}, plain, list(read_timings(found)))
     console = Console(file=io.StringIO(), width=80)
     with console.capture() as capture:
         terminal.show(run, console)

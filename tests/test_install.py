@@ -32,14 +32,15 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
 @pytest.fixture(scope="module")
 def core(wheel, tmp_path_factory):
     """An interpreter with the wheel, without extras."""
-    return _installed(tmp_path_factory.mktemp("core"), str(wheel))
+    return installed(tmp_path_factory.mktemp("core"), str(wheel))
 
 
-def _installed(folder, what):
+def installed(folder, *what):
+    """Return an interpreter of a new environment with this, and note what it had before."""
     venv.create(folder / "new", with_pip=True)
     python = folder / "new" / "bin" / "python"
     before = _packages(python)
-    subprocess.run([python, "-m", "pip", "install", "-q", what], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", *what], check=True)
     python.with_name("before.txt").write_text("\n".join(before))
     return python
 
@@ -105,7 +106,7 @@ except ImportError as error:
 @pytest.fixture
 def python(wheel, tmp_path):
     """An interpreter with the wheel and the command line, without any framework but NumPy."""
-    return _installed(tmp_path, f"{wheel}[cli]")
+    return installed(tmp_path, f"{wheel}[cli]")
 
 
 @pytest.mark.install

@@ -250,13 +250,13 @@ NAMED_RELU = {
 @pytest.mark.parametrize("name", NAMED)
 def test_a_common_mistake_is_named(tmp_path, name, case):
     reason = said_of(tmp_path, NAMED[name], case).reason
-    assert reason.startswith(f"equals the recurrence with {name} (z = ")
+    assert reason.startswith(f"equals the recurrence with {name} (within ")
 
 
 @pytest.mark.parametrize("name", NAMED_RELU)
 def test_a_common_mistake_with_relu_is_named(tmp_path, name):
     reason = said_of(tmp_path, NAMED_RELU[name], RELU).reason
-    assert reason.startswith(f"equals the recurrence with {name} (z = ")
+    assert reason.startswith(f"equals the recurrence with {name} (within ")
 
 
 ALONE = {
@@ -445,7 +445,7 @@ def layer(x, h0, cell, nonlinearity):
     told = [evaluate(str(path), "cpu", case) for case in (PLAIN, PLAIN.replace(T=5, B=2))]
     assert {judgement.verdict for judgement in told} == {"error"}
     for judgement in told:
-        assert judgement.reason.startswith("the forward pass is right (z = ")
+        assert judgement.reason.startswith("the forward pass is right (within ")
         assert "at state_in_place.py:10 (write no state in place" in judgement.reason
     shapeless = {judgement.reason.partition(")")[2] for judgement in told}
     assert len(shapeless) == 1

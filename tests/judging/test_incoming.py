@@ -71,7 +71,7 @@ def received(go, gn, output):
     path = wrong_implementations.write(tmp_path, change)
     for name in ("plain", "relu"):
         reason = said_of(path, case_of(dtype, **CONFIGS[name]))
-        assert f"what is off equals the gradients with {says} (z = " in reason
+        assert f"what is off equals the gradients with {says} (within " in reason
 
 
 @pytest.mark.parametrize("name", ["deep", "both ways"])
@@ -81,7 +81,7 @@ def test_a_stack_is_told_what_it_counts(tmp_path, kind, name):
         path = tmp_path / f"whole_{kind}_{len(says)}.py"
         path.write_text(WHOLE.format(kind=kind, change=RECEIVED[says]))
         reason = said_of(path, case_of(kind=kind, **CONFIGS[name]))
-        assert f"what is off equals the gradients with {says} (z = " in reason
+        assert f"what is off equals the gradients with {says} (within " in reason
 
 
 UNRELATED = {

@@ -22,7 +22,7 @@ def said_of(folder, wrong, case):
     path = wrong_implementations.write(folder, wrong, case.config.kind)
     judgement = evaluate(str(path), "cpu", case)
     assert judgement.verdict == "fail", judgement.reason
-    return re.sub(r" \(z = [^)]*\)", "", judgement.reason)
+    return re.sub(r" \(within [^)]* units\)", "", judgement.reason)
 
 
 def of_x(changed):

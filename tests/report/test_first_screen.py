@@ -162,7 +162,7 @@ def test_closest_has_no_failing_one(run):
 
 
 def test_failures_are_grouped_by_reason_with_a_count(tmp_path):
-    one, other = "equals the recurrence with a mistake (z = 0.5)", "crashed"
+    one, other = "equals the recurrence with a mistake (within 0.5 units)", "crashed"
     made = [record(i, "mine", "fail", f"{one}; output[{i}] is 1, off") for i in range(5)]
     made += [record(9, "mine", "error", other), record(10, "mine")]
     made += [record(i, f"other-{i}", "fail", one) for i in range(60)]

@@ -57,7 +57,7 @@ def said_of(case, change, verdicts=("fail",)):
         arrays[name] = np.ascontiguousarray(laid_out)
     assessed = assess(case, Outcome(arrays), against, lambda *_, **__: None)
     assert assessed.judgement.verdict in verdicts, assessed.judgement.reason
-    return re.sub(r" \(z = [^)]*\)", "", assessed.judgement.reason)
+    return re.sub(r" \(within [^)]* units\)", "", assessed.judgement.reason)
 
 
 def changed(name, change):

@@ -36,7 +36,7 @@ class Match:
     @property
     def told(self) -> str:
         """What it is, in a clause."""
-        return f"equals the recurrence with {self.mistake.name} (z = {self.z:.2g})"
+        return f"equals the recurrence with {self.mistake.name} (within {self.z:.2g} units)"
 
 
 class _Exact(NamedTuple):

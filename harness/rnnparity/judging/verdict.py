@@ -153,7 +153,7 @@ def _shape(case: Case, name: str, reference: Reference) -> tuple[int, ...]:
 def _forward_is_right(case: Case, quantities: dict[str, Difference], reference: Reference) -> str:
     largest = max((quantity.z or 0.0 for quantity in quantities.values()), default=0.0)
     until = "" if reference.horizon is None else f" up to step {reference.horizon}"
-    return f"the forward pass is right{until} (z = {largest:.2g})"
+    return f"the forward pass is right{until} (within {largest:.2g} units)"
 
 
 def _horizon(case: Case, reference: Reference, quantities: dict[str, Difference]) -> str:

@@ -112,8 +112,8 @@ def _reasons(own: Iterable[Record | Timing], run: Run) -> tuple[Reason, ...]:
     found = [
         Reason(
             verdict=verdict,
-            text=_in_units(_told(same[0].reason)) or "no reason was recorded",
-            full=_in_units(same[0].reason),
+            text=_told(same[0].reason) or "no reason was recorded",
+            full=same[0].reason,
             count=len(same),
             case=case_of(same[0]),
             where=f"{same[0].device} {same[0].dtype}".strip() or "import",
@@ -127,11 +127,6 @@ def _reasons(own: Iterable[Record | Timing], run: Run) -> tuple[Reason, ...]:
 def _told(reason: str) -> str:
     """Return a reason without the element that is shown, which stands last."""
     return re.sub(r"; \w+\[[^;]*(; \d+ are allowed)?$", "", reason)
-
-
-def _in_units(reason: str) -> str:
-    """Return a reason with its errors called what tables call them."""
-    return re.sub(r"\(z = ([^)]*)\)", r"(within \1 units)", reason)
 
 
 def _was_skipped(r: Record) -> bool:

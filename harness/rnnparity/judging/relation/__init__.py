@@ -180,5 +180,5 @@ def _said(place: str, words: str, same: Sequence[tuple[str, Equal]], off: Sequen
     one = every or len(names) == 1
     verb = ("equals" if one else "equal") if z else ("is" if one else "are")
     right = ", right elsewhere" if place not in ("", IN_PART) else ""
-    near = f" (z = {max(z):.2g})" if z else ""
+    near = f" (within {max(z):.2g} units)" if z else ""
     return f"{subject} {verb} {words}{right}{near}"

@@ -65,7 +65,7 @@ def incoming(case: Case, arrays: dict[str, Array], reference: Reference) -> str:
     told = [f"that of {name} {often[share]}" for name, share in what.items() if share != 1]
     if not told or not z <= LIMIT:
         return ""
-    return f"what is off equals the gradients with {' and '.join(told)} (z = {z:.2g})"
+    return f"what is off equals the gradients with {' and '.join(told)} (within {z:.2g} units)"
 
 
 def _shares(found: Quantities, parts: list[Quantities], reference: Reference) -> Array:

@@ -224,7 +224,7 @@ def test_what_needs_no_javascript(browser, path):
 def test_a_run_of_forty_wrong_ones_is_three_screens_long(browser, tmp_path):
     made = [record(0, "torch-rnn"), record(1, "torch-rnn")]
     reason = "equals the recurrence with weight_hh transposed (within 0.9 units); "
-    reason += "output[0, 2, 7] is 0.6, the truth is -0.1: off by 8e+06 units of rounding; 10 are allowed"
+    reason += "output[0, 2, 7] is 0.6, the truth is -0.1: off by 8e+06 units; 10 are allowed"
     names = [f"implementation-number-{i}" for i in range(40)]
     made += [record(i, name, "fail", reason) for name in names for i in range(3)]
     path = page.write(read_run(folder(tmp_path / "run", made)), tmp_path)

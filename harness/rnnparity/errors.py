@@ -23,18 +23,37 @@ def no_such(what: str, given: str, there: Iterable[str]) -> str:
     return f"no {what} {given!r}: {meant} {', '.join(names)}"
 
 
+def one_line(told: object, most: int = 300) -> str:
+    """Return anybody's text as one line of printable characters, of a bounded length.
+
+    Args:
+        told: a text, or what has one; its `__str__` may be somebody's, too, and raise.
+        most: characters.
+    """
+    try:
+        text = str(told)[: 8 * most]
+    except BaseException:
+        text = ""
+    shown = "".join(c if c.isprintable() else _escaped(c) for c in " ".join(text.split()))
+    return shown if len(shown) <= most else shown[: most - 3] + "..."
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def explain(error: BaseException) -> str:
     """Return an exception as one line, with the file and line that raised it."""
-    try:
-        text = " ".join(str(error).split())
-    except BaseException:  # somebody's __str__
-        text = ""
-    text = text if len(text) <= 300 else text[:297] + "..."
     where, trace = "", error.__traceback__
     while trace is not None:
-        code = trace.tb_frame.f_code
-        where = f" ({code.co_filename.replace(chr(92), '/').rsplit('/', 1)[-1]}:{trace.tb_lineno})"
+        file = trace.tb_frame.f_code.co_filename.replace("\\", "/").rsplit("/", 1)[-1]
+        where = f" ({one_line(file, 80)}:{trace.tb_lineno})"
         trace = trace.tb_next
+    name, text = one_line(type(error).__name__, 80), one_line(error)
     if isinstance(error, SystemExit):
-        return f"raises SystemExit({error.code!r}){where}"
-    return f"raises {type(error).__name__}{text and f': {text}'}{where}"
+        try:
+            text = one_line(repr(error.code), 80)
+        except BaseException:  # somebody's __repr__
+            text = type(error.code).__name__
+        return f"raises SystemExit({text}){where}"
+    return f"raises {name}{text and f': {text}'}{where}"

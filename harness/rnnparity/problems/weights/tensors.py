@@ -10,6 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from rnnparity import errors
 from rnnparity.errors import UsageError
 from rnnparity.problems.weights import torch_files
 from rnnparity.problems.weights.formats import EXPECTED, format_of, other
@@ -176,6 +177,5 @@ def numbers(name: str, value: Any, label: str) -> Array:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's text as one line of at most 160 characters."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split())) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
+    """Return an error's text as one line of at most 160 characters, without colours."""
+    return errors.one_line(re.sub(r"\x1b\[[0-9;]*m", "", str(error)), 160) or type(error).__name__

@@ -16,7 +16,7 @@ from rnnparity.implementations.settings import Settings
 from rnnparity.problems import sizes
 from rnnparity.problems.presets import PRESETS, preset
 from rnnparity.problems.regimes import REGIMES
-from rnnparity.runs import work
+from rnnparity.runs import answers, work
 from rnnparity.runs.processes import Worker, WorkerLost
 from rnnparity.runs.work import Description
 from rnnparity.verdicts import Verdict
@@ -30,7 +30,8 @@ def collect() -> dict[str, Description]:
         try:
             for spec in registry.resolve_all([], peers=True, kinds=tuple(KINDS)):
                 try:
-                    found[spec.name] = worker.call(TIMEOUT, work.describe, spec, settings)
+                    told = worker.call(TIMEOUT, work.describe, spec, settings)
+                    found[spec.name] = answers.in_lines(told)
                 except WorkerLost as lost:
                     told = Description(verdict=Verdict.ERROR, reason=f"on import: {lost}")
                     found[spec.name] = told

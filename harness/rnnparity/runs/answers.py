@@ -6,13 +6,14 @@ outcome that can be read is then compared with the case that was asked for.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Generic, ParamSpec, TypeVar, get_type_hints
+from dataclasses import fields, is_dataclass, replace
+from typing import Annotated, Any, Generic, ParamSpec, TypeVar, cast, get_type_hints
 
 import msgspec
 import numpy as np
 
 from rnnparity.cells.config import parameter_shapes
-from rnnparity.errors import UsageError, explain
+from rnnparity.errors import UsageError, explain, one_line
 from rnnparity.implementations import invariants, stopwatch
 from rnnparity.implementations.outcome import Outcome, result_shapes
 from rnnparity.problems.cases import Case
@@ -23,6 +24,7 @@ from rnnparity.verdicts import Verdict
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 # No result is without these.
 ALWAYS = ("output", "h_n")
@@ -84,20 +86,41 @@ def read(told: Any, function: Callable[..., R]) -> R:
         found = msgspec.msgpack.decode(told, type=kind, dec_hook=_unpacked)
     except Exception as error:  # whatever was sent
         name = getattr(expected, "__name__", expected)
-        raise WrongAnswer(f"returned what is no {name}: {' '.join(str(error).split())}") from None
+        raise WrongAnswer(f"returned what is no {name}: {one_line(error)}") from None
     stopwatch.note(found.spans)
     if found.refused:
         raise UsageError(found.refused)
     if found.lacks:
         raise Lacking(found.lacks)
     if found.broke or found.result is msgspec.UNSET:
-        raise WrongAnswer(found.broke or "returned nothing")
+        raise WrongAnswer(one_line(found.broke) or "returned nothing")
     result: R = found.result
     return result
 
 
+def in_lines(told: T) -> T:
+    """Return plain data with every text in it as one printable line of bounded length.
+
+    Terminals, records and pages show what implementations say; arrays are left as they are.
+    """
+    found: Any = told
+    if isinstance(told, str):
+        found = told if isinstance(told, Verdict) else one_line(told)
+    elif isinstance(told, tuple | list):
+        found = type(told)(map(in_lines, told))
+    elif isinstance(told, dict):
+        found = {in_lines(key): in_lines(value) for key, value in told.items()}
+    elif isinstance(told, msgspec.Struct):
+        names = told.__struct_fields__
+        found = msgspec.structs.replace(told, **{n: in_lines(getattr(told, n)) for n in names})
+    elif is_dataclass(told) and not isinstance(told, type):
+        found = replace(told, **{f.name: in_lines(getattr(told, f.name)) for f in fields(told)})
+    return cast(T, found)
+
+
 def checked(outcome: Outcome, case: Case) -> Outcome:
     """Return an outcome that can be one of the case as it is; else an error that says why not."""
+    outcome = in_lines(outcome)
     verdict, trouble = outcome.verdict, outcome.trouble
     if (verdict and verdict.is_right) or (trouble and trouble.verdict.is_right):
         wrong = "returned a verdict that only judging comes to"

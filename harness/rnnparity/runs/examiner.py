@@ -61,7 +61,8 @@ class Examiner:
     def describe(self) -> Description:
         """Load the implementation and return what it is."""
         try:
-            return self._worker.call(self.timeout, work.describe, self.spec, self.settings)
+            found = self._worker.call(self.timeout, work.describe, self.spec, self.settings)
+            return answers.in_lines(found)
         except WorkerLost as lost:
             return Description(verdict=Verdict.ERROR, reason=f"on import: {lost}")
 

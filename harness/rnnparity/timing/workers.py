@@ -102,4 +102,5 @@ class Workers:
         whole = found.keys() == {c.name for c in contestants} and judged <= kept.keys()
         if not whole or len({*timed.values()}) > 1:
             raise WorkerLost(f"returned rounds of {timed}, expected as many of each")
-        return found, {name: answers.checked(kept[name], job.case) for name in judged}
+        told = {name: answers.in_lines(one) for name, one in found.items()}
+        return told, {name: answers.checked(kept[name], job.case) for name in judged}

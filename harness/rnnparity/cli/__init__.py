@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from rnnparity.cli import files, judging, reports, running, selftest
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, one_line
 
 app = typer.Typer(
     name="rnnparity",
@@ -65,6 +65,14 @@ def main() -> None:
     except UsageError as error:
         sys.stderr.write(f"rnnparity: {error}\n")
         raise SystemExit(2) from None
+    except UnicodeEncodeError as error:
+        given = one_line(repr(error.object), 80)
+        sys.stderr.write(f"rnnparity: {given} has characters that no name of a file has\n")
+        raise SystemExit(2) from None
     except BrokenPipeError:  # whoever read our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:  # a name too long for the file system, a disk that is full, ...
+        where = f"{one_line(error.filename, 120)}: " if error.filename else ""
+        sys.stderr.write(f"rnnparity: {where}{error.strerror or one_line(error)}\n")
+        raise SystemExit(2) from None

@@ -244,6 +244,8 @@ def _go(
 
     if report:
         extras.needed("report", "the report")
+    if arguments["out"] is not None and not str(arguments["out"]).strip(". "):
+        raise UsageError("--out is no folder's name: give one, which is made")
     if arguments["resume"] and arguments["out"] is None:
         raise UsageError("--resume needs --out DIR: the folder of the run to go on with")
     signal.signal(signal.SIGTERM, terminated)

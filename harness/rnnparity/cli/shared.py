@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, one_line
 from rnnparity.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ def settings(threads: str, matmul_precision: str, tanh_absolute: float = 0.0) ->
     from rnnparity.implementations.settings import Settings
     from rnnparity.records.environment import usable_cores
 
-    if threads != "all" and not threads.isdecimal():
-        raise UsageError(f"threads is {threads!r}, expected a number of 1 or more, or all")
+    if threads != "all" and not (threads.isdecimal() and len(threads) < 10):
+        raise UsageError(
+            f"threads is {one_line(threads, 60)!r}, expected a number of 1 or more, or all"
+        )
     count = usable_cores() if threads == "all" else int(threads)
     if count > usable_cores():
         raise UsageError(f"threads is {count}, expected at most {usable_cores()}, the cores here")

@@ -54,11 +54,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "bfloat16", to 8.
         tanh_absolute: an error that tanh may have besides its relative one, at any argument: what
             forms by exp or by the logistic function have near zero. It is in the unit.
+        memory: bytes that a worker may take, with all that it starts; 0 for half of what the
+            machine has.
     """
 
     threads: int = 1
     matmul_precision: str = "float32"
     tanh_absolute: float = 0.0
+    memory: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what no framework can be set to.

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rnnparity.cells.config import RNNConfig
-from rnnparity.errors import UsageError, no_such
+from rnnparity.errors import UsageError, no_such, one_line
 from rnnparity.problems.cases import Case
+
+# A size has fewer digits than this.
+DIGITS = 10
 
 FORWARD, GRADIENTS = "forward", "gradients"
 
@@ -26,10 +29,11 @@ class Size(NamedTuple):
             UsageError: it is neither, or a number is below 1.
         """
         parts = text.replace(" ", "").split(",")
-        if len(parts) not in (2, 4) or not all(part.isdecimal() and int(part) for part in parts):
+        fine = all(part.isdecimal() and len(part) < DIGITS and int(part) for part in parts)
+        if len(parts) not in (2, 4) or not fine:
             raise UsageError(
-                f"size is {text!r}, expected T,B,I,H, each 1 or more, as 100,32,64,128; or, with "
-                "weights, T,B"
+                f"size is {one_line(text, 60)!r}, expected T,B,I,H, each 1 or more, as "
+                "100,32,64,128; or, with weights, T,B"
             )
         numbers = [*map(int, parts), 0, 0]
         return cls(*numbers[:4])

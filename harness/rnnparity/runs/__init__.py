@@ -6,6 +6,7 @@ expected   failures that are expected
 resuming   whether a run can be gone on with, and from where
 work       what a worker is asked: pure functions
 processes  worker processes
+leftovers  what a worker leaves behind, or takes too much of
 parcels    the files of a task: labels in place of paths, sent to who lacks them
 answers    what a worker sends back: plain data, checked
 examiner   one implementation and its processes

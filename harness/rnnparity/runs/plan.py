@@ -23,6 +23,9 @@ from rnnparity.runs.expected import Expected, of_peers, read_expected
 
 DEFAULT_SETTINGS = Settings()
 
+# Processes that repeat a timing: each holds all frameworks and arrays in memory.
+MOST_PROCESSES = 64
+
 # In place of a kind of layers.
 EVERY = "all"
 
@@ -73,6 +76,11 @@ class Plan:
             value = getattr(self, name)
             if not value > 0:
                 raise UsageError(f"{name} is {value:g}, expected more than 0")
+        if self.processes > MOST_PROCESSES:
+            raise UsageError(
+                f"processes is {self.processes:.0f}, expected {MOST_PROCESSES} at most: they live "
+                "side by side"
+            )
         if not self.all_cases:
             raise UsageError("no case is left to check: give other dtypes, cases or another preset")
         parcels.note([*self.specs, *self.all_cases])

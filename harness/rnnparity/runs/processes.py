@@ -25,7 +25,7 @@ from loky.process_executor import ShutdownExecutorError
 from rnnparity.errors import UsageError, explain
 from rnnparity.implementations import stopwatch
 from rnnparity.implementations.settings import Settings
-from rnnparity.runs import answers, parcels
+from rnnparity.runs import answers, leftovers, parcels
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,19 +47,26 @@ class WorkerLost(Exception):
     """The worker died, did not answer, or answered what it should not; the message says which."""
 
 
+class TooMuch(Exception):
+    """The worker takes more than it may; the message says of what."""
+
+
 # Starts what runs a worker's functions, one at a time, under settings and with a log.
 Start = Callable[[Settings, Path], Executor]
 
 
 def fresh_process(settings: Settings, log: Path) -> Executor:
     """Start a fresh interpreter with the settings' variables, whose output goes to the log."""
-    executor: Executor = ProcessPoolExecutor(
+    mark = leftovers.mark()
+    executor: Any = ProcessPoolExecutor(
         max_workers=1,
         initializer=_begin,
         initargs=(str(log), *parcels.for_workers()),
-        env=settings.environment_variables() | ENVIRONMENT,
+        env=settings.environment_variables() | ENVIRONMENT | {leftovers.MARK: mark},
     )
-    return executor
+    executor.mark = mark
+    found: Executor = executor
+    return found
 
 
 class Worker:
@@ -100,7 +107,8 @@ class Worker:
         packed, sent = parcels.pack(args, kwargs), dict[str, parcels.Parcel]()
         try:
             while True:
-                told = _awaited(self._submitted(function, packed.data, *sent.values()), timeout)
+                future = self._submitted(function, packed.data, *sent.values())
+                told = _awaited(future, timeout, self._look)
                 try:
                     return answers.read(told, function)
                 except parcels.Lacking as lacking:
@@ -110,6 +118,8 @@ class Worker:
                     sent[digest] = packed.originals[digest].parcel()
         except (UsageError, WorkerLost):
             raise
+        except TooMuch as too_much:
+            why = str(too_much)
         except FutureTimeout:
             why = f"gave no answer in {timeout:g} s and was stopped"
         except (BrokenExecutor, ShutdownExecutorError) as error:  # now, or since the last call
@@ -131,12 +141,29 @@ class Worker:
                 future: Future[bytes] = self._executor.submit(_noted, function, packed, *sent)
                 return future
 
+    def _look(self) -> None:
+        """Look at what the process takes while it is waited for.
+
+        Raises:
+            TooMuch: more memory than it may.
+        """
+        leftovers.cut(self._log)
+        pids = [*(getattr(self._executor, "_processes", None) or {})]
+        taken = leftovers.resident(pids)
+        if taken > (most := self._settings.memory or leftovers.most_memory()):
+            raise TooMuch(
+                f"took {taken / 1e9:.1f} GB of memory and was stopped: {most / 1e9:.1f} GB are "
+                "allowed (--memory)"
+            )
+
     def stop(self) -> None:
-        """Kill the process, if there is one."""
+        """Kill the process, if there is one, and what it has left behind."""
         with self._lock:
             executor, self._executor = self._executor, None
         if isinstance(executor, ProcessPoolExecutor):
             executor.shutdown(wait=True, kill_workers=True)
+            leftovers.end_marked(executor.mark)
+            leftovers.cut(self._log)
         elif executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
 
@@ -147,11 +174,12 @@ class Worker:
         self.stop()
 
 
-def _awaited(future: "Future[R]", timeout: float) -> R:
+def _awaited(future: "Future[R]", timeout: float, look: Callable[[], None] = lambda: None) -> R:
     deadline = time.monotonic() + timeout
     while not wait((future,), min(WAKE_EVERY, deadline - time.monotonic())).done:
         if time.monotonic() >= deadline:
             raise FutureTimeout
+        look()
     return future.result()
 
 

@@ -15,7 +15,7 @@ from rnnparity.problems.sizes import FORWARD, Job, compulsory_bytes, floating_po
 from rnnparity.records.run import Run
 from rnnparity.records.timing import AGAIN, BOUND, CONTROL, IMPLEMENTATION, Timing
 from rnnparity.runs.plan import Plan
-from rnnparity.runs.processes import WorkerLost
+from rnnparity.runs.processes import Worker, WorkerLost
 from rnnparity.timing import control, machine
 from rnnparity.timing.contestants import Contestant
 from rnnparity.timing.samples import suspicion, with_times
@@ -77,7 +77,8 @@ class Session:
         if device == "cpu":
             contestants.append(Contestant(control.NAME, Spec(control.NAME, ""), CONTROL))
         measured, outcomes = self._measure(tuple(contestants), device, job, tell)
-        points = self._steps(tuple(passed), device, job)
+        there = tuple(c for c in passed if not all(m.error for m in measured[c.name]))
+        points = self._steps(there, device, job)
         timings += self._judged(contestants, baseline, device, job, measured, outcomes, points)
         return timings
 
@@ -102,14 +103,16 @@ class Session:
         self.workers.warm(contestants)
         measured: dict[str, list[Measured]] = {c.name: [] for c in contestants}
         outcomes: dict[str, Outcome] = {}
+        culprits: dict[str, str] = {}
         for p, worker in enumerate(self.workers.all):
+            there = tuple(c for c in contestants if c.name not in culprits)
             try:
-                found, kept = self.workers.measure(
-                    worker, contestants, device, job, self.plan.budget, p
-                )
-            except WorkerLost as lost:
-                found = dict.fromkeys(measured, Measured(error=f"the shared process {lost}"))
-                kept = {}
+                found, kept = self.workers.measure(worker, there, device, job, self.plan.budget, p)
+            except WorkerLost:
+                culprits |= self._culprits(there, device, job, p)
+                there = tuple(c for c in there if c.name not in culprits)
+                found, kept = self._without(worker, there, device, job, p)
+            found |= {name: Measured(error=why) for name, why in culprits.items()}
             for name, one in found.items():
                 measured[name].append(one)
                 self.workers.throttled_by |= {*one.reasons}
@@ -118,6 +121,35 @@ class Session:
                     outcomes[name] = outcome
             tell((p + 1) / (len(self.workers.all) + 1))  # shorter sequences are left
         return measured, outcomes
+
+    def _culprits(
+        self, contestants: tuple[Contestant, ...], device: str, job: Job, seed: int
+    ) -> dict[str, str]:
+        """Return who brings down a process of its own, and how: it has brought down the shared one.
+
+        Each is measured alone, in a new process, with the same budget: what takes so many calls to
+        break breaks there, too.
+        """
+        found = {}
+        for one in contestants:
+            worker = self.workers.another()
+            try:
+                self.workers.measure(worker, (one,), device, job, self.plan.budget, seed)
+            except WorkerLost as lost:
+                found[one.name] = f"its process {lost}"
+            finally:
+                worker.close()
+        return found
+
+    def _without(
+        self, worker: Worker, there: tuple[Contestant, ...], device: str, job: Job, seed: int
+    ) -> tuple[dict[str, Measured], dict[str, Outcome]]:
+        """Measure again those that are left; if the process is lost again, nobody has times."""
+        try:
+            return self.workers.measure(worker, there, device, job, self.plan.budget, seed)
+        except WorkerLost as lost:
+            error = Measured(error=f"the shared process {lost}")
+            return {one.name: error for one in there}, {}
 
     def _steps(
         self, contestants: tuple[Contestant, ...], device: str, job: Job

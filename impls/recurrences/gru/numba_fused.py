@@ -44,8 +44,10 @@ R = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.66666
 R_0, LN_2, LN_2_REST = 5.0000001201e-1, 0.693359375, -2.12194440e-4
 LOG2_E, GREATEST = 1.44269504088896341, 88.37
 
-# Size of a single state from which eight rows at a time are faster than four.
-EIGHT_FROM = 48
+# Size of a single state from which sums along the rows of W_hh, eight at a time, are faster than
+# adding up its columns: those need no sum across a vector register, but write every result H / 4
+# times.
+ROWS_FROM = 96
 
 # Bytes that a processor moves at once, and that a vector register has at most.
 CACHE_LINE = 64
@@ -67,6 +69,7 @@ class Prepared(NamedTuple):
     weight_ih: Array  # [3H, I]
     weight_hh: Array  # [3H, H]
     by_gate: Array  # the same as BLAS reads it, [3, H, H]
+    columns: Array  # the same transposed, [H, 3H]
     bias_ih: Array  # [3H]
     bias_hh: Array  # [3H]
 
@@ -80,9 +83,8 @@ def prepare(cell: Cell) -> Prepared:
     weight_ih, weight_hh, bias_ih, bias_hh = cell
     H = weight_hh.shape[1]
     by_gate = _aligned(weight_hh.reshape(3, H, H).swapaxes(1, 2))
-    return Prepared(
-        _aligned(weight_ih), _aligned(weight_hh), by_gate, bias_ih.copy(), bias_hh.copy()
-    )
+    rows, columns = _aligned(weight_hh), _aligned(weight_hh.T)
+    return Prepared(_aligned(weight_ih), rows, by_gate, columns, bias_ih.copy(), bias_hh.copy())
 
 
 def _aligned(a: Array) -> Array:
@@ -105,7 +107,7 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
     Returns:
         The output `[T, B, H]` and h_n `[B, H]`.
     """
-    weight_ih, weight_hh, by_gate, bias_ih, bias_hh = cell
+    weight_ih, weight_hh, by_gate, columns, bias_ih, bias_hh = cell
     (T, B, I), H = x.shape, h0.shape[1]
     x, h = np.ascontiguousarray(x), np.ascontiguousarray(h0)
     length = max(1, min(T, ROWS // max(1, B)))
@@ -125,7 +127,7 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
                 _finish(h_t, h, a[t * B : (t + 1) * B], recurrent, of_gates, bias_hh)
                 h = h_t
         else:
-            weights = weight_ih, weight_hh, bias_ih, bias_hh
+            weights = weight_ih, weight_hh, columns, bias_ih, bias_hh
             _recur(steps, a, recurrent, rows, h, *weights, not inputs_by_blas)
             h = steps[-1]
     return output, h.copy()
@@ -140,6 +142,7 @@ def _recur(
     h: Array,
     weight_ih: Array,
     weight_hh: Array,
+    columns: Array,
     bias_ih: Array,
     bias_hh: Array,
     project: bool,
@@ -155,8 +158,10 @@ def _recur(
         h_t = output[t]
         for b in range(B):
             recurrent[b] = bias_hh
-        if B == 1 and H >= EIGHT_FROM:
+        if B == 1 and H >= ROWS_FROM:
             _add_row(recurrent[0], h[0], weight_hh)
+        elif B == 1:
+            _add_columns(recurrent[0], h[0], columns)
         else:
             _add_product(recurrent, h, weight_hh)
         _advance(h_t, h, a[t * B : (t + 1) * B], recurrent)
@@ -303,6 +308,22 @@ def _add_row(out: Array, a: Array, w: Array) -> None:
         for k in range(K):
             s0 += a[k] * w0[k]
         out[n] += s0
+
+
+@_compiled
+def _add_columns(out: Array, a: Array, w: Array) -> None:
+    """Add a w to out, four rows of w at a time: `[N] += [K] [K, N]`."""
+    K, N = w.shape
+    K_4 = K - K % 4
+    for k in range(0, K_4, 4):
+        u0, u1, u2, u3 = a[k], a[k + 1], a[k + 2], a[k + 3]
+        w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
+        for n in range(N):
+            out[n] += (u0 * w0[n] + u1 * w1[n]) + (u2 * w2[n] + u3 * w3[n])
+    for k in range(K_4, K):
+        u0, w0 = a[k], w[k]
+        for n in range(N):
+            out[n] += u0 * w0[n]
 
 
 @_compiled

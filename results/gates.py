@@ -1,7 +1,7 @@
 """What bounds the loops of GRU and LSTM on a CPU, in parts that are timed alone.
 
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-    python results/gates.py > results/reference-gates/parts.md
+    python results/gates.py lstm > results/reference-gates/lstm.md    # or gru
 
 Forward, float32, one thread, at the sizes of the preset `cpu`; medians of rounds in which the parts
 take turns. `products` are the matrix products that the NumPy loop makes, with nothing between them;
@@ -87,12 +87,9 @@ def medians(timed: dict[str, Callable[[], Any]]) -> dict[str, float]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for kind in KINDS:
-        names: list[str] = []
-        body = []
-        for size in PRESETS["cpu"][1]:
-            found = medians(parts(kind, size))
-            names = [*found]
-            body.append([",".join(map(str, size)), *(seconds(found[name]) for name in names)])
-        sys.stdout.write(f"## {kind.upper()}\n\n" + table(["T,B,I,H", *names], body) + "\n\n")
-        sys.stdout.flush()
+    body, head = [], ["T,B,I,H"]
+    for size in PRESETS["cpu"][1]:
+        found = medians(parts(sys.argv[1], size))
+        head = ["T,B,I,H", *found]
+        body.append([",".join(map(str, size)), *(seconds(found[name]) for name in found)])
+    sys.stdout.write(table(head, body) + "\n")

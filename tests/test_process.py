@@ -127,3 +127,15 @@ def test_importing_the_package_is_light(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("context", ["no_grad", "inference_mode"])
+def test_gradients_are_taken_where_somebody_has_switched_them_off(context):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from rnnparity import assert_parity
+
+    module = torch.nn.RNN(3, 4)
+    with getattr(torch, context)():
+        assert_parity(module, module, torch.ones(5, 2, 3))
+        assert not torch.is_grad_enabled()
+    assert torch.is_grad_enabled()

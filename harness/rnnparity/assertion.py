@@ -24,9 +24,11 @@ from rnnparity.judging.outputs import assess_outputs
 from rnnparity.judging.reference import reference
 from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import name_of
 from rnnparity.problems.given import Sequences, Weights, keep
 from rnnparity.problems.given import case as case_of
 from rnnparity.problems.outputs import case_of_outputs
+from rnnparity.problems.saved import read_saved
 
 
 def assert_parity(
@@ -83,7 +85,10 @@ def assert_parity(
     with tempfile.TemporaryDirectory() as folder:
         kept = keep(Weights(weights, prefix, nonlinearity, batch_first), Path(folder))
         kind = kept.config.kind
-        case = case_of(kept, Sequences(x, h0, lengths, c0), Path(folder), dtype)
+        if isinstance(x, str | Path):
+            x = read_saved(x, "x").values
+        wanted = None if dtype is None else name_of(dtype)
+        case = case_of(kept, Sequences(x, h0, lengths, c0), Path(folder), wanted)
         against = reference(case)
         first: tuple[Judgement, str] | None = None
         for guess in _guesses(implementation, framework, x, weights):
@@ -177,7 +182,7 @@ def assert_outputs(
             {name: value for name, value in inputs.items() if value is not None},
             {name: value for name, value in outputs.items() if value is not None},
             Path(folder),
-            dtype,
+            None if dtype is None else name_of(dtype),
         )
         judgement = assess_outputs(case, given, settings)[0].judgement
     if not judgement.verdict.is_right:
@@ -193,7 +198,14 @@ def _guesses(
     Raises:
         UsageError: nothing tells.
     """
+    if isinstance(implementation, str | Path):
+        raise UsageError(
+            f"an implementation is {str(implementation)!r}, expected a function, an object or a "
+            "module: import it; rnnparity.check takes names and files"
+        )
     if not _is_function(implementation):
+        if framework not in (None, "torch") and module_names.is_module(implementation):
+            raise UsageError(f"framework is {framework}, but this is a module of torch's")
         return [None]
     if framework is not None:
         return [Guess(framework, "framework= says it")]

@@ -66,7 +66,7 @@ def test_dtypes_are_kept(tmp_path):
         ("0.50,-0.25", [0.005, 0.005], "2 decimals"),
         ("0.5,-0.25", [0.005, 0.005], "2 digits"),  # as %g writes: 0.50 would be 0.5, too
         ("1.5e-3,2.25e1", [0.5e-5, 0.05], "3 digits"),
-        ("0.0,0.0", [0.05, 0.05], "1 decimals"),
+        ("0.0,0.0", [0, 0], "zeros"),
         ("0,1e-9", [0, 0.5e-9], "1 digits"),
         ("0.123456789,1", [0.5e-9, 0.5e-8], "9 digits"),
     ],
@@ -108,7 +108,7 @@ def test_one_of_several_is_found_by_its_name(tmp_path):
         (b"\x80\x04\x95abc.", "a pickle.*numpy.save"),
         (b"PK\x03\x04" + b"archive/data.pkl" + bytes(30), "torch.save.*detach"),
         (np.ones(9, "f4").tobytes(), "binary without a header.*fromfile"),
-        (b"\xff\xfe\xfa1,2", "neither text nor"),
+        (b"\xfd\xfa1,2", "neither text nor"),
         (_npy(np.array(["a"])), "is <U1, expected numbers"),
         (_npy(np.array([1j])), "is complex128, expected numbers"),
         (_npy(VALUES)[:-9], "damaged"),
@@ -126,6 +126,19 @@ def test_nothing_pickled_is_loaded(tmp_path):
     np.save(tmp_path / "y.npy", np.array([print, 1], object), allow_pickle=True)
     with pytest.raises(UsageError, match="damaged"):
         read_saved(tmp_path / "y.npy", "output")
+
+
+def test_two_arrays_in_one_file_are_noticed(tmp_path):
+    path = _file(tmp_path, _npy(VALUES) + _npy(VALUES))
+    with pytest.raises(UsageError, match="holds more than one array"):
+        read_saved(path, "output")
+
+
+def test_wide_text_is_read_and_compressed_files_are_told(tmp_path):
+    path = _file(tmp_path, "0.5,-1.25,3e-5\n0,7,-0.1\n".encode("utf-16"))
+    np.testing.assert_array_equal(read_saved(path, "output").values, VALUES)
+    with pytest.raises(UsageError, match=r"gzip.*gunzip it first"):
+        read_saved(_file(tmp_path, b"\x1f\x8b\x08" + bytes(9)), "output")
 
 
 def test_a_missing_file_is_told(tmp_path):

@@ -72,6 +72,12 @@ def test_a_line_of_what_passes_is_told(tmp_path):
     assert run.environment["outdated"] == ["mine-cpu-*-nobias-*"]
 
 
+def test_the_id_of_a_case_alone_will_do(tmp_path):
+    run = _run(tmp_path, "float32-*-relu-*: relu is larger", "mine-*-nothing-of-this-name: x", "")
+    assert run.passed
+    assert run.environment["unmatched"] == ["mine-*-nothing-of-this-name"]
+
+
 @pytest.mark.parametrize("line", ["mine-*", "mine-*:", "mine-*: ", "mine-*:reason"])
 def test_a_line_without_a_reason_is_refused(tmp_path, line):
     path = tmp_path / "list.txt"

@@ -10,6 +10,7 @@ import pytest
 import rnnparity
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems.presets import preset
+from rnnparity.records.run import read
 from rnnparity.runs import leftovers
 from rnnparity.verdicts import Verdict
 
@@ -43,6 +44,9 @@ DAEMON = """if calls == 1 and os.fork() == 0:
 SESSION = """if calls == 1:
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"],
                          start_new_session=True)"""
+HOLDS = """if calls == 1 and os.fork() == 0:
+        time.sleep(1000)  # with the pipes of the worker in its hands
+    os._exit(3)"""
 DIES = SESSION + "\n    os._exit(3)"
 
 
@@ -75,8 +79,13 @@ def _mine():
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and /proc, are Linux's")
 @pytest.mark.parametrize(
     ("does", "verdict"),
-    [(DAEMON, Verdict.PASS), (SESSION, Verdict.PASS), (DIES, Verdict.ERROR)],
-    ids=["daemon", "session", "exits"],
+    [
+        (DAEMON, Verdict.PASS),
+        (SESSION, Verdict.PASS),
+        (DIES, Verdict.ERROR),
+        (HOLDS, Verdict.ERROR),
+    ],
+    ids=["daemon", "session", "exits", "holds"],
 )
 def test_no_process_outlives_its_worker(tmp_path, does, verdict):
     before = _sleeping()
@@ -100,6 +109,23 @@ def test_only_what_has_the_mark_is_ended():
         other.kill()
         own.kill()
         other.wait()
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        "__import__('shutil').rmtree(RUN, ignore_errors=True)",
+        "open(RUN + '/records.jsonl', 'a').write('{')",
+        "open(RUN + '/records.jsonl', 'w').close()",
+    ],
+    ids=["removed", "torn", "emptied"],
+)
+def test_records_survive_what_is_done_to_their_folder(tmp_path, does):
+    _check(tmp_path, does.replace("RUN", repr(str(tmp_path / "run"))))
+    found = read(tmp_path / "run")
+    assert {record.implementation for record in found.records} == {"harmful", "healthy"}
+    assert not found.notes
+    assert found.environment["implementations"]
 
 
 def test_a_log_has_an_end(tmp_path):

@@ -243,3 +243,88 @@ def test_the_line_that_repeats_it_does(tmp_path, options):
     (record,) = json.loads(done.stdout)["records"]
     assert record["reason"] == run.records[0].reason
     assert record["implementation"] == "a port's"
+
+
+def test_zeros_in_text_are_zeros_and_too_few_digits_tell_nothing(tmp_path):
+    told, outputs = _port(tmp_path)
+    path = tmp_path / "y.csv"
+    np.savetxt(path, np.zeros((T * B, H)), fmt="%.9g", delimiter=",")
+    with pytest.raises(AssertionError, match="output"):
+        rnnparity.assert_outputs(path, **told)
+    for form in ("%.0f", "%.1f", "%.1g"):
+        np.savetxt(path, outputs["output"].reshape(T * B, H), fmt=form, delimiter=",")
+        with pytest.raises(UsageError, match=r"tells too little: write nine digits"):
+            rnnparity.assert_outputs(path, **told)
+
+
+def test_outputs_of_two_dtypes_are_asked_about(tmp_path):
+    told, outputs = _port(tmp_path)
+    mixed = {"output": outputs["output"], "h_n": outputs["h_n"].astype("f2")}
+    with pytest.raises(UsageError, match="outputs are float16 and float32: give --dtype"):
+        rnnparity.assert_outputs(**mixed, **told)
+
+
+def test_an_input_in_text_is_told(tmp_path):
+    told, outputs = _port(tmp_path, shape=(T, I))
+    np.savetxt(tmp_path / "x.csv", told["x"], fmt="%.3f", delimiter=",")
+    with pytest.raises(AssertionError, match="x is text of 3 decimals: was the port given"):
+        rnnparity.assert_outputs(**outputs, **told | {"x": tmp_path / "x.csv"})
+
+
+@pytest.mark.parametrize("lengths", [None, [T, 2, 5]])
+def test_a_model_that_reads_backwards(tmp_path, lengths):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    from rnnparity.problems.weights import onnx_writer
+
+    told, _ = _port(tmp_path)
+    config = RNNConfig(input_size=I, hidden_size=H)
+    path = tmp_path / "m.onnx"
+    onnx_writer.write(path, told["weights"], config)
+    model = onnx.load_model(path)
+    (node,) = [node for node in model.graph.node if node.op_type == "RNN"]
+    node.attribute.append(onnx.helper.make_attribute("direction", "reverse"))
+    onnx.save_model(model, path)
+    more = {} if lengths is None else {"lengths": lengths}
+    forwards = given.turned(told["x"], False, lengths)
+    weights.write(tmp_path / "w.safetensors", told["weights"])
+    kept = given.keep(Weights(told["weights"]), tmp_path / "again")
+    case = given.case(kept, Sequences(forwards, None, lengths), tmp_path / "again")
+    values = truth(case, arrays.build(case)).values
+    output = given.turned(values["output"].astype("f4"), False, lengths)
+    asked = {"weights": path, "x": told["x"]} | more
+    rnnparity.assert_outputs(output, values["h_n"].astype("f4"), **asked)
+    with pytest.raises(AssertionError, match="reads sequences backwards"):
+        rnnparity.assert_outputs(given.turned(output, False, lengths), **asked)
+
+
+def test_states_that_a_model_stores_are_told_and_not_contradicted(tmp_path):
+    kept = given.keep(Weights(_port(tmp_path)[0]["weights"]), tmp_path / "k")
+    kept = kept._replace(h0=np.ones((1, B, H)))
+    x = np.ones((T, B, I))
+    case = given.case(kept, Sequences(x), tmp_path)
+    assert "h0: stored in the model" in given.told(kept, case)
+    with pytest.raises(UsageError, match="h0 is given, but the model stores another"):
+        given.case(kept, Sequences(x, np.zeros((1, B, H))), tmp_path)
+    with pytest.raises(UsageError, match=r"h0 of the model has shape .* for this x"):
+        given.case(kept, Sequences(x[:, :2]), tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("f4"), "float32"])
+def test_dtypes_of_any_library(tmp_path, dtype):
+    told, outputs = _port(tmp_path)
+    rnnparity.assert_outputs(**outputs, **told, dtype=dtype)
+
+
+def test_without_x_nothing_is_judged(tmp_path):
+    told, outputs = _port(tmp_path)
+    with pytest.raises(UsageError, match="x is missing"):
+        rnnparity.assert_outputs(**outputs, **told | {"x": None})
+    masked = np.ma.masked_array(outputs["output"], outputs["output"] > 0)
+    with pytest.raises(UsageError, match="masked array"):
+        rnnparity.assert_outputs(masked, **told)
+
+
+def test_batch_first_is_hinted_at(tmp_path):
+    told, outputs = _port(tmp_path)
+    with pytest.raises(UsageError, match=r"if x is \[B, T, I\], give --batch-first"):
+        rnnparity.assert_outputs(h_n=outputs["h_n"], **told | {"x": told["x"].swapaxes(0, 1)})

@@ -242,6 +242,8 @@ def _go(
     from rnnparity.records.files import document
     from rnnparity.report import terminal
 
+    if junit is not None and (junit.is_dir() or not junit.parent.is_dir()):
+        raise UsageError(f"{junit} cannot be written: expected a file in a folder that is there")
     if report:
         extras.needed("report", "the report")
     if arguments["out"] is not None and not str(arguments["out"]).strip(". "):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rnnparity.errors import UsageError
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.settings import Settings
 from rnnparity.judging.assess import Assessment, assess
@@ -17,6 +18,9 @@ from rnnparity.problems.quantities import time_major
 from rnnparity.problems.saved import Saved
 from rnnparity.types import Array
 from rnnparity.verdicts import Verdict
+
+# What digits of text may leave open, as a share of the size of the truth: of three and more.
+COARSEST = 1e-2
 
 
 def assess_outputs(
@@ -33,6 +37,8 @@ def assess_outputs(
         What is made of them, what they were judged against, and the arrays as they were judged.
     """
     against = reference(case, settings)
+    for name, saved in given.items():
+        _check_digits(name, saved, against)
     arrays = {name: _in_dtype(case, name, saved, against) for name, saved in given.items()}
 
     def fresh(probe: Case, /, *, times: int = 1, gradients: bool = False) -> None:
@@ -44,6 +50,24 @@ def assess_outputs(
         reason = "; ".join(filter(None, (found.judgement.reason, hint)))
         found = found._replace(judgement=replace(found.judgement, reason=reason))
     return found, against, arrays
+
+
+def _check_digits(name: str, saved: Saved, against: Reference) -> None:
+    """Refuse text whose digits leave so much open that nearly anything would pass.
+
+    Raises:
+        UsageError: they leave open more than a hundredth of the truth's size.
+    """
+    if saved.off is None:
+        return
+    with np.errstate(all="ignore"):
+        true = against.true.values[name].astype(np.float64)
+        size = np.sqrt(np.mean(np.square(true[np.isfinite(true)])))
+        open_ = np.sqrt(np.mean(np.square(saved.off)))
+    if open_ > COARSEST * size:
+        raise UsageError(
+            f"{name} is text of {saved.digits}, which tells too little: write nine digits (%.9g)"
+        )
 
 
 def _in_dtype(case: Case, name: str, saved: Saved, against: Reference) -> Array:

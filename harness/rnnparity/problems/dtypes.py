@@ -8,12 +8,25 @@ from numpy.typing import NDArray
 
 from rnnparity.problems.cases import DTYPES as NAMES
 
-__all__ = ["NAMES", "is_16_bit", "numpy_dtype", "spacing", "underflow", "unit_roundoff"]
+__all__ = ["NAMES", "is_16_bit", "name_of", "numpy_dtype", "spacing", "underflow", "unit_roundoff"]
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
     """Return the NumPy dtype called `name`; bfloat16 comes from ml_dtypes."""
     return np.dtype(getattr(ml_dtypes, name) if name == "bfloat16" else name)
+
+
+def name_of(dtype: Any) -> str:
+    """Return a dtype's name: of a name itself, or of NumPy's, torch's or JAX's dtypes."""
+    if isinstance(dtype, str):
+        return dtype
+    text = str(dtype)
+    if text.startswith("torch."):
+        return text.removeprefix("torch.")
+    try:
+        return str(np.dtype(dtype).name)
+    except TypeError:
+        return text
 
 
 def is_16_bit(name: str) -> bool:

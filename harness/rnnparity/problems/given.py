@@ -70,16 +70,16 @@ class Kept(NamedTuple):
     assumed_tanh: bool = False
 
 
-def reversed_in_time(x: Any, config: RNNConfig, lengths: Any) -> Array:
-    """Return sequences turned round, each within its own length: what a reverse RNN reads."""
-    x = np.array(_numbers("x", x))
-    axis = 1 if config.batch_first and x.ndim == 3 else 0
+def turned(array: Array, batch_first: bool, lengths: Any) -> Array:
+    """Return sequences turned round, each within its own length: `[T, ...]` or as the layout is."""
+    array = np.array(array)
+    axis = 1 if batch_first and array.ndim == 3 else 0
     if lengths is None:
-        return np.asarray(np.flip(x, axis))
-    time_major = np.moveaxis(x, axis, 0)
+        return np.asarray(np.flip(array, axis))
+    time_major = np.moveaxis(array, axis, 0)
     for row, length in enumerate(np.asarray(lengths)):
         time_major[:length, row] = time_major[:length, row][::-1].copy()
-    return np.asarray(x)
+    return np.asarray(array)
 
 
 def parse_lengths(text: str) -> Array:
@@ -115,11 +115,12 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
     if c0 is not None and "c" not in KINDS[config.kind].states:
         raise UsageError(f"c0 is given, but {weights.NAMES[config.kind]} has no c: leave it out")
     if x is not None:
+        _check_stored(kept, h0, c0)
         if h0 is None and c0 is None:
             h0, c0 = kept.h0, kept.c0
         lengths = kept.lengths if lengths is None else lengths
         if kept.reverse:
-            x = reversed_in_time(x, config, lengths)
+            x = turned(_numbers("x", x), config.batch_first, lengths)
     if x is None:
         if h0 is not None or c0 is not None or lengths is not None:
             raise UsageError("h0, c0 or lengths are given without x: give the input, too")
@@ -145,7 +146,10 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
         if state is not None:
             arrays[name] = _numbers(name, state)
             if arrays[name].shape != expected:
-                raise UsageError(f"{name} has shape {arrays[name].shape}, expected {expected}")
+                whose = "of the model " if state is getattr(kept, name) else ""
+                raise UsageError(
+                    f"{name} {whose}has shape {arrays[name].shape}, expected {expected} for this x"
+                )
     if lengths is not None:
         arrays["lengths"] = _lengths(lengths, B, T)
     digest = hashlib.sha256(b"".join(arrays[n].tobytes() for n in sorted(arrays))).hexdigest()[:8]
@@ -166,6 +170,13 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
         h0=h0 is not None,
         assumed=kept.assumed_tanh,
     )
+
+
+def _check_stored(kept: Kept, h0: Any, c0: Any) -> None:
+    """Refuse initial states that contradict those that a model stores."""
+    for name, given, stored in (("h0", h0, kept.h0), ("c0", c0, kept.c0)):
+        if given is not None and stored is not None and not np.array_equal(given, stored):
+            raise UsageError(f"{name} is given, but the model stores another: leave it out")
 
 
 def keep(given: Weights, directory: Path) -> Kept:
@@ -237,6 +248,10 @@ def told(kept: Kept, case: Case) -> tuple[str, ...]:
         parts[2] += " (--nonlinearity relu if they are not)"
     lines = [f"weights: {', '.join(filter(None, parts))}; computed in {case.dtype}"]
     lines += [kept.note] if kept.note else []
+    lines += ["reads sequences backwards: x and output are turned round"] if kept.reverse else []
+    for name in ("h0", "c0", "lengths"):
+        if getattr(kept, name) is not None and case.inputs is not None:
+            lines.append(f"{name}: stored in the model")
     if case.inputs is None:
         return (*lines,)
     steps = f"T = {case.T} steps"
@@ -260,6 +275,8 @@ def as_array(name: str, value: Any) -> Array:
         value = value.detach().cpu()
         if str(value.dtype) == "torch.bfloat16":  # the one type torch does not hand to NumPy
             value = value.float().numpy().astype(ml_dtypes.bfloat16)
+    if np.ma.isMaskedArray(value):
+        raise UsageError(f"{name} is a masked array, expected numbers: fill it, or give lengths")
     array = np.asarray(value)
     if array.dtype.kind not in "fiuV" or array.dtype == object:
         raise UsageError(f"{name} is {array.dtype}, expected numbers")

@@ -12,8 +12,8 @@ import numpy as np
 from rnnparity.errors import UsageError
 from rnnparity.problems import weights
 from rnnparity.problems.cases import DTYPES, Case
-from rnnparity.problems.dtypes import numpy_dtype, unit_roundoff
-from rnnparity.problems.given import Kept, Sequences, as_array, told
+from rnnparity.problems.dtypes import is_16_bit, numpy_dtype, unit_roundoff
+from rnnparity.problems.given import Kept, Sequences, as_array, told, turned
 from rnnparity.problems.given import case as case_of
 from rnnparity.problems.saved import Saved, read_others, read_saved
 
@@ -86,6 +86,8 @@ def _same(
     last_steps = shapes(case)["h_n"]
     if name == "output" and bare == tuple(n for n in last_steps if n != 1):
         raise UsageError(f"{told}: if it is the last state, give it as --h-n")
+    if name != "output" and case.B is not None and shape[-2:-1] == (case.T,) != (case.B,):
+        raise UsageError(f"{told}: if x is [B, T, I], give --batch-first")
     if sorted(shape) == sorted(expected):
         told += ": transpose it"
         if name == "output" and not case.config.batch_first:
@@ -105,6 +107,9 @@ def narrower(of_weights: str, given: Mapping[str, Saved]) -> str:
     """
     names = [of_weights, *(s.values.dtype.name for s in given.values() if not s.digits)]
     known = [name for name in names if name in DTYPES]
+    own = sorted({*known[1:]})
+    if len(own) > 1 and any(map(is_16_bit, own)):
+        raise UsageError(f"outputs are {' and '.join(own)}: give --dtype, what was computed in")
     return max(known, key=unit_roundoff)
 
 
@@ -141,23 +146,37 @@ def case_of_outputs(
     Raises:
         UsageError: something cannot be read, or does not fit.
     """
+    if "x" not in inputs:
+        raise UsageError("x is missing: give the input that the port was given")
     given = {name: _taken(name, value) for name, value in outputs.items()}
     for value in outputs.values():
         if isinstance(value, str | Path):
             given = read_others(value, tuple(f"{s}_n" for s in kept.config.states)) | given
-    arrays = {name: _taken(name, value).values for name, value in inputs.items()}
+    taken = {name: _taken(name, value) for name, value in inputs.items()}
+    arrays = {name: saved.values for name, saved in taken.items()}
     if isinstance(inputs["x"], str | Path):
         others = read_others(inputs["x"], ("h0", "c0", "lengths"))
         arrays = {name: saved.values for name, saved in others.items()} | arrays
     sequences = Sequences(arrays["x"], *map(arrays.get, ("h0", "lengths", "c0")))
     found = case_of(kept, sequences, directory, dtype or narrower(kept.dtype, given))
+    if kept.reverse and "output" in given:
+        given["output"] = _turned(given["output"], found, arrays.get("lengths", kept.lengths))
     fit, notes = fitted(found, given)
+    if taken["x"].digits:
+        notes.append(f"x is text of {taken['x'].digits}: was the port given the same numbers?")
     digits = [
         f"{name} is text of {s.digits}: what these leave open is held against nobody"
         for name, s in fit.items()
         if s.digits
     ]
     return found, fit, [*told(kept, found), *notes, *digits]
+
+
+def _turned(saved: Saved, case: Case, lengths: Any) -> Saved:
+    """Return an output of a layer that reads backwards as that of one that reads forwards."""
+    first = case.config.batch_first
+    off = None if saved.off is None else turned(saved.off, first, lengths)
+    return Saved(turned(saved.values, first, lengths), off, saved.digits)
 
 
 def _taken(name: str, value: Any) -> Saved:

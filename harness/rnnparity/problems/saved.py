@@ -4,10 +4,12 @@ Told by content, not by the file's name: `.npy`, `.npz`, `.safetensors`, or text
 whose numbers are known to the digits that were written only. Nothing pickled is loaded.
 """
 
+import codecs
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +33,7 @@ ALIASES = {
 _ELSEWHERE = (
     (b"MATLAB", "a MATLAB file", "writematrix(y, 'y.csv'), or scipy.io.loadmat and numpy.save"),
     (b"\x89HDF", "an HDF5 file", "numpy.save('y.npy', h5py.File(path)[name][:])"),
+    (b"\x1f\x8b", "compressed by gzip", "gunzip it first"),
     (b"\x80", "a pickle", "numpy.save('y.npy', numpy.asarray(y))"),
     (b"PK", "a zip, as torch.save writes one", "numpy.save('y.npy', y.detach().cpu().numpy())"),
 )
@@ -144,7 +147,7 @@ def _reader(content: bytes, label: str) -> tuple[Callable[[Path], Mapping[str, S
     for begins, what, way_out in _ELSEWHERE:
         if content.startswith(begins):
             raise UsageError(f"{label} is {what}, {_EXPECTED}: {way_out}")
-    if b"\0" in content:
+    if b"\0" in content and not content.startswith(codecs.BOM_UTF16_LE):
         raise UsageError(
             f"{label} is binary without a header, {_EXPECTED}: "
             "numpy.save('y.npy', numpy.fromfile(path, 'float32').reshape(T, B, H))"
@@ -153,7 +156,10 @@ def _reader(content: bytes, label: str) -> tuple[Callable[[Path], Mapping[str, S
 
 
 def _npy(path: Path) -> dict[str, Saved]:
-    return {"": Saved(np.array(np.load(path, mmap_mode="r", allow_pickle=False)))}
+    held: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    if held.offset + held.nbytes != path.stat().st_size:
+        raise UsageError("holds more than one array: numpy.savez keeps several")
+    return {"": Saved(np.array(held))}
 
 
 def _npz(path: Path) -> dict[str, Saved]:
@@ -173,7 +179,8 @@ def _text(path: Path) -> dict[str, Saved]:
     A first line of words is a heading; what follows a `#` is a remark.
     """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        wide = path.read_bytes().startswith(codecs.BOM_UTF16_LE)
+        lines = path.read_text("utf-16" if wide else "utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise UsageError(f"neither text nor another known file: {_EXPECTED}") from None
     rows: list[tuple[int, list[str]]] = []
@@ -223,6 +230,8 @@ def _written(words: list[str], values: Array) -> tuple[Array, str]:
     Half a unit of the last place: of the decimals, if all numbers have as many, else of as many
     significant digits as the longest number has (fewer are zeros that were not written).
     """
+    if not values.any():  # zeros as such: of rounded ones not all would be
+        return np.zeros(values.shape), "zeros"
     parts = [_NUMBER.fullmatch(word) for word in words]
     found = [match for match in parts if match]
     decimals = {len(match[2]) for match in found}

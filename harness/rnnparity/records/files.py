@@ -26,18 +26,32 @@ class Recorder:
     def __init__(self, directory: Path, name: str = RECORDS) -> None:
         """Make the folder and open its records for appending."""
         directory.mkdir(parents=True, exist_ok=True)
-        self._file = (directory / name).open("ab")
+        self._path = directory / name
+        self._file = self._path.open("ab")
+        self._written = [self._path.read_bytes()]
         self._lock = Lock()
 
     def write(self, record: Record | Timing) -> None:
         """Append one line."""
+        line = msgspec.json.encode(record) + b"\n"
         with self._lock:
-            self._file.write(msgspec.json.encode(record) + b"\n")
+            self._file.write(line)
             self._file.flush()
+            self._written.append(line)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what somebody else has done to it meanwhile is undone."""
         self._file.close()
+        written = b"".join(self._written)
+        try:
+            if self._path.read_bytes() == written:
+                return
+        except OSError:  # removed, with its folder perhaps
+            pass
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        mended = self._path.with_suffix(".mended")
+        mended.write_bytes(written)
+        mended.replace(self._path)
 
 
 def read(directory: Path, notes: list[str] | None = None) -> Iterator[Record]:

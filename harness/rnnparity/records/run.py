@@ -57,6 +57,7 @@ class Run:
     def write_environment(self) -> None:
         """Write what the run is made on into its folder."""
         text = msgspec.json.format(msgspec.json.encode(self.environment), indent=2)
+        self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / files.ENVIRONMENT).write_bytes(text + b"\n")
 
 
@@ -108,6 +109,7 @@ class _Environment(msgspec.Struct):
     best: _Best | None = None
     assumed: list[str] = []
     outdated: list[str] = []
+    unmatched: list[str] = []
 
 
 def _known(environment: dict[str, Any], notes: list[str]) -> dict[str, Any]:

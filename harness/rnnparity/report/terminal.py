@@ -154,6 +154,13 @@ def show(run: Run, console: Console) -> None:
             name = (record.implementation, "yellow")
             console.print(Text.assemble(name, f"{where} absent: {record.reason}"), soft_wrap=True)
     _show_reasons(run.records, console)
+    for pattern in run.environment.get("unmatched", []):
+        console.print(
+            f"of the expected failures, {pattern} is of no check here: ids are "
+            "IMPLEMENTATION-DEVICE-CASE, or CASE alone",
+            style="yellow",
+            soft_wrap=True,
+        )
     for pattern in run.environment.get("outdated", []):
         console.print(
             f"expected to fail, but nothing does: {pattern}: take the line out of the list",

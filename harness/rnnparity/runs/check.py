@@ -25,7 +25,7 @@ from rnnparity.records.environment import environment, usable_cores
 from rnnparity.records.run import Run
 from rnnparity.runs.baseline import Baseline
 from rnnparity.runs.examiner import Examiner, as_record_fields
-from rnnparity.runs.expected import as_expected, outdated
+from rnnparity.runs.expected import as_expected, outdated, unmatched
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Start, finish, fresh_process
 from rnnparity.runs.resuming import earlier_records, identity
@@ -152,12 +152,15 @@ class _Session:
                 examiner.stop()
             pool.shutdown(wait=True)
             late = outdated(self.plan.expected, self.made.records)
+            nothing = unmatched(self.plan.expected, self.made.records)
+            if nothing:
+                self.made.environment["unmatched"] = [one.pattern for one in nothing]
             if late:
                 self.made.environment["outdated"] = [
                     one.pattern for one in late if not one.of_peers
                 ]
-            self.made.write_environment()
             self.recorder.close()
+            self.made.write_environment()
 
     def _drive_baseline(self) -> None:
         """Run torch's own of every kind on the CPU, for the others to be compared with."""
@@ -314,9 +317,8 @@ class _Session:
     ) -> None:
         rows = None if against is None else len(against.problem.rows)
         own_id = spec.name if case is None else full_id(spec.name, device, case)
-        verdict, reason = as_expected(
-            self.plan.expected, own_id, judgement.verdict, judgement.reason
-        )
+        ids = (own_id, "" if case is None else case.id)
+        verdict, reason = as_expected(self.plan.expected, ids, judgement.verdict, judgement.reason)
         record = Record(
             implementation=spec.name,
             framework=description.framework,

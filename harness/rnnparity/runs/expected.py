@@ -29,9 +29,9 @@ class Expected(NamedTuple):
     reason: str
     of_peers: bool = False
 
-    def is_of(self, record_id: str) -> bool:
-        """Whether it says something of a check."""
-        return fnmatchcase(record_id, self.pattern)
+    def is_of(self, *ids: str) -> bool:
+        """Whether it says something of a check, by its whole id, or the id of its case."""
+        return any(fnmatchcase(one, self.pattern) for one in ids)
 
 
 def read_expected(path: str | Path) -> tuple[Expected, ...]:
@@ -68,21 +68,30 @@ def _parsed(text: str, label: str) -> tuple[Expected, ...]:
 
 
 def as_expected(
-    expected: Sequence[Expected], record_id: str, verdict: Verdict, reason: str
+    expected: Sequence[Expected], ids: Sequence[str], verdict: Verdict, reason: str
 ) -> tuple[Verdict, str]:
     """Return the verdict and reason of a check, `xfail` where it fails as a line says."""
     if verdict.is_wrong:
         for one in expected:
-            if one.is_of(record_id):
+            if one.is_of(*ids):
                 return Verdict.XFAIL, f"{one.reason} ({verdict}: {reason})"
     return verdict, reason
+
+
+def unmatched(expected: Iterable[Expected], records: Sequence[Record]) -> list[Expected]:
+    """Return the user's lines that say something of no check at all."""
+    return [
+        one
+        for one in expected
+        if not one.of_peers and not any(one.is_of(r.id, r.case) for r in records)
+    ]
 
 
 def outdated(expected: Iterable[Expected], records: Sequence[Record]) -> list[Expected]:
     """Return the lines that something was checked of, none of which failed."""
     found = []
     for one in expected:
-        own = [r.verdict for r in records if one.is_of(r.id)]
+        own = [r.verdict for r in records if one.is_of(r.id, r.case)]
         if any(v.is_right for v in own) and Verdict.XFAIL not in own:
             found.append(one)
     return found

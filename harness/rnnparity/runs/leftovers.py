@@ -47,6 +47,21 @@ def resident(pids: Iterable[int]) -> int:
     return taken
 
 
+def exit_code(pid: int) -> int | None:
+    """Return the code with which a process of ours has ended, if it has; None if it lives.
+
+    As Linux tells of what nobody has waited for yet; None elsewhere.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return None
+    if fields[0] != "Z":
+        return None
+    status = int(fields[-1])
+    return status >> 8 if status & 0x7F == 0 else -(status & 0x7F)
+
+
 def most_memory() -> int:
     """Return the bytes that a worker may take if nobody says: half of what the machine has."""
     return int(psutil.virtual_memory().total // 2)

@@ -16,7 +16,6 @@ from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.records.environment import environment
 from rnnparity.records.run import Run
-from rnnparity.runs.resuming import earlier_records
 
 # What x may go with, as arrays or files.
 Given = Mapping[str, Any]
@@ -48,7 +47,8 @@ def judge_outputs(
     """
     described = environment(settings) | {"preset": None, "implementations": {name: SAVED}}
     described["assumed"] = list(notes)
-    earlier_records(directory, described, resume=False)
+    if next(files.read(directory), None) is not None:
+        raise UsageError(f"{directory} has records already: give another folder")
     (judgement, diagnosis), against, arrays = assess_outputs(of, given, settings)
     run = Run(directory, described)
     rows = len(against.problem.rows)

@@ -15,7 +15,7 @@ from rnnparity.implementations import registry
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems.cases import Case
-from rnnparity.problems.dtypes import NAMES
+from rnnparity.problems.dtypes import NAMES, name_of
 from rnnparity.problems.given import Kept, Sequences, Weights, case, keep, told
 from rnnparity.problems.sizes import Job
 from rnnparity.runs import parcels, processes
@@ -176,7 +176,8 @@ def dtypes(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
     Raises:
         UsageError: there is no such dtype.
     """
-    found = several(given)
+    listed = isinstance(given, list | tuple | set | frozenset)
+    found = tuple(map(name_of, given if listed else (given,))) if given is not None else None
     for name in found or ():
         if name not in NAMES:
             raise UsageError(no_such("dtype", name, NAMES))

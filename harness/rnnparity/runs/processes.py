@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, BrokenExecutor, Executor, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -39,6 +40,9 @@ ENVIRONMENT = {"PYTHONSAFEPATH": "1", "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
 # thread learns of it when it next runs a line of Python, not while it waits.
 WAKE_EVERY = 0.5
 
+# Seconds that a pool, whose process is dead, has to end its threads.
+STOPPED_WITHIN = 10
+
 # When this worker began: until its first call it imports what that needs.
 _began: list[float] = []
 
@@ -47,8 +51,8 @@ class WorkerLost(Exception):
     """The worker died, did not answer, or answered what it should not; the message says which."""
 
 
-class TooMuch(Exception):
-    """The worker takes more than it may; the message says of what."""
+class Misbehaved(Exception):
+    """The worker is dead, or takes more than it may; the message says which."""
 
 
 # Starts what runs a worker's functions, one at a time, under settings and with a log.
@@ -118,8 +122,8 @@ class Worker:
                     sent[digest] = packed.originals[digest].parcel()
         except (UsageError, WorkerLost):
             raise
-        except TooMuch as too_much:
-            why = str(too_much)
+        except Misbehaved as misbehaved:
+            why = str(misbehaved)
         except FutureTimeout:
             why = f"gave no answer in {timeout:g} s and was stopped"
         except (BrokenExecutor, ShutdownExecutorError) as error:  # now, or since the last call
@@ -145,13 +149,18 @@ class Worker:
         """Look at what the process takes while it is waited for.
 
         Raises:
-            TooMuch: more memory than it may.
+            Misbehaved: more memory than it may; or it is dead.
         """
         leftovers.cut(self._log)
         pids = [*(getattr(self._executor, "_processes", None) or {})]
+        for pid in pids:
+            code = leftovers.exit_code(pid)
+            if code is not None:  # the pool does not see it while a child holds its pipes
+                ended = f"{signal.Signals(-code).name}({code})" if code < 0 else f"EXIT({code})"
+                raise Misbehaved(_cause(ended))
         taken = leftovers.resident(pids)
         if taken > (most := self._settings.memory or leftovers.most_memory()):
-            raise TooMuch(
+            raise Misbehaved(
                 f"took {taken / 1e9:.1f} GB of memory and was stopped: {most / 1e9:.1f} GB are "
                 "allowed (--memory)"
             )
@@ -161,8 +170,13 @@ class Worker:
         with self._lock:
             executor, self._executor = self._executor, None
         if isinstance(executor, ProcessPoolExecutor):
-            executor.shutdown(wait=True, kill_workers=True)
             leftovers.end_marked(executor.mark)
+            with suppress(Exception):  # what was half written to the pool is awaited no more
+                executor._result_queue._writer.close()
+            ending = partial(executor.shutdown, wait=True, kill_workers=True)
+            ended = threading.Thread(target=ending, daemon=True)
+            ended.start()
+            ended.join(STOPPED_WITHIN)
             leftovers.cut(self._log)
         elif executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
@@ -226,7 +240,10 @@ def _begin(log: str, places: dict[str, parcels.Place], folder: str) -> None:
     """Set up a worker: output to its log, crashes explained there, Ctrl-C left to the parent."""
     _began.append(time.monotonic())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError:  # somebody has removed the run's folder
+        descriptor = os.open(os.devnull, os.O_WRONLY)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(descriptor, 1)

@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -46,10 +46,15 @@ class TorchBorder(Border):
 
     def apply(self, settings: Settings) -> Callable[[], None]:
         """Set threads, and the precision of matrix products."""
-        put_back = _state()
+        precisions, recording = _state(), _recorded()
         # "bfloat16" is nothing that CUDA has for float32 products: there it allows TF32.
         tf32 = settings.matmul_precision != "float32"
         _set(settings.threads, tf32, OF_PRODUCTS[settings.matmul_precision])
+
+        def put_back() -> None:
+            recording.close()
+            precisions()
+
         return put_back
 
     def devices(self) -> list[str]:
@@ -184,6 +189,16 @@ def _set(threads: int, tf32: bool, precision: str) -> None:
     rnn: Any = getattr(torch.backends.cudnn, "rnn", None)
     if hasattr(rnn, "fp32_precision"):  # since 2.9
         rnn.fp32_precision = "tf32" if tf32 else "ieee"
+
+
+def _recorded() -> ExitStack:
+    """Make sure that gradients can be taken, also inside of somebody's `torch.no_grad()`."""
+    stack = ExitStack()
+    if torch.is_inference_mode_enabled():
+        stack.enter_context(torch.inference_mode(False))
+    if not torch.is_grad_enabled():
+        stack.enter_context(torch.enable_grad())
+    return stack
 
 
 def _state() -> Callable[[], None]:

@@ -61,19 +61,16 @@ def _check(folder, does, **options):
     return found["harmful"]
 
 
-def _sleeping():
+def _alive(name):
+    """Return the processes that have a name in their environment: this test's own."""
     found = set()
     for process in psutil.process_iter():
         try:
-            if leftovers.MARK in process.environ() and process.pid not in _mine():
+            if process.environ().get("LEFTOVERS_TEST") == name:
                 found.add(process.pid)
         except psutil.Error:
             continue
     return found
-
-
-def _mine():
-    return {process.pid for process in psutil.Process().children(recursive=True)}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and /proc, are Linux's")
@@ -87,10 +84,11 @@ def _mine():
     ],
     ids=["daemon", "session", "exits", "holds"],
 )
-def test_no_process_outlives_its_worker(tmp_path, does, verdict):
-    before = _sleeping()
+def test_no_process_outlives_its_worker(tmp_path, monkeypatch, does, verdict):
+    monkeypatch.setenv("LEFTOVERS_TEST", str(tmp_path))
     assert _check(tmp_path, does).verdict == verdict
-    assert _sleeping() <= before
+    tracker = {p.pid for p in psutil.Process().children() if "resource_tracker" in str(p.cmdline())}
+    assert _alive(str(tmp_path)) <= tracker
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="environments of processes are Linux's")

@@ -101,7 +101,7 @@ def test_a_worker_elsewhere_has_the_users_file_its_neighbour_weights_and_inputs(
     (tmp_path / "elsewhere").mkdir()
     run, x = tmp_path / "run", rng.normal(size=(6, 2, 3))
     given = Weights(tmp_path / "mine" / "w.safetensors")
-    cases = plan.weights_cases(given, Sequences(x), run, None, Settings())
+    cases, _ = plan.weights_cases(given, Sequences(x), run, None, Settings())
     specs = plan.specs(list(mine))
     assert [spec.name for spec in specs] == ["mine/port.py", "other/port.py"]
     planned = Plan(specs=specs, cases=tuple(cases[:1]), directory=run)

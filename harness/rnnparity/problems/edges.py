@@ -180,6 +180,7 @@ def _threes() -> Iterator[Case]:
     yield _one(3, 8, 3, 5, num_layers=4, bidirectional=True, batch_first=True, **relu)
     yield _one(5, 6, 5, 7, num_layers=3, bidirectional=True)
     yield _one(5, None, 3, 4, num_layers=3, **relu)
+    yield _one(5, 3, 4, 4, num_layers=3)  # any layer could read x
     # Lengths in more than eight rows, and in more than 32, with what may lose them.
     yield _one(5, 9, 3, 4, num_layers=2, bias=False, batch_first=True, ragged=True, **relu)
     yield _one(5, 33, 3, 4, bidirectional=True, batch_first=True, ragged=True, h0=False, **relu)

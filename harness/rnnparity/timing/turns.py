@@ -195,11 +195,11 @@ class Rounds:
             self.card.flush()
         seconds, cores, result = one.block(end_with_first=judged)
         found = {"seconds": seconds, "cores": cores}
-        if judged and isinstance(one, Timed):
+        if judged and not isinstance(one, Control):
             self.outcomes[name] = one.outcome(result)
         if fresh_too:
             found["fresh"], found["seen"] = one.fresh()
-            if isinstance(one, Timed) and one.device != "cpu":
+            if not isinstance(one, Control) and one.device != "cpu":
                 on_device, found["handing_over"] = one.on_device()
                 if on_device is not None:
                     found["on_device"] = on_device

@@ -104,6 +104,10 @@ def _cell(one: Timing | None, run: Sequence[Timing]) -> Text:
     return Text(f"{one.ratio:.{digits}f} ±{half:.{digits}f}", style=style)
 
 
+# Characters that a table of changes needs.
+WIDTH = 100
+
+
 def show_changes(changes: list[Change], others: list[str], console: Console) -> None:
     """Print what two runs differ by; `others` took turns in one of them only."""
     table = headed(
@@ -128,7 +132,9 @@ def show_changes(changes: list[Change], others: list[str], console: Console) -> 
             _or_dash(change.p, ".2g"),
             Text(change.verdict, style=styles[change.verdict]),
         )
-    console.print(table)
+    # Of a narrow terminal lines are wrapped, and no figure is cut.
+    console.width = max(console.width, WIDTH)
+    console.print(table, crop=False)
     counts = Counter(change.verdict for change in changes)
     always = (SLOWER, FASTER, SAME)
     console.print(", ".join(f"{counts[v]} {v}" for v in styles if v in always or counts[v]))

@@ -89,4 +89,9 @@ def test_a_line_without_a_reason_is_refused(tmp_path, line):
 
 
 def test_what_is_known_of_the_peers_can_be_read():
-    assert all(one.of_peers and one.reason for one in of_peers())
+    found = of_peers()
+    assert all(one.of_peers and one.reason for one in found)
+    tiny = "onnxruntime-rnn-cpu-float32-tiny-T12-B4-I8-H16"
+    assert any(one.is_of(tiny) for one in found)
+    others = (tiny.replace("-rnn-cpu", "-rnn (gru)-cpu"), tiny.replace("tiny", "torch-init"))
+    assert not any(one.is_of(other) for one in found for other in others)

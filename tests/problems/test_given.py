@@ -73,11 +73,11 @@ def test_states_in_an_onnx_model_go_with_an_input_as_a_pair(tmp_path):
     with np.load(case.inputs) as found:
         assert np.array_equal(found["h0"], STATE)
         assert np.array_equal(found["c0"], STATE + 1)
-    case = given.case(kept, Sequences(_x(), 2 * STATE, None, 3 * STATE), tmp_path)
-    with np.load(case.inputs) as found:
-        assert np.array_equal(found["c0"], 3 * STATE)
+    given.case(kept, Sequences(_x(), STATE, None, STATE + 1), tmp_path)  # the same, said again
+    with pytest.raises(UsageError, match="h0 is given, but the model stores another"):
+        given.case(kept, Sequences(_x(), 2 * STATE, None, STATE + 1), tmp_path)
     with pytest.raises(UsageError, match="an LSTM takes both"):
-        given.case(kept, Sequences(_x(), 2 * STATE), tmp_path)
+        given.case(kept, Sequences(_x(), STATE), tmp_path)
 
 
 def test_an_onnx_model_is_kept_with_its_states(tmp_path):

@@ -144,4 +144,4 @@ def test_memory_has_a_limit(tmp_path):
     grows = "held = []\n    while True: held.append(np.ones(2**24)); time.sleep(0.05)"
     record = _check(tmp_path, grows, settings=Settings(memory=2 * 10**9))
     assert record.verdict == Verdict.ERROR
-    assert "GB of memory and was stopped: 2.0 GB are allowed (--memory)" in record.reason
+    assert "GB of memory and was stopped: 2.0 GB are allowed (Settings.memory)" in record.reason

@@ -73,7 +73,7 @@ def judge_outputs(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         kept = {name: saved.values for name, saved in given.items()}
-        np.savez(directory / f"output-{digest.hexdigest()[:8]}.npz", **kept)  # type: ignore[arg-type]
+        np.savez(directory / f"output-{digest.hexdigest()[:8]}.npz", **kept)  # type: ignore[arg-type]  # as in `given.case`: its stub
         recorder = files.Recorder(directory)
         recorder.write(run.records[0])
         recorder.close()

@@ -162,7 +162,7 @@ class Worker:
         if taken > (most := self._settings.memory or leftovers.most_memory()):
             raise Misbehaved(
                 f"took {taken / 1e9:.1f} GB of memory and was stopped: {most / 1e9:.1f} GB are "
-                "allowed (--memory)"
+                "allowed (Settings.memory)"
             )
 
     def stop(self) -> None:

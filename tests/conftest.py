@@ -4,6 +4,9 @@ A user's own variables are kept: `machines.py` runs the tests under those of oth
 """
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 from rnnparity.implementations.settings import Settings, threads_given
 
@@ -28,3 +31,12 @@ def pytest_collection_modifyitems(items):
     ]
     for item in [item for item in matrix if "-cpu-" in item.name][::ONE_IN]:
         item.add_marker("machine")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", str(folder), str(Path(__file__).parents[1])], check=True)
+    (path,) = folder.glob("*.whl")
+    return path

@@ -9,11 +9,11 @@ import rnnparity
 PACKAGE = Path(rnnparity.__file__).parent
 
 # Each room, in the order in which data goes through them, and the rooms that it may import.
-BASE = {"errors", "defaults", "extras", "types", "verdicts"}
+BASE = {"errors", "defaults", "extras", "listed", "types", "verdicts"}
 ORDER = ("cells", "problems", "implementations", "judging", "records", "runs", "timing", "report")
 ROOMS = {room: BASE | set(ORDER[:k]) for k, room in enumerate(ORDER)}
 ROOMS["records"] -= {"cells"}
-FILES = {"extras": {"errors"}}
+FILES = {"extras": {"errors"}, "listed": {"errors"}}
 ROOMS["selftest"] = BASE | set(ORDER) - {"report"}
 ROOMS["conformance"] = BASE | set(ORDER[:4])
 # What stands in front of the rooms may import all of them.

@@ -1,23 +1,13 @@
 """The package as it is installed: what the wheel holds, and what works without extras."""
 
 import subprocess
-import sys
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from environments import installed, packages
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "-w", str(folder), str(ROOT)], check=True)
-    (path,) = folder.glob("*.whl")
-    return path
 
 
 def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
@@ -35,26 +25,10 @@ def core(wheel, tmp_path_factory):
     return installed(tmp_path_factory.mktemp("core"), str(wheel))
 
 
-def installed(folder, *what):
-    """Return an interpreter of a new environment with this, and note what it had before."""
-    venv.create(folder / "new", with_pip=True)
-    python = folder / "new" / "bin" / "python"
-    before = _packages(python)
-    subprocess.run([python, "-m", "pip", "install", "-q", *what], check=True)
-    python.with_name("before.txt").write_text("\n".join(before))
-    return python
-
-
-def _packages(python):
-    code = "import importlib.metadata as m; print(*{d.name for d in m.distributions()}, sep='\\n')"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
-
-
 @pytest.mark.install
 def test_the_core_is_light(core):
     """What `assert_parity` costs a test suite: packages, bytes, and time to import."""
-    new = _packages(core) - set(core.with_name("before.txt").read_text().split())
+    new = packages(core) - set(core.with_name("before.txt").read_text().split())
     assert "numpy" in new
     assert len(new - {"numpy", "rnnparity"}) <= 12, new
     (site,) = core.parents[1].glob("lib/python*/site-packages")

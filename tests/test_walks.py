@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from test_install import installed, wheel  # noqa: F401  (a fixture)
+from environments import installed
 
 from rnnparity.cells.config import RNNConfig, parameter_shapes
 from rnnparity.problems import weights
@@ -21,7 +21,7 @@ RELU = 'np.tanh(a) if nonlinearity == "tanh" else np.maximum(a, 0)'
 
 
 @pytest.fixture(scope="module")
-def python(wheel, tmp_path_factory):  # noqa: F811
+def python(wheel, tmp_path_factory):
     """An interpreter with the wheel, its command line, report and timing."""
     return installed(tmp_path_factory.mktemp("walks"), f"{wheel}[cli,report,bench]")
 
@@ -133,7 +133,7 @@ def test_the_ci_of_a_kernel(python, tmp_path):
 
 
 @pytest.mark.install
-def test_two_versions_of_one_framework(python, wheel, tmp_path):  # noqa: F811
+def test_two_versions_of_one_framework(python, wheel, tmp_path):
     (tmp_path / "other").mkdir()
     other = installed(tmp_path / "other", f"{wheel}[cli,report,bench]", "numpy<2.4")
     timed = ("bench", "numpy-loop", "--size", "20,1,16,16", "--processes", "3", "--budget", "0.1")

@@ -45,16 +45,20 @@ def cases(draw):
 def test_any_configuration_agrees_with_the_truth(name, examples):
     evaluate(name, "cpu", Case(config=RNNConfig(input_size=1, hidden_size=1), T=1))  # or skip
 
+    chaotic = []
+
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=cases())
     def agrees(case):
         judgement = evaluate(name, "cpu", case)
         # Of a few units behind relu, all may be so near the kink that nothing can be said of one.
-        relu = case.config.nonlinearity == "relu"
-        right = judgement.verdict.is_right if relu else judgement.verdict == "pass"
-        assert right, f"{case.id}: {judgement.reason}"
+        if judgement.verdict == "chaotic" and case.config.nonlinearity == "relu":
+            chaotic.append(case.id)
+            return
+        assert judgement.verdict == "pass", f"{case.id}: {judgement.reason}"
 
     agrees()
+    assert len(chaotic) <= examples // 10, chaotic
 
 
 def test_one_more_step_is_judged_by_the_size_of_the_steps_before():

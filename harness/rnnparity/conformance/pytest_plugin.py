@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from rnnparity import listed
+from rnnparity.errors import UsageError
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--rnn-impl` and `--rnn-xfail`."""
@@ -29,13 +32,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     path = config.getoption("--rnn-xfail")
     if not path:
         return
-    for number, line in enumerate(_read(path).splitlines(), 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        pattern, colon, reason = (part.strip() for part in text.partition(": "))
-        if not colon or not reason:
-            raise pytest.UsageError(f"{path}, line {number}: expected `id pattern: reason`")
+    try:
+        expected = [*listed.lines(_read(path), path)]
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    for number, pattern, reason in expected:
         matching = [item for item in items if fnmatchcase(_id(item), pattern)]
         # A worker of xdist cannot stop the session; a test named by its id leaves others out.
         narrowed = any("::" in argument for argument in config.args)

@@ -124,7 +124,7 @@ class _Module:
         elif lengths is None:
             run = _whole(module)
         elif type(module) in (torch.nn.RNN, torch.nn.GRU, torch.nn.LSTM):
-            run = functools.partial(_packed, lengths)
+            run = functools.partial(_packed, lengths, module.batch_first)
         else:
             raise Unsupported(f"{self._name} takes no lengths")
         if h0 is not None and not isinstance(module, cells) and not _takes_state(module):
@@ -193,10 +193,9 @@ def _whole(module: Any) -> Callable[..., Any]:
     return lambda call, *arguments: call(arguments)
 
 
-def _packed(lengths: Any, call: Callable[..., Any], x: Any, *states: Any) -> Any:
-    """Call a layer of torch's own on sequences of unequal length."""
+def _packed(lengths: Any, first: bool, call: Callable[..., Any], x: Any, *states: Any) -> Any:
+    """Call a layer of torch's own, batch-first or not, on sequences of unequal length."""
     rnn = torch_itself().nn.utils.rnn
-    first = call.args[0].batch_first  # type: ignore[attr-defined]
     packed = rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=first, enforce_sorted=False)
     output, last = call((packed, *states))
     T = x.shape[1 if first else 0]

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnparity import listed
 from rnnparity.errors import UsageError
 from rnnparity.records.check import Record
 from rnnparity.verdicts import Verdict
@@ -55,16 +56,7 @@ def of_peers() -> tuple[Expected, ...]:
 
 
 def _parsed(text: str, label: str) -> tuple[Expected, ...]:
-    found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = line.partition("#")[0].strip()
-        if not bare:
-            continue
-        pattern, colon, reason = (part.strip() for part in bare.partition(": "))
-        if not colon or not reason:
-            raise UsageError(f"{label}, line {number}: expected `id pattern: reason`")
-        found.append(Expected(pattern, reason))
-    return tuple(found)
+    return tuple(Expected(pattern, reason) for _, pattern, reason in listed.lines(text, label))
 
 
 def as_expected(

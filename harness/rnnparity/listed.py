@@ -1,0 +1,28 @@
+"""Lists of expected failures, as people write them: `id pattern: reason` a line, `#` a remark.
+
+For the command line and for pytest's plugin, which imports nothing heavy.
+"""
+
+from collections.abc import Iterator
+
+from rnnparity.errors import UsageError
+
+
+def lines(text: str, label: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the number, the pattern and the reason of each line that says something.
+
+    Args:
+        text: of the list.
+        label: what a message calls it.
+
+    Raises:
+        UsageError: a line has no reason.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = line.partition("#")[0].strip()
+        if not bare:
+            continue
+        pattern, colon, reason = (part.strip() for part in bare.partition(": "))
+        if not colon or not reason:
+            raise UsageError(f"{label}, line {number}: expected `id pattern: reason`")
+        yield number, pattern, reason

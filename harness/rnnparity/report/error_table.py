@@ -56,6 +56,11 @@ class ErrorTable:
         return f"{where}: largest error, in units of predicted rounding (limit {LIMIT:g})"
 
     @property
+    def beside(self) -> str:
+        """The heading of the differences from torch's own, which are no units."""
+        return f"diff to nn.{self.cell.upper()}"
+
+    @property
     def shown_columns(self) -> list[str]:
         """The columns as they are headed."""
         return [WITH_C.get(c, c) if self.cell == "lstm" else c for c in self.columns]

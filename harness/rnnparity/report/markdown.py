@@ -78,7 +78,7 @@ def _speed(run: Run) -> list[str]:
 def _errors(run: Run) -> list[str]:
     parts = []
     for made in error_table.tables(run):
-        head = ["implementation", *made.shown_columns, f"nn.{made.cell.upper()}", "verdict"]
+        head = ["implementation", *made.shown_columns, made.beside, "verdict"]
         rows = [
             [row.implementation, *map(short, (*row.errors, row.difference)), row.tally]
             for row in made.rows

@@ -197,7 +197,7 @@ def _table(made: ErrorTable) -> Table:
     table.add_column("implementation", no_wrap=True)
     for column in made.shown_columns:
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column(f"nn.{made.cell.upper()}", justify="right", no_wrap=True)
+    table.add_column(made.beside.replace(" nn", "\nnn"), justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in made.rows:
         table.add_row(

@@ -41,9 +41,12 @@ def table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
 
 
 def changes(runs: Sequence[Run]) -> list[str]:
-    """Return what changed from each run to the next, a line for each."""
+    """Return what changed from each run to the next, a line for each.
+
+    Which run became which is said where there are more than two.
+    """
     return [
-        f"{before.name} to {after.name}: {line}"
+        f"{before.name} to {after.name}: {line}" if len(runs) > 2 else line
         for before, after in pairwise(runs)
         for line in [
             *changed_surroundings(before, after),
@@ -82,12 +85,14 @@ def _changed_verdicts(before: Run, after: Run) -> list[str]:
     for (name, was, became), cases in moved.items():
         more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
         found.append(f"{name}: {was} became {became} in {cases[0]}{more}")
-    were = dict.fromkeys(r.implementation for r in before.records)
-    for name in were:
+    gone = dict.fromkeys(key[0] for key in then if key[0] not in {key[0] for key in now})
+    whys: dict[str, list[str]] = {}
+    for name in gone:
         here = [r for r in after.records if r.implementation == name]
-        if any(key[0] == name for key in then) and not any(key[0] == name for key in now):
-            why = f": {here[0].verdict}, {here[0].reason}" if here else ""
-            found.append(f"{name} is no longer checked{why}")
+        whys.setdefault(f": {here[0].verdict}, {here[0].reason}" if here else "", []).append(name)
+    for why, those in whys.items():
+        are = "is" if len(those) == 1 else "are"
+        found.append(f"{', '.join(those)} {are} no longer checked{why}")
     return found
 
 
@@ -124,8 +129,8 @@ def _frameworks(run: Run) -> dict[str, Any]:
 
 
 def _surroundings(run: Run) -> dict[str, Any]:
-    told = ("python", "cpu_model", "preset")
-    named = {n: run.environment[n] for n in told if run.environment.get(n)}
+    told = {"python": "python", "cpu_model": "processor", "preset": "preset"}
+    named = {told[n]: run.environment[n] for n in told if run.environment.get(n)}
     settings: dict[str, Any] = run.environment.get("settings", {})
     return _frameworks(run) | named | settings
 

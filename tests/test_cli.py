@@ -227,39 +227,45 @@ HEARING_CTRL_C = (
 )
 
 
+def _interrupted(folder, arguments, ready, receiver=lambda pid: pid):
+    """Run a command, and send Ctrl-C once it is ready; return what it wrote."""
+    command = [sys.executable, "-c", HEARING_CTRL_C, *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            waited = time.monotonic()
+            while not ready():
+                assert time.monotonic() - waited < 120
+                time.sleep(0.1)
+            os.kill(receiver(process.pid), signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    return output
+
+
+def _other_thread(pid):
+    return min({int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()} - {pid})
+
+
 @pytest.mark.parametrize("thread", ["main", "other"])
 def test_ctrl_c_leaves_the_records_made_so_far(tmp_path, thread):
     """The kernel may hand the signal to any thread, here to the one named: all must do."""
     if thread == "other" and not Path("/proc/self/task").exists():
         pytest.skip("needs Linux, where a signal can be sent to one thread")
     broken_implementations.write(tmp_path, "hangs")
+    records = tmp_path / "run" / "records.jsonl"
+
+    def ready():
+        return records.exists() and records.read_text().count("\n") >= 3
+
+    to = {"receiver": _other_thread} if thread == "other" else {}
     arguments = ("check", "numpy-loop", "hangs.py", "--out", "run")
-    command = [sys.executable, "-c", HEARING_CTRL_C, *arguments]
-    with subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            records = tmp_path / "run" / "records.jsonl"
-            waited = time.monotonic()
-            while not (records.exists() and records.read_text().count("\n") >= 3):
-                assert time.monotonic() - waited < 120
-                time.sleep(0.1)
-            receiver = process.pid
-            if thread == "other":
-                tasks = {int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()}
-                receiver = min(tasks - {process.pid})
-            os.kill(receiver, signal.SIGINT)
-            output, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 130
-    assert "--resume --out run" in output
-    assert "Traceback" not in errors
-    assert records.read_text().count("\n") >= 3
+    assert "--resume --out run" in _interrupted(tmp_path, arguments, ready, **to)
+    assert ready()
 
 
 def test_ctrl_c_is_heard_while_timing_processes_import(tmp_path):
@@ -272,25 +278,8 @@ def test_ctrl_c_is_heard_while_timing_processes_import(tmp_path):
         "    time.sleep(1e6)\n" + path.read_text()
     )
     arguments = ("bench", "own_type.py", "--preset", "notebook", "--out", "run")
-    with subprocess.Popen(
-        [sys.executable, "-c", HEARING_CTRL_C, *arguments],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            waited = time.monotonic()
-            while not (tmp_path / "importing").exists():
-                assert time.monotonic() - waited < 120
-                time.sleep(0.1)
-            os.kill(process.pid, signal.SIGINT)
-            output, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 130
+    output = _interrupted(tmp_path, arguments, (tmp_path / "importing").exists)
     assert "--resume --out run" in output
-    assert "Traceback" not in errors
 
 
 def test_help_is_fast(tmp_path):

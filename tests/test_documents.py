@@ -3,10 +3,12 @@
 import json
 import re
 import runpy
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 RESULTS = Path(__file__).parents[1] / "results"
 TABLES = runpy.run_path(str(RESULTS / "tables.py"))
@@ -145,3 +147,22 @@ def test_a_variant_of_what_is_no_more_is_noticed(monkeypatch):
     monkeypatch.setitem(VARIANTS["VARIANTS"]["numpy_loop"], "old", {"np.loop_of_old": ""})
     with pytest.raises(ValueError, match=r"numpy_loop\.py does not have 'np.loop_of_old'"):
         VARIANTS["source"]("numpy_loop", "old")
+
+
+def test_project_citation_and_action_name_one_repository_and_version():
+    root = RESULTS.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    cited = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    assert [cited["version"], cited["license"]] == [project["version"], project["license"]]
+    home = cited["repository-code"]
+    urls = project["urls"]
+    assert urls["Source"] == home
+    used = re.search(r"uses: (rnnparity/\S+)@(\S+)", (root / "docs/ci.md").read_text("utf-8"))
+    assert home == f"https://github.com/{used[1]}"
+    for name, kind, path in [
+        ("Documentation", "tree", "docs"),
+        ("Changelog", "blob", "CHANGELOG.md"),
+    ]:
+        assert urls[name] == f"{home}/{kind}/{used[2]}/{path}"
+        assert (root / path).exists()
+    assert f"## {project['version']}" in (root / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -79,7 +79,8 @@ def check(
         batch_first: whether x and the output are `[B, T, features]` on these weights, where they do
             not tell; time first if None.
         xfail: the path of a list of failures that are expected, `id pattern: reason` a line: they
-            get the verdict `xfail`, and a line none of whose checks fails is told.
+            get the verdict `xfail`, and a line none of whose checks fails is told. With `resume`,
+            it is applied to what was recorded, too; the list given before is, if None.
         settings: threads and matmul precision of the workers.
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
@@ -96,15 +97,13 @@ def check(
         raise UsageError(f"preset {preset} and weights or cases are given: give one of them")
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
-    settings, wanted = settings or Settings(), plans.dtypes(dtype)
-    kinds = plans.kinds(cell, implementations)
     name = "weights" if weights is not None else preset or QUICK
-    directory = Path(out) if out is not None else plans.new_directory(name)
-    sequences = Sequences(x, h0, lengths, c0)
-    given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
-    assumed: tuple[str, ...] = ()
-    if given is not None:
-        cases, assumed = plans.weights_cases(*given, directory, wanted, settings)
+    given = Weights(weights, prefix, nonlinearity, batch_first)
+    settings, wanted, kinds, directory, own, assumed = _asked(
+        name, implementations, cell, dtype, given, Sequences(x, h0, lengths, c0), out, settings
+    )
+    if weights is not None:
+        cases = own
     elif cases is None:
         cases = [one for kind in kinds for one in presets.preset(name, kind)]
     chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
@@ -113,13 +112,13 @@ def check(
         specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
         cases=cases,
         directory=directory,
-        preset=None if given is not None else name,
+        preset=None if weights is not None else name,
         devices=plans.several(device),
         settings=settings,
         resume=resume,
         timeout=timeout,
         assumed=assumed,
-        expected=plans.expected(xfail),
+        expected=plans.expected(xfail, directory if resume else None),
     )
     return carry_out(plan, progress)
 
@@ -232,7 +231,8 @@ def bench(
         batch_first: whether x and the output are `[B, T, features]` on these weights, where they do
             not tell; time first if None.
         xfail: the path of a list of failures that are expected, `id pattern: reason` a line: they
-            get the verdict `xfail`, and a line none of whose checks fails is told.
+            get the verdict `xfail`, and a line none of whose checks fails is told. With `resume`,
+            it is applied to what was recorded, too; the list given before is, if None.
         settings: threads and matmul precision.
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
@@ -247,13 +247,11 @@ def bench(
     Raises:
         UsageError: something given cannot be used.
     """
-    settings, wanted = settings or Settings(), plans.dtypes(dtype)
-    kinds = plans.kinds(cell, implementations)
     name = _timed_name(preset, size, weights, "cpu")
-    directory = Path(out) if out is not None else plans.new_directory(name)
-    sequences = Sequences(x, None, lengths)
-    given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
-    own, assumed = plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
+    given = Weights(weights, prefix, nonlinearity, batch_first)
+    settings, wanted, kinds, directory, own, assumed = _asked(
+        name, implementations, cell, dtype, given, Sequences(x, None, lengths), out, settings
+    )
     jobs = _jobs(name, _sizes(size), own, wanted, kinds)
     plan = Plan(
         specs=plans.specs(
@@ -270,7 +268,7 @@ def bench(
         processes=processes,
         budget=budget,
         assumed=assumed,
-        expected=plans.expected(xfail),
+        expected=plans.expected(xfail, directory if resume else None),
     )
     return carry_out(plan, progress)
 
@@ -319,7 +317,8 @@ def run(
         batch_first: whether x and the output are `[B, T, features]` on these weights, where they do
             not tell; time first if None.
         xfail: the path of a list of failures that are expected, `id pattern: reason` a line: they
-            get the verdict `xfail`, and a line none of whose checks fails is told.
+            get the verdict `xfail`, and a line none of whose checks fails is told. With `resume`,
+            it is applied to what was recorded, too; the list given before is, if None.
         settings: threads and matmul precision of the workers.
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
@@ -332,17 +331,15 @@ def run(
     Raises:
         UsageError: something given cannot be used.
     """
-    settings, wanted = settings or Settings(), plans.dtypes(dtype)
-    kinds = plans.kinds(cell, implementations)
     name = _timed_name(preset, size, weights, QUICK, also=("full",))
-    directory = Path(out) if out is not None else plans.new_directory(name)
-    sequences = Sequences(x, None, lengths)
-    given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
-    own, assumed = plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
+    given = Weights(weights, prefix, nonlinearity, batch_first)
+    settings, wanted, kinds, directory, own, assumed = _asked(
+        name, implementations, cell, dtype, given, Sequences(x, None, lengths), out, settings
+    )
     full, quick = name == "full", name == QUICK
     jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
     cases = [*own] or [c for k in kinds for c in presets.preset("full" if full else QUICK, k)]
-    if cell is None and given is None and not implementations:
+    if cell is None and weights is None and not implementations:
         cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
     chosen = plans.in_dtypes(cases, wanted)
     plan = Plan(
@@ -358,31 +355,41 @@ def run(
         processes=QUICK_PROCESSES if quick else PROCESSES,
         budget=QUICK_BUDGET if quick else BUDGET,
         assumed=assumed,
-        expected=plans.expected(xfail),
+        expected=plans.expected(xfail, directory if resume else None),
     )
     return carry_out(plan, progress)
 
 
-def _weights(
+def _asked(
+    name: str,
+    implementations: Sequence[Any],
     cell: str | None,
-    kinds: tuple[str, ...],
-    weights: Any,
-    prefix: str | None,
+    dtype: str | Sequence[str] | None,
+    weights: Weights,
     sequences: Sequences,
-    nonlinearity: str | None,
-    batch_first: bool | None,
-) -> tuple[Weights, Sequences] | None:
-    """Return weights and an input as the user gives them; None if there are none.
+    out: str | Path | None,
+    settings: Settings | None,
+) -> tuple[
+    Settings, tuple[str, ...] | None, tuple[str, ...], Path, Sequence[Case], tuple[str, ...]
+]:
+    """Return what checking and timing take alike, as a plan has it; weights are kept.
+
+    Settings, dtypes, kinds of layers and the run's folder; of weights that are given, the cases on
+    them and how they are read, a line each.
 
     Raises:
-        UsageError: what goes with weights is given without them.
+        UsageError: something given cannot be used, or goes with weights, and they are not given.
     """
-    if weights is None:
-        if prefix is not None or any(given is not None for given in sequences):
+    settings, wanted = settings or Settings(), plans.dtypes(dtype)
+    kinds = plans.kinds(cell, implementations)
+    directory = Path(out) if out is not None else plans.new_directory(name)
+    if weights.source is None:
+        if weights.prefix is not None or any(given is not None for given in sequences):
             raise UsageError("prefix, x, h0, c0 and lengths go with weights: give these, too")
-        return None
-    of = kinds[0] if cell and len(kinds) == 1 else None
-    return Weights(weights, prefix, nonlinearity, batch_first, of), sequences
+        return settings, wanted, kinds, directory, (), ()
+    of = weights._replace(kind=kinds[0] if cell and len(kinds) == 1 else None)
+    own, assumed = plans.weights_cases(of, sequences, directory, wanted, settings)
+    return settings, wanted, kinds, directory, own, assumed
 
 
 def _timed_name(

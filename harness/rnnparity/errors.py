@@ -1,7 +1,9 @@
-"""The two exceptions that carry a message for a person; not for failures inside the harness."""
+"""The two exceptions that carry a message for a person, and their words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class UsageError(ValueError):
@@ -13,6 +15,20 @@ class UsageError(ValueError):
 
 class ContractViolation(Exception):
     """An implementation returned what the contract does not allow (a shape, a dtype, a type)."""
+
+
+@contextmanager
+def writing_into(directory: Path) -> Iterator[None]:
+    """Make a folder, if it is missing, for what is written into it meanwhile.
+
+    Raises:
+        UsageError: it cannot be written to.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
 
 
 def no_such(what: str, given: str, there: Iterable[str]) -> str:

@@ -54,6 +54,22 @@ def test_files_are_told_by_content(tmp_path, content, name):
     np.testing.assert_array_equal(found.values, VALUES)
 
 
+@pytest.mark.parametrize("ending", ["npy", "npz", "safetensors", "pt", "h5", "onnx", "msgpack"])
+def test_an_ending_tells_nothing(tmp_path, ending):
+    """Binary numbers are told as such, though they begin like other files but for a few bits."""
+    for first in (1.0, np.uint32(0x3F800080).view("f4")):  # its first byte is a pickle's
+        numbers = np.array([first, 0, np.uint32(0x3F80007B).view("f4"), 2], "f4")
+        path = _file(tmp_path, numbers.tobytes(), f"y.{ending}")
+        with pytest.raises(UsageError, match="binary without a header"):
+            read_saved(path, "output")
+
+
+@pytest.mark.parametrize("heading", ["PK1,PK2,PK3", "MATLAB,b,c", "<h>,b,c", "BZh,b,c", "GGUF,b,c"])
+def test_a_heading_is_no_magic_number(tmp_path, heading):
+    path = _file(tmp_path, f"{heading}\n0.5,-1.25,3e-5\n0,7,-0.1\n")
+    np.testing.assert_array_equal(read_saved(path, "output").values, VALUES)
+
+
 def test_dtypes_are_kept(tmp_path):
     for dtype in ("float16", "float32", ml_dtypes.bfloat16):
         path = _file(tmp_path, save({"y": VALUES.astype(dtype)}))
@@ -114,6 +130,7 @@ def test_one_of_several_is_found_by_its_name(tmp_path):
         (_npy(VALUES)[:-9], "damaged"),
         (_npz(y=VALUES)[:-9], "damaged"),
         (save({"y": VALUES})[:-9], "damaged"),
+        (save({"y": VALUES})[:20], "a safetensors file, but damaged"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_one_line(tmp_path, content, told):

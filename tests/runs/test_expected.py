@@ -1,10 +1,12 @@
 """Failures that are expected: `xfail`, told by lines that must say something true."""
 
 import pytest
+from msgspec.structs import replace
 
 import rnnparity
 from rnnparity.errors import UsageError
 from rnnparity.problems.presets import preset
+from rnnparity.records import files
 from rnnparity.runs.expected import of_peers, read_expected
 from rnnparity.verdicts import Verdict
 
@@ -30,8 +32,8 @@ CASES = [
 ][:12]
 
 
-def _run(folder, *lines):
-    (folder / "mine.py").write_text(WRONG_RELU)
+def _run(folder, *lines, source=WRONG_RELU):
+    (folder / "mine.py").write_text(source)
     (folder / "list.txt").write_text("\n".join(lines))
     return rnnparity.check(
         folder / "mine.py",
@@ -60,6 +62,82 @@ def test_what_fails_as_a_line_says_is_no_failure(tmp_path):
 def test_another_failure_stays_one(tmp_path):
     run = _run(tmp_path, "mine-cpu-*-unbatched-*: other cases than those that fail", "", "")
     assert any(r.verdict == Verdict.FAIL for r in run.records)
+
+
+def _resumed(run, xfail=None):
+    return rnnparity.check(
+        run.directory.parent / "mine.py",
+        cases=CASES,
+        device="cpu",
+        xfail=xfail,
+        out=run.directory,
+        resume=True,
+    )
+
+
+def _bare(run):
+    """What a run found, seconds included, without what a list says of it."""
+    records = sorted(run.records, key=lambda record: record.id)
+    own = [record.own or (record.verdict, record.reason) for record in records]
+    return own, [replace(r, verdict=Verdict.PASS, reason="", own=None) for r in records]
+
+
+def _list(folder, *lines):
+    (folder / "other.txt").write_text("\n".join(lines))
+    return folder / "other.txt"
+
+
+def test_a_resumed_run_goes_by_the_list_that_is_given_now(tmp_path):
+    """Whatever list came before, and nothing runs again: the seconds are those of the first run."""
+    first = _run(tmp_path, "mine-cpu-*-relu-*: relu is larger (fail: by much) (error: x)")
+    assert first.passed
+    for lines, reasons in [
+        (["float32-*-relu-*: another reason"], {"another reason"}),
+        (["mine-*-unbatched-*: no failure"], set()),
+        ([], set()),
+        (["mine-cpu-*-relu-*: again"], {"again"}),
+    ]:
+        run = _resumed(first, _list(tmp_path, *lines))
+        assert _bare(run) == _bare(first)
+        expected = [r for r in run.records if r.verdict == Verdict.XFAIL]
+        assert {r.reason.partition(" (")[0] for r in expected} == reasons
+        assert run.passed == bool(reasons)
+        assert [*files.read(run.directory)] == run.records
+        wrong = {r.reason for r in run.records if r.verdict == Verdict.FAIL}
+        assert bool(wrong) != bool(reasons)
+        assert not any("larger" in reason for reason in wrong)
+
+
+def test_a_resumed_run_goes_by_its_own_list_if_none_is_given(tmp_path):
+    """Of what is checked only now, too."""
+    first = _run(tmp_path, "mine-cpu-*-relu-*: relu is larger")
+    path = first.directory / files.RECORDS
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if b'"xfail"' not in line))
+    run = _resumed(first)
+    assert run.passed
+    assert {r.verdict for r in run.records} == {Verdict.PASS, Verdict.XFAIL}
+    assert _resumed(run).records == run.records
+    run = _resumed(run, _list(tmp_path, "# none"))
+    assert not run.passed
+    assert not _resumed(run).passed
+
+
+def test_what_broke_as_a_list_said_is_tried_again_without_it(tmp_path):
+    """As all that broke is; and as long as it is expected, it is not."""
+    source = WRONG_RELU.replace("h, output = h0, []", "h, output = h0, []; broken(nonlinearity)")
+    source += """
+def broken(nonlinearity):
+    from pathlib import Path
+    if nonlinearity == "relu" and not Path(__file__).with_name("mended").exists():
+        raise RuntimeError("broken")
+"""
+    first = _run(tmp_path, "mine-cpu-*-relu-*: breaks", source=source)
+    assert first.passed
+    (tmp_path / "mended").touch()
+    assert _bare(_resumed(first)) == _bare(first)
+    run = _resumed(first, _list(tmp_path, "# none"))
+    assert {r.verdict for r in run.records} == {Verdict.PASS, Verdict.FAIL}
 
 
 def test_a_line_of_what_passes_is_told(tmp_path):

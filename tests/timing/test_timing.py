@@ -160,6 +160,23 @@ def test_resume_times_what_is_new_with_all_others(tmp_path):
     assert again.environment["timing"] == both.environment["timing"]
 
 
+def test_a_resumed_run_tells_timings_by_the_list_that_is_given_now(tmp_path):
+    """What is not timed since it failed; nothing is timed again."""
+    first, mine = timed(tmp_path, "    return right(x, h0 + 1, cell, nonlinearity)\n")
+    assert (mine.verdict, mine.seconds) == ("fail", ())
+    (tmp_path / "list.txt").write_text("mine-*: known")
+    (tmp_path / "none.txt").touch()
+    again = {"out": first.directory, "resume": True, **SHORT}
+    for name, verdict in [("list.txt", "xfail"), (None, "xfail"), ("none.txt", "fail")]:
+        xfail = name and tmp_path / name
+        run = rnnparity.bench(tmp_path / "mine.py", xfail=xfail, **again)
+        found = {t.verdict for t in run.timings if t.implementation == "mine"}
+        assert found == {verdict}
+        assert list(files.read_timings(run.directory)) == run.timings
+        timings = [t for t in run.timings if t.implementation != "mine"]
+        assert timings == [t for t in first.timings if t.implementation != "mine"]
+
+
 def test_resume_tries_errors_again(tmp_path):
     _, mine = timed(
         tmp_path,

@@ -4,16 +4,16 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from rnnparity.cells.config import KINDS, RNNConfig
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, writing_into
 from rnnparity.problems import weights
 from rnnparity.problems.cases import Case
 from rnnparity.problems.saved import read_saved
 from rnnparity.problems.weights import onnx_reader
 from rnnparity.problems.weights.formats import format_of
+from rnnparity.problems.weights.tensors import as_numpy
 from rnnparity.types import Array
 
 
@@ -154,11 +154,8 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
         arrays["lengths"] = _lengths(lengths, B, T)
     digest = hashlib.sha256(b"".join(arrays[n].tobytes() for n in sorted(arrays))).hexdigest()[:8]
     path = directory / f"input-{digest}.npz"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+    with writing_into(directory):
         np.savez(path, **arrays)  # type: ignore[arg-type]  # its stub reads them as allow_pickle
-    except OSError as error:
-        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     return Case(
         config=config,
         T=T,
@@ -206,11 +203,8 @@ def keep(given: Weights, directory: Path) -> Kept:
     # The same weights are the same case, in whatever order a file has them.
     digest = hashlib.sha256(b"".join(parameters[name].tobytes() for name in sorted(parameters)))
     path = directory / f"weights-{digest.hexdigest()[:8]}.safetensors"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+    with writing_into(directory):
         weights.write(path, parameters)
-    except OSError as error:
-        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     kept = Kept(str(path.resolve()), config, parameters["weight_hh_l0"].dtype.name)
     if model is None:
         live = hasattr(source, "named_modules")
@@ -271,13 +265,9 @@ def as_array(name: str, value: Any) -> Array:
     Raises:
         UsageError: they are no numbers.
     """
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":  # the one type torch does not hand to NumPy
-            value = value.float().numpy().astype(ml_dtypes.bfloat16)
     if np.ma.isMaskedArray(value):
         raise UsageError(f"{name} is a masked array, expected numbers: fill it, or give lengths")
-    array = np.asarray(value)
+    array = as_numpy(value)
     if array.dtype.kind not in "fiuV" or array.dtype == object:
         raise UsageError(f"{name} is {array.dtype}, expected numbers")
     return array

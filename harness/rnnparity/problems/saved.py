@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnnparity.errors import UsageError
+from rnnparity.problems.weights.formats import content_of
 from rnnparity.problems.weights.tensors import one_line
 from rnnparity.types import Array
 
@@ -28,15 +29,19 @@ ALIASES = {
     "lengths": ("lengths",),
 }
 
-# Files that hold numbers, but not so that they can be read here: how they begin, what they are, and
-# the line that writes one that can.
-_ELSEWHERE = (
-    (b"MATLAB", "a MATLAB file", "writematrix(y, 'y.csv'), or scipy.io.loadmat and numpy.save"),
-    (b"\x89HDF", "an HDF5 file", "numpy.save('y.npy', h5py.File(path)[name][:])"),
-    (b"\x1f\x8b", "compressed by gzip", "gunzip it first"),
-    (b"\x80", "a pickle", "numpy.save('y.npy', numpy.asarray(y))"),
-    (b"PK", "a zip, as torch.save writes one", "numpy.save('y.npy', y.detach().cpu().numpy())"),
-)
+# Files that hold numbers, but not so that they can be read here: what they are, and the line that
+# writes one that can, by what `formats.content_of` tells.
+_ZIP = "a zip, as torch.save writes one", "numpy.save('y.npy', y.detach().cpu().numpy())"
+_ELSEWHERE = {
+    "matlab": ("a MATLAB file", "writematrix(y, 'y.csv'), or scipy.io.loadmat and numpy.save"),
+    "hdf5": ("an HDF5 file", "numpy.save('y.npy', h5py.File(path)[name][:])"),
+    "gzip": ("compressed by gzip", "gunzip it first"),
+    "pickle": ("a pickle", "numpy.save('y.npy', numpy.asarray(y))"),
+    "torch": _ZIP,
+    "zip": _ZIP,
+    "exported": _ZIP,
+    "keras": _ZIP,
+}
 _EXPECTED = "expected .npy, .npz, .safetensors or CSV"
 _NUMBER = re.compile(r"[+-]?(\d*)\.?(\d*)(?:[eEdD]([+-]?\d+))?")
 _NO_NUMBER = {"nan", "inf", "infinity"}
@@ -124,7 +129,7 @@ def _held(path: str | Path) -> tuple[Mapping[str, Saved], str, str | None]:
         raise UsageError(f"{label} cannot be read: {error.strerror}") from None
     if not content.strip():
         raise UsageError(f"{label} is empty: {_EXPECTED}")
-    reader, what = _reader(content, label)
+    reader, what = _reader(place, content, label)
     try:
         held = reader(place)
     except UsageError as error:
@@ -136,17 +141,21 @@ def _held(path: str | Path) -> tuple[Mapping[str, Saved], str, str | None]:
     return held, label, wanted
 
 
-def _reader(content: bytes, label: str) -> tuple[Callable[[Path], Mapping[str, Saved]], str]:
-    """Return what reads a file that begins like this, and what it is."""
-    if content.startswith(b"\x93NUMPY"):
-        return _npy, "an array saved with numpy.save"
-    if content.startswith(b"PK") and b".npy" in content:
-        return _npz, "an archive of numpy.savez"
-    if content[8:9] == b"{" and int.from_bytes(content[:8], "little") <= len(content) - 8:
-        return _safetensors, "a safetensors file"
-    for begins, what, way_out in _ELSEWHERE:
-        if content.startswith(begins):
-            raise UsageError(f"{label} is {what}, {_EXPECTED}: {way_out}")
+def _reader(
+    place: Path, content: bytes, label: str
+) -> tuple[Callable[[Path], Mapping[str, Saved]], str]:
+    """Return what reads a file of this content, and what it is."""
+    readers = {
+        "npy": (_npy, "an array saved with numpy.save"),
+        "npz": (_npz, "an archive of numpy.savez"),
+        "safetensors": (_safetensors, "a safetensors file"),
+    }
+    found = content_of(place)
+    if found in readers:
+        return readers[found]
+    if found in _ELSEWHERE:
+        what, way_out = _ELSEWHERE[found]
+        raise UsageError(f"{label} is {what}, {_EXPECTED}: {way_out}")
     if b"\0" in content and not content.startswith(codecs.BOM_UTF16_LE):
         raise UsageError(
             f"{label} is binary without a header, {_EXPECTED}: "

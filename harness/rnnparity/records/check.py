@@ -17,7 +17,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     batch were judged, where a sample was. `matmul_precision` is the one that matrix products really
     ran in (float32 cases). `same_bits_twice` says, for cases with invariants, whether the same
     input gave the same bits again. `diagnosis` names the known mistakes that reproduce a failing
-    result. `seconds` is what the check took, judging included.
+    result. `seconds` is what the check took, judging included. `own` is the verdict and the reason
+    that an `xfail` has without the list that expects it.
     """
 
     implementation: str
@@ -36,6 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     cell: str = "rnn"
     seconds: float | None = None
     definition: Case | None = None
+    own: tuple[Verdict, str] | None = None
 
     @property
     def id(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from rnnparity.errors import UsageError
+from rnnparity.errors import writing_into
 from rnnparity.implementations.settings import Settings, numeric_variables
 from rnnparity.records.check import SCHEMA
 
@@ -57,11 +57,8 @@ def write_environment(directory: Path, settings: Settings) -> None:
         UsageError: the folder cannot be written to.
     """
     text = msgspec.json.format(msgspec.json.encode(environment(settings)), indent=2)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+    with writing_into(directory):
         (directory / "environment.json").write_bytes(text + b"\n")
-    except OSError as error:
-        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
 
 
 def usable_cores() -> int:

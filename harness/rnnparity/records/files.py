@@ -1,6 +1,6 @@
 """The records: one JSON line per check, written as they are made, and read back."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -14,6 +14,9 @@ from rnnparity.records.timing import Timing
 from rnnparity.verdicts import Verdict
 
 R = TypeVar("R")
+
+# A case, a device and an implementation.
+Key = tuple[Case | None, str, str]
 
 RECORDS = "records.jsonl"
 TIMINGS = "timings.jsonl"
@@ -49,9 +52,7 @@ class Recorder:
         except OSError:  # removed, with its folder perhaps
             pass
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        mended = self._path.with_suffix(".mended")
-        mended.write_bytes(written)
-        mended.replace(self._path)
+        _replace(self._path, written)
 
 
 def read(directory: Path, notes: list[str] | None = None) -> Iterator[Record]:
@@ -108,29 +109,41 @@ def read_environment(directory: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not the environment of a run: {error}") from None
 
 
-def keep_decided(directory: Path) -> list[Record]:
+def keep_decided(
+    directory: Path, now: Callable[[Record], Record] = lambda record: record
+) -> list[Record]:
     """Reduce a run's records to those that a later run need not make again, and return them.
 
     Errors go, since their cause may be mended, and so does what concerns no case.
+
+    Args:
+        directory: of the run.
+        now: returns what a record says by what is known now.
     """
-    kept = [r for r in read(directory) if r.definition is not None and r.verdict != Verdict.ERROR]
+    found = [now(record) for record in read(directory) if record.definition is not None]
+    kept = [record for record in found if record.verdict != Verdict.ERROR]
     _rewrite(directory / RECORDS, kept)
     return kept
 
 
-def keep_timed(directory: Path, wanted: Collection[tuple[Case | None, str, str]]) -> list[Timing]:
+def keep_timed(
+    directory: Path,
+    wanted: Collection[Key],
+    now: Callable[[Timing], Timing] = lambda timing: timing,
+) -> list[Timing]:
     """Reduce a run's timings to whole jobs that need not be timed again, and return them.
 
     Args:
         directory: of the run.
-        wanted: case, device and implementation of what is to have a timing in each job.
+        wanted: what is to have a timing in each job.
+        now: returns what a timing says by what is known now.
 
     Raises:
         UsageError: a job must be timed again, and what took part in it is not wanted any more.
     """
     asked = {name for _, _, name in wanted}
     jobs: dict[tuple[Any, ...], list[Timing]] = {}
-    for one in read_timings(directory):
+    for one in map(now, read_timings(directory)):
         jobs.setdefault((one.definition, one.device, one.mode), []).append(one)
     kept = []
     for (case, device, _), timings in jobs.items():
@@ -151,9 +164,14 @@ def keep_timed(directory: Path, wanted: Collection[tuple[Case | None, str, str]]
 
 def _rewrite(path: Path, kept: Iterable[Record | Timing]) -> None:
     if path.exists():
-        mended = path.with_suffix(".mended")
-        mended.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in kept))
-        mended.replace(path)
+        _replace(path, b"".join(msgspec.json.encode(record) + b"\n" for record in kept))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file at once: killed in between, it is as it was."""
+    mended = path.with_suffix(".mended")
+    mended.write_bytes(content)
+    mended.replace(path)
 
 
 def document(environment: dict[str, Any], records: Sequence[Record | Timing]) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnparity import extras
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, writing_into
 from rnnparity.records import run
 from rnnparity.report import junit, trend
 
@@ -25,13 +25,10 @@ def write(directory: Path, out: Path | None = None) -> Path:
 
     found = run.read(directory)
     target = directory if out is None else out
-    try:
-        target.mkdir(parents=True, exist_ok=True)
+    with writing_into(target):
         markdown.write(found, target)
         junit.write(found, target)
         return page.write(found, target)
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written to: {error.strerror}") from None
 
 
 def write_junit(found: run.Run, path: Path) -> None:
@@ -71,10 +68,7 @@ def compared(directories: Sequence[Path], out: Path | None = None) -> str:
     notes = [f"> {one.name}: {note}" for one in runs for note in one.notes]
     text = "\n".join([*notes, markdown.table(head, rows), "", *lines]) + "\n"
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
+        with writing_into(out):
             (out / "trend.md").write_text(text, encoding="utf-8")
             page.write_trend(runs, out)
-        except OSError as error:
-            raise UsageError(f"{out} cannot be written to: {error.strerror}") from None
     return text

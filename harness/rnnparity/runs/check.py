@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, writing_into
 from rnnparity.implementations.registry import BASELINE, Spec, registered
 from rnnparity.implementations.settings import MATMUL_PRECISIONS
 from rnnparity.judging.assess import assess
@@ -25,7 +25,7 @@ from rnnparity.records.environment import environment, usable_cores
 from rnnparity.records.run import Run
 from rnnparity.runs.baseline import Baseline
 from rnnparity.runs.examiner import Examiner, as_record_fields
-from rnnparity.runs.expected import as_expected, outdated, unmatched
+from rnnparity.runs.expected import KEPT_LINES, as_expected, outdated, told, unmatched
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Start, finish, fresh_process
 from rnnparity.runs.resuming import earlier_records, identity
@@ -87,12 +87,11 @@ def check(
     }
     if plan.assumed:
         described["assumed"] = list(plan.assumed)
-    earlier = earlier_records(directory, described, plan.resume)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+    if lines := told(plan.expected):
+        described[KEPT_LINES] = lines
+    earlier = earlier_records(directory, described, plan.resume, plan.expected)
+    with writing_into(directory):
         recorder = files.Recorder(directory)
-    except OSError as error:
-        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     run = Run(directory, described, earlier)
     session = _Session(plan, run, progress, recorder, start)
     session.run()
@@ -316,17 +315,14 @@ class _Session:
         more: dict[str, Any] | None = None,
     ) -> None:
         rows = None if against is None else len(against.problem.rows)
-        own_id = spec.name if case is None else full_id(spec.name, device, case)
-        ids = (own_id, "" if case is None else case.id)
-        verdict, reason = as_expected(self.plan.expected, ids, judgement.verdict, judgement.reason)
         record = Record(
             implementation=spec.name,
             framework=description.framework,
             device=device,
             dtype="" if case is None else case.dtype,
             case="" if case is None else case.id,
-            verdict=verdict,
-            reason=reason,
+            verdict=judgement.verdict,
+            reason=judgement.reason,
             quantities=judgement.quantities,
             horizon=None if against is None else against.horizon,
             judged_rows=rows if case is not None and rows != (case.B or 1) else None,
@@ -334,6 +330,7 @@ class _Session:
             definition=case,
             **(more or {}),
         )
+        record = as_expected(self.plan.expected, record)
         self.recorder.write(record)
         self._emit(Event(spec.name, record=record))
 

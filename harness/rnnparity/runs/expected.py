@@ -9,14 +9,21 @@ whose checks fails is outdated, and told: a list that only grows hides what it w
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import ValidationError, convert
+from msgspec.structs import replace
+
 from rnnparity import listed
 from rnnparity.errors import UsageError
+from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.verdicts import Verdict
+
+# What a run's environment has the user's lines as.
+KEPT_LINES = "xfail"
 
 
 class Expected(NamedTuple):
@@ -48,9 +55,28 @@ def read_expected(path: str | Path) -> tuple[Expected, ...]:
     return _parsed(text, str(path))
 
 
+def told(expected: Iterable[Expected]) -> list[str]:
+    """Return the user's lines, as a run's environment keeps them."""
+    return [f"{one.pattern}: {one.reason}" for one in expected if not one.of_peers]
+
+
+def kept(directory: Path) -> tuple[Expected, ...]:
+    """Return the user's lines that a run was made with.
+
+    Raises:
+        UsageError: its environment is damaged.
+    """
+    label = str(directory / files.ENVIRONMENT)
+    try:
+        lines = convert(files.read_environment(directory).get(KEPT_LINES, []), list[str])
+    except ValidationError as error:
+        raise UsageError(f"{label}, {KEPT_LINES}: {error}") from None
+    return _parsed("\n".join(lines), label)
+
+
 def of_peers() -> tuple[Expected, ...]:
     """Return what is known of the peers (docs/findings.md)."""
-    path = files("rnnparity") / "data" / "peers_xfail.txt"
+    path = resources.files("rnnparity") / "data" / "peers_xfail.txt"
     found = _parsed(path.read_text(encoding="utf-8"), str(path))
     return tuple(one._replace(of_peers=True) for one in found)
 
@@ -59,15 +85,16 @@ def _parsed(text: str, label: str) -> tuple[Expected, ...]:
     return tuple(Expected(pattern, reason) for _, pattern, reason in listed.lines(text, label))
 
 
-def as_expected(
-    expected: Sequence[Expected], ids: Sequence[str], verdict: Verdict, reason: str
-) -> tuple[Verdict, str]:
-    """Return the verdict and reason of a check, `xfail` where it fails as a line says."""
+def as_expected(expected: Iterable[Expected], record: Record) -> Record:
+    """Return a check's record, `xfail` where it fails as a line says; no other list counts."""
+    verdict, reason = record.own or (record.verdict, record.reason)
     if verdict.is_wrong:
         for one in expected:
-            if one.is_of(*ids):
-                return Verdict.XFAIL, f"{one.reason} ({verdict}: {reason})"
-    return verdict, reason
+            if one.is_of(record.id, record.case):
+                why = f"{one.reason} ({verdict}: {reason})"
+                own = verdict, reason
+                return replace(record, verdict=Verdict.XFAIL, reason=why, own=own)
+    return replace(record, verdict=verdict, reason=reason, own=None)
 
 
 def unmatched(expected: Iterable[Expected], records: Sequence[Record]) -> list[Expected]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, writing_into
 from rnnparity.implementations.settings import Settings
 from rnnparity.judging.outputs import assess_outputs
 from rnnparity.problems.cases import Case
@@ -70,14 +70,11 @@ def judge_outputs(
         )
     )
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values()))
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+    with writing_into(directory):
         kept = {name: saved.values for name, saved in given.items()}
         np.savez(directory / f"output-{digest.hexdigest()[:8]}.npz", **kept)  # type: ignore[arg-type]  # as in `given.case`: its stub
         recorder = files.Recorder(directory)
         recorder.write(run.records[0])
         recorder.close()
         run.write_environment()
-    except OSError as error:
-        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
     return run

@@ -19,7 +19,7 @@ from rnnparity.problems.dtypes import NAMES, name_of
 from rnnparity.problems.given import Kept, Sequences, Weights, case, keep, told
 from rnnparity.problems.sizes import Job
 from rnnparity.runs import parcels, processes
-from rnnparity.runs.expected import Expected, of_peers, read_expected
+from rnnparity.runs.expected import Expected, kept, of_peers, read_expected
 
 DEFAULT_SETTINGS = Settings()
 
@@ -158,16 +158,19 @@ def kinds_of(cases: Iterable[Case]) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in found)
 
 
-def expected(xfail: str | Path | None) -> tuple[Expected, ...]:
+def expected(xfail: str | Path | None, resumed: Path | None = None) -> tuple[Expected, ...]:
     """Return the failures that are expected: a user's, and what is known of the peers.
 
     Args:
-        xfail: the path of the user's list; None if there is none.
+        xfail: the path of the user's list; None if none is given.
+        resumed: the folder of the run that is gone on with, whose list is used if none is given.
 
     Raises:
         UsageError: it cannot be read.
     """
-    return (*(() if xfail is None else read_expected(xfail)), *of_peers())
+    if xfail is not None:
+        return (*read_expected(xfail), *of_peers())
+    return (*(() if resumed is None else kept(resumed)), *of_peers())
 
 
 def dtypes(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -1,6 +1,8 @@
 """Whether a run in a folder can be gone on with, and what of it is kept."""
 
 import hashlib
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +10,23 @@ from rnnparity.errors import UsageError
 from rnnparity.implementations.registry import Spec
 from rnnparity.records import files
 from rnnparity.records.check import Record
+from rnnparity.runs.expected import Expected, as_expected
 from rnnparity.runs.parcels import own_code
 
 # Of a run's environment, what timing it adds; a resumed run goes on from there.
 OF_TIMING = ("best", "timing")
 
 
-def earlier_records(directory: Path, described: dict[str, Any], resume: bool) -> list[Record]:
+def earlier_records(
+    directory: Path, described: dict[str, Any], resume: bool, expected: Sequence[Expected]
+) -> list[Record]:
     """Return the records of the run that is resumed, if it was made the same way.
 
     Args:
         directory: the run's folder.
         described: the environment of the run that goes on; gets what timing has added to it.
         resume: whether a run is gone on with; if not, there must be none.
+        expected: failures that are expected now, whatever was when the records were made.
 
     Raises:
         UsageError: there is a run already, or it was made another way.
@@ -49,7 +55,7 @@ def earlier_records(directory: Path, described: dict[str, Any], resume: bool) ->
             f"{described['variables'].get(changed[0], 'none')}): resume it as it was, or give "
             "another folder"
         )
-    return files.keep_decided(directory)
+    return files.keep_decided(directory, partial(as_expected, expected))
 
 
 def identity(spec: Spec) -> str:

@@ -1,13 +1,18 @@
 """A timing run: its jobs, where it is, and what it adds to a run's folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+
+from msgspec.structs import replace
 
 from rnnparity.judging.reference import Reference
 from rnnparity.problems.cases import Case
 from rnnparity.problems.sizes import Job
 from rnnparity.records import files, pyperf_format
+from rnnparity.records.check import Record
 from rnnparity.records.run import Run
+from rnnparity.records.timing import Timing
 from rnnparity.runs.plan import Plan
 from rnnparity.timing import machine
 from rnnparity.timing.session import Session
@@ -44,10 +49,9 @@ def bench(
     watch = watch or machine.Watch(settings.threads)
     # A job is kept if all that is to be timed took part in it: they are compared within a job.
     names = set(plan.names)
-    wanted = {
-        (r.definition, r.device, r.implementation) for r in run.records if r.implementation in names
-    }
-    run.timings += files.keep_timed(run.directory, wanted)
+    checked = {(r.definition, r.device, r.implementation): r for r in run.records}
+    wanted = {key for key in checked if key[-1] in names}
+    run.timings += files.keep_timed(run.directory, wanted, partial(_as_checked, checked))
     done = {(one.definition, one.mode, one.device) for one in run.timings}
     devices = dict.fromkeys(r.device for r in run.records if r.definition is not None)
     todo = [(d, job) for d in devices for job in jobs if (job.case, job.mode, d) not in done]
@@ -88,6 +92,14 @@ def bench(
             }
         run.write_environment()
         pyperf_format.write(run)
+
+
+def _as_checked(checked: Mapping[files.Key, Record], one: Timing) -> Timing:
+    """Return an earlier timing, with what is said of its check now if that did not pass."""
+    record = checked.get((one.definition, one.device, one.implementation))
+    if record is None or record.verdict.is_right:
+        return one
+    return replace(one, verdict=record.verdict, reason=record.reason)
 
 
 def _words(job: Job, device: str) -> str:

@@ -222,6 +222,7 @@ def _of_bytes(content):
 
 OTHERS = {
     "gzip": (_gzipped, "gunzip it first"),
+    "matlab": (_of_bytes(b"MATLAB 5.0 MAT-file, by"), "a MATLAB file: numpy.savez"),
     "tar": (_tarred, "unpack it"),
     "npy": (_array, "one array without a name"),
     "objects": (_objects, "Python objects, which are not loaded.*numpy.savez"),

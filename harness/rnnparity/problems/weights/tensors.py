@@ -156,12 +156,7 @@ def numbers(name: str, value: Any, label: str) -> Array:
                 f"{label}: {name} cannot be read as numbers: it is on the meta device, which holds "
                 "none; give the module after its weights are loaded"
             )
-        if hasattr(value, "detach"):  # torch's, and what derives from it
-            value = value.full_tensor() if hasattr(value, "full_tensor") else value
-            value = value.detach().cpu()
-            if str(value.dtype) == "torch.bfloat16":  # the one type torch does not hand to NumPy
-                value = value.float().numpy().astype(ml_dtypes.bfloat16)
-        array = np.asarray(value)
+        array = as_numpy(value)
     except UsageError:
         raise
     except Exception as error:  # sparse, float8, quantized, ...: each its own type
@@ -174,6 +169,16 @@ def numbers(name: str, value: Any, label: str) -> Array:
     if array.dtype.kind not in "fV":
         raise UsageError(f"{label}: {name} is {array.dtype}, expected floating-point numbers")
     return array
+
+
+def as_numpy(value: Any) -> Array:
+    """Return a tensor, or whatever NumPy takes, as an array; torch's bfloat16 in its own dtype."""
+    if hasattr(value, "detach"):  # torch's, and what derives from it
+        value = value.full_tensor() if hasattr(value, "full_tensor") else value
+        value = value.detach().cpu()
+        if str(value.dtype) == "torch.bfloat16":  # the one type torch does not hand to NumPy
+            value = value.float().numpy().astype(ml_dtypes.bfloat16)
+    return np.asarray(value)
 
 
 def one_line(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from rnnparity import listed
 from rnnparity.errors import UsageError
 from rnnparity.records.check import Record
 from rnnparity.verdicts import Verdict
+from rnnparity.words import option
 
 
 class Expected(NamedTuple):
@@ -44,7 +45,7 @@ def read_expected(path: str | Path) -> tuple[Expected, ...]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--xfail {path} cannot be read: {error}") from None
+        raise UsageError(f"{option('xfail', str(path))} cannot be read: {error}") from None
     return _parsed(text, str(path))
 
 

@@ -9,7 +9,7 @@ import rnnparity
 PACKAGE = Path(rnnparity.__file__).parent
 
 # Each room, in the order in which data goes through them, and the rooms that it may import.
-BASE = {"errors", "defaults", "extras", "listed", "types", "verdicts"}
+BASE = {"errors", "defaults", "extras", "listed", "types", "verdicts", "words"}
 ORDER = ("cells", "problems", "implementations", "judging", "records", "runs", "timing", "report")
 ROOMS = {room: BASE | set(ORDER[:k]) for k, room in enumerate(ORDER)}
 ROOMS["records"] -= {"cells"}

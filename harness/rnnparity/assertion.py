@@ -44,6 +44,7 @@ def assert_parity(
     dtype: str | None = None,
     nonlinearity: str | None = None,
     batch_first: bool | None = None,
+    cell: str | None = None,
     prefix: str | None = None,
 ) -> None:
     """Assert that an implementation is the recurrence of torch's `nn.RNN`, `GRU` or `LSTM`.
@@ -69,6 +70,7 @@ def assert_parity(
         dtype: what to compute in; the weights' own if None.
         nonlinearity: of the weights, where they do not tell; tanh if None.
         batch_first: whether x is `[B, T, I]`, where the weights do not tell; time first if None.
+        cell: "rnn", "gru" or "lstm"; None to find out.
         prefix: what the layer's names begin with, where `weights` holds several.
 
     Raises:
@@ -83,7 +85,7 @@ def assert_parity(
         nonlinearity = nonlinearity or layout.get("nonlinearity")
         batch_first = layout.get("batch_first") if batch_first is None else batch_first
     with tempfile.TemporaryDirectory() as folder:
-        kept = keep(Weights(weights, prefix, nonlinearity, batch_first), Path(folder))
+        kept = keep(Weights(weights, prefix, nonlinearity, batch_first, cell), Path(folder))
         kind = kept.config.kind
         if isinstance(x, str | Path):
             x = read_saved(x, "x").values
@@ -126,7 +128,7 @@ def assert_parity(
             if judgement.quantities or guess is None or guess.sure:
                 break
     assert first is not None
-    raise AssertionError(first[1].replace("--nonlinearity relu", 'nonlinearity="relu"'))
+    raise AssertionError(first[1])
 
 
 def assert_outputs(
@@ -142,6 +144,7 @@ def assert_outputs(
     dtype: str | None = None,
     nonlinearity: str | None = None,
     batch_first: bool | None = None,
+    cell: str | None = None,
     prefix: str | None = None,
     settings: Settings | None = None,
 ) -> None:
@@ -165,6 +168,7 @@ def assert_outputs(
         nonlinearity: of the weights, where they do not tell; tanh if None.
         batch_first: whether x and output are `[B, T, features]`, where the weights do not tell;
             time first if None.
+        cell: "rnn", "gru" or "lstm"; None to find out.
         prefix: what the layer's names begin with, where `weights` holds several.
         settings: what is declared besides the dtype: a precision of products, an error of tanh.
 
@@ -176,7 +180,7 @@ def assert_outputs(
     inputs = {"x": x, "h0": h0, "c0": c0, "lengths": lengths}
     outputs = {"output": output, "h_n": h_n, "c_n": c_n}
     with tempfile.TemporaryDirectory() as folder:
-        kept = keep(Weights(weights, prefix, nonlinearity, batch_first), Path(folder))
+        kept = keep(Weights(weights, prefix, nonlinearity, batch_first, cell), Path(folder))
         case, given, notes = case_of_outputs(
             kept,
             {name: value for name, value in inputs.items() if value is not None},
@@ -187,7 +191,7 @@ def assert_outputs(
         judgement = assess_outputs(case, given, settings)[0].judgement
     if not judgement.verdict.is_right:
         message = "\n".join([_message("outputs", case.id, judgement), *notes])
-        raise AssertionError(message.replace("--nonlinearity relu", 'nonlinearity="relu"'))
+        raise AssertionError(message)
 
 
 def _guesses(

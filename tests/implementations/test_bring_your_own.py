@@ -211,7 +211,7 @@ def test_an_rnn_among_other_layers_is_found_or_asked_for():
     assert found.keys() == _parameters().keys()
     assert weights.read({"state_dict": inner, "epoch": 3}).keys() == found.keys()
     two = inner | {f"decoder.{name}": 2 * value for name, value in _parameters().items()}
-    with pytest.raises(UsageError, match=r"--prefix, one of encoder\.rnn, decoder"):
+    with pytest.raises(UsageError, match=r"prefix=, one of encoder\.rnn, decoder"):
         weights.read(two)
     chosen = weights.read(two, "decoder")
     assert np.array_equal(chosen["weight_hh_l0"], 2 * _parameters()["weight_hh_l0"])
@@ -221,7 +221,7 @@ def test_an_rnn_among_other_layers_is_found_or_asked_for():
         "lstm.weight_ih_l0": np.ones((16, 3), "f4"),
         "lstm.weight_hh_l0": np.ones((16, 4), "f4"),
     }
-    with pytest.raises(UsageError, match=r"one of encoder\.rnn, lstm; or --cell rnn or lstm"):
+    with pytest.raises(UsageError, match=r"encoder\.rnn, lstm; or cell=.rnn. or cell=.lstm."):
         weights.read(inner | lstm)
     assert weights.read(inner | lstm, kind="rnn").keys() == found.keys()
 

@@ -167,6 +167,7 @@ def test_other_names_get_the_line_to_write():
         with pytest.raises(UsageError, match=r"functional_call\(module, \{") as raised:
             assert_parity(module, nn.RNN(3, 4), X)
         assert "\n" not in str(raised.value)
+    assert "has 2 layers with names like torch.nn.RNN's (weight_ih_l0, ...)" in str(raised.value)
 
 
 def test_modules_of_other_libraries_get_the_line_to_write():

@@ -98,7 +98,7 @@ def test_the_dtype_is_the_coarser_of_weights_and_outputs(tmp_path):
 def test_values_of_a_coarser_dtype_are_told(tmp_path):
     told, outputs = _port(tmp_path, dtype="bfloat16")
     as_float32 = {name: array.astype("f4") for name, array in outputs.items()}
-    with pytest.raises(AssertionError, match=r"bfloat16 number.*--dtype bfloat16"):
+    with pytest.raises(AssertionError, match=r"bfloat16 number.*dtype=.bfloat16."):
         rnnparity.assert_outputs(**as_float32, **told)
     rnnparity.assert_outputs(**as_float32, **told, dtype="bfloat16")
 
@@ -111,7 +111,7 @@ def test_digits_that_were_not_written_are_held_against_nobody(tmp_path):
     run = rnnparity.judge(path, **told, out=tmp_path / "right")
     assert run.passed
     assert run.environment["assumed"][1:] == [
-        "x: T = 9 steps, B = 3 sequences (--batch-first if it is the other way round)",
+        "x: T = 9 steps, B = 3 sequences (batch_first=True if it is the other way round)",
         "output: [27, 6] read as [9, 3, 6]",
         "output is text of 4 decimals: what these leave open is held against nobody",
     ]
@@ -170,13 +170,13 @@ def test_shapes_that_can_be_read_one_way_only_are_read(tmp_path):
     [
         ({"output": np.zeros((B, T, H))}, r"\[9, 3, 6\]: transpose it; x and output are both"),
         ({"output": np.zeros((H, T, B))}, "transpose it"),
-        ({"output": np.zeros((B, H))}, "the last state, give it as --h-n"),
+        ({"output": np.zeros((B, H))}, "the last state, give it as h_n="),
         ({"output": np.zeros((T, B, H + 1))}, r"shape \[9, 3, 7\], expected \[T, B, D \* H\] ="),
         ({"h_n": np.zeros((2, B, H))}, r"expected \[L \* D, B, H\] = \[1, 3, 6\]"),
         ({"c_n": np.zeros((1, B, H))}, "c_n is given, but an RNN has none"),
         ({"output": np.zeros((T, B, H), "i1")}, "int8, expected floating-point.*scale"),
         ({"output": np.zeros((T, B, H), "?")}, "bool, expected numbers"),
-        ({"output": None}, "nothing to judge: give --output, --h-n or both"),
+        ({"output": None}, "nothing to judge: give output=, h_n= or both"),
         ({"x": np.zeros((T, B, I + 1))}, "x has shape"),
     ],
 )
@@ -260,7 +260,7 @@ def test_zeros_in_text_are_zeros_and_too_few_digits_tell_nothing(tmp_path):
 def test_outputs_of_two_dtypes_are_asked_about(tmp_path):
     told, outputs = _port(tmp_path)
     mixed = {"output": outputs["output"], "h_n": outputs["h_n"].astype("f2")}
-    with pytest.raises(UsageError, match="outputs are float16 and float32: give --dtype"):
+    with pytest.raises(UsageError, match="outputs are float16 and float32: give dtype="):
         rnnparity.assert_outputs(**mixed, **told)
 
 
@@ -326,5 +326,83 @@ def test_without_x_nothing_is_judged(tmp_path):
 
 def test_batch_first_is_hinted_at(tmp_path):
     told, outputs = _port(tmp_path)
-    with pytest.raises(UsageError, match=r"if x is \[B, T, I\], give --batch-first"):
+    with pytest.raises(UsageError, match=r"if x is \[B, T, I\], give batch_first=True"):
         rnnparity.assert_outputs(h_n=outputs["h_n"], **told | {"x": told["x"].swapaxes(0, 1)})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_the_other_way_round_are_named(tmp_path, kind):
+    """Both at once fit where there are as many inputs as hidden units, and no shape complains."""
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes(RNNConfig(kind=kind, input_size=H, hidden_size=H))
+    drawn = {name: rng.normal(scale=0.4, size=shape) for name, shape in shapes.items()}
+    weights_, x = {n: a.astype("f4") for n, a in drawn.items()}, rng.normal(size=(T, B, H))
+    turned = weights_ | {
+        name: np.concatenate([block.T for block in np.split(value, len(value) // H)])
+        for name, value in weights_.items()
+        if name.startswith("weight")
+    }
+    kept = given.keep(Weights(turned), tmp_path)
+    case = given.case(kept, Sequences(x), tmp_path)
+    output = truth(case, arrays.build(case)).values["output"].astype("f4")
+    with pytest.raises(AssertionError, match=r"with .*weight_ih and weight_hh transposed"):
+        rnnparity.assert_outputs(output, weights=weights_, x=x)
+
+
+def test_an_output_may_end_with_the_longest_sequence(tmp_path):
+    """As `pad_packed_sequence` returns it; what is behind is zero."""
+    told, outputs = _port(tmp_path, lengths=[5, 2, 3])
+    run = rnnparity.judge(outputs["output"][:5], **told, out=tmp_path / "run")
+    assert run.passed
+    assert "output ends with the longest sequence: zeros up to T = 9" in run.environment["assumed"]
+    rnnparity.assert_outputs(outputs["output"][:5].reshape(5 * B, H), **told)
+    with pytest.raises(UsageError, match=r"\[4, 3, 6\], expected"):
+        rnnparity.assert_outputs(outputs["output"][:4], **told)
+    with pytest.raises(AssertionError, match="off by"):
+        rnnparity.assert_outputs(outputs["output"][:5] * 1.01, **told)
+
+
+def test_numbers_in_one_row_or_column_are_read_where_they_fit(tmp_path):
+    told, outputs = _port(tmp_path)
+    flat = outputs["output"].ravel()
+    for fmt, shape in (("%.9g", (-1, 1)), ("%.9g", (1, -1))):
+        np.savetxt(tmp_path / "y.csv", flat.reshape(shape), fmt=fmt, delimiter=",")
+        out = tmp_path / f"run{shape[0]}"
+        run = rnnparity.judge(tmp_path / "y.csv", **told, out=out)
+        assert run.passed
+        assert "read as [9, 3, 6], the last axis the fastest" in str(run.environment["assumed"])
+    with pytest.raises(UsageError, match=r"expected \[T, B, D"):
+        rnnparity.assert_outputs(flat[:-1], **told)
+    with pytest.raises(UsageError, match=r"x.reshape\(T, B, 4\)\), then that"):
+        rnnparity.assert_outputs(flat, **told | {"x": told["x"].ravel()})
+
+
+def test_what_is_too_large_is_told_without_a_path(tmp_path):
+    told, outputs = _port(tmp_path)
+    huge = outputs["output"].astype("f8")
+    huge[3, 1, 2] = 1e300
+    with pytest.raises(AssertionError, match=r"values up to 1e\+300, beyond the range of float32"):
+        rnnparity.assert_outputs(huge, **told)
+    with pytest.raises(UsageError, match=r"^x has values up to 1e\+300, too large for float32$"):
+        rnnparity.assert_outputs(**outputs, **told | {"x": np.full((T, B, I), 1e300)})
+
+
+def test_each_face_names_options_in_its_own_words(tmp_path):
+    """Python's in Python; the command line's on it, of what its own processes say, too."""
+    told, outputs = _port(tmp_path)
+    weights.write(tmp_path / "w.safetensors", told["weights"])
+    several = {f"{layer}.{n}": a for layer in "ab" for n, a in told["weights"].items()}
+    several["b.bias_hh_l0"] = several["b.bias_hh_l0"] + 1
+    np.savez(tmp_path / "two.npz", **several)
+    np.save(tmp_path / "x.npy", told["x"])
+    np.save(tmp_path / "y.npy", outputs["output"].swapaxes(0, 1))
+    x, y = tmp_path / "x.npy", tmp_path / "y.npy"
+    for name, python, line in (
+        ("w.safetensors", "with batch_first=True", "with --batch-first"),
+        ("two.npz", "give prefix=, one of a, b", "give --prefix, one of a, b"),
+    ):
+        with pytest.raises(UsageError, match=python) as caught:
+            rnnparity.assert_outputs(y, weights=tmp_path / name, x=x)
+        assert "--" not in str(caught.value)
+        words = ["judge", "--weights", name, "--input", "x.npy", "--output", "y.npy"]
+        assert line in rnnparity_command(*words, cwd=tmp_path).stderr

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from rnnparity import words
 from rnnparity.cli import files, judging, reports, running, selftest
 from rnnparity.errors import UsageError, one_line
 
@@ -60,6 +61,7 @@ for command in (
 
 def main() -> None:
     """Run the command line; a usage error is one line and exit code 2."""
+    words.of_command_line()
     try:
         app()
     except UsageError as error:

@@ -108,10 +108,13 @@ def names_of(label: str, module: Any) -> dict[str, str]:
 
 def line_of(label: str, names: list[str], layers: int) -> str:
     """Return what to write for a module whose parameters have other names."""
-    why = f"{layers} layers with torch's names" if layers else "parameters with other names"
+    expected = "torch.nn.RNN's (weight_ih_l0, ...)"
+    why = f"parameters with other names than {expected}"
+    if layers:
+        why = f"{layers} layers with names like {expected}, which are not numbered as one module's"
     some = ", ".join(f'"{name}": ...' for name in names[:4]) + (", ..." if names[4:] else "")
     return (
-        f"{label} has {why} than torch.nn.RNN's (weight_ih_l0, ...): write "
+        f"{label} has {why}: write "
         "def rnn(x, h0, weights, config, lengths): return torch.func.functional_call("
         f"module, {{{some}}}, (x,) if h0 is None else (x, h0)), each made of weights ({PAGE})"
     )

@@ -26,6 +26,7 @@ from rnnparity.implementations.module_names import (
     torch_itself,
 )
 from rnnparity.implementations.support import Unsupported
+from rnnparity.words import option
 
 # What a class may take besides the sizes, and what it then is if it does not.
 _OPTIONS = {
@@ -261,5 +262,5 @@ def _built(given: Any, config: RNNConfig) -> Any:
     except Exception as error:
         raise Unsupported(
             f"{given.__name__} cannot be built as {given.__name__}(input_size, hidden_size), "
-            f"{type(error).__name__}: check it on its own weights (--weights)"
+            f"{type(error).__name__}: check it on its own weights ({option('weights')})"
         ) from None

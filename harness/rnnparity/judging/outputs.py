@@ -18,6 +18,7 @@ from rnnparity.problems.quantities import time_major
 from rnnparity.problems.saved import Saved
 from rnnparity.types import Array
 from rnnparity.verdicts import Verdict
+from rnnparity.words import option
 
 # What digits of text may leave open, as a share of the size of the truth: of three and more.
 COARSEST = 1e-2
@@ -93,10 +94,18 @@ def _in_dtype(case: Case, name: str, saved: Saved, against: Reference) -> Array:
 def _hint(
     case: Case, given: Mapping[str, Saved], arrays: Mapping[str, Array], against: Reference
 ) -> str:
-    """Say what else a failure may come of: values of a coarser dtype, or what follows the ends."""
+    """Say what else a failure may come of: of what is too large, coarser, or behind the ends."""
+    for name, saved in given.items():
+        values = saved.values.astype(np.float64)
+        lost = np.isfinite(values) & ~np.isfinite(arrays[name].astype(np.float64))
+        if lost.any():
+            largest = np.abs(values[lost]).max()
+            return f"{name} has values up to {largest:.3g}, beyond the range of {case.dtype}"
     dtype = coarser(case.dtype, given)
     if dtype is not None:
-        return f"every value is a {dtype} number: was it computed in that (--dtype {dtype})?"
+        return (
+            f"every value is a {dtype} number: was it computed in that ({option('dtype', dtype)})?"
+        )
     lengths = against.true.lengths
     if lengths is None or "output" not in arrays:
         return ""

@@ -17,6 +17,7 @@ from rnnparity.problems.arrays import Problem
 from rnnparity.problems.cases import Case
 from rnnparity.problems.setup import Setup, setup
 from rnnparity.types import Array
+from rnnparity.words import option
 
 
 @dataclass
@@ -68,6 +69,6 @@ def higher_precision(dtype: str) -> Any:
     if np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps:
         raise UsageError(
             "float64 cannot be judged here: NumPy's longdouble is no more precise than float64 on "
-            "this platform; give --dtype float32"
+            f"this platform; give {option('dtype', 'float32')}"
         )
     return np.longdouble

@@ -13,6 +13,7 @@ dtypes      the floating-point formats
 assumed     what was assumed of a user's weights, in words
 given       weights and inputs of a user, kept with the run
 saved       arrays in files that anybody wrote
+text        numbers that were written as text: tables, and lists in brackets
 outputs     outputs that a port wrote, fitted to their case
 weights     a folder: reading and writing weights, of modules, state dicts and files
 digits      the trained model that comes with the package

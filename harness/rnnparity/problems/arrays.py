@@ -94,7 +94,7 @@ def build(case: Case) -> Problem:
         return a.astype(dtype) if case.B is not None else a[:, 0].astype(dtype)
 
     if case.inputs is not None and not np.isfinite(layout(x).astype(np.float64)).all():
-        raise UsageError(f"{case.inputs}: x has values too large for {case.dtype}")
+        raise UsageError(f"x has values up to {np.abs(x).max():.3g}, too large for {case.dtype}")
     return Problem(
         {name: value.astype(dtype) for name, value in parameters.items()},
         layout(x),
@@ -223,7 +223,7 @@ def _check_fits(parameters: dict[str, Array], case: Case) -> None:
         with np.errstate(over="ignore"):
             fits = np.isfinite(parameters[name].astype(numpy_dtype(case.dtype))).all()
         if not fits:
-            raise UsageError(f"{case.weights}: {name} has values too large for {case.dtype}")
+            raise UsageError(f"{name} of the weights has values too large for {case.dtype}")
 
 
 def _lengths(case: Case) -> Array:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from rnnparity.problems.cases import Case
+from rnnparity.words import option
 
 
 def nonlinearity(case: Case) -> str:
     """Say that weights were taken as tanh, which their names and shapes do not tell; or ""."""
     if not case.assumed or case.config.nonlinearity != "tanh":
         return ""
-    return "the weights were taken as tanh: --nonlinearity relu"
+    return f"the weights were taken as tanh: {option('nonlinearity', 'relu')}"
 
 
 def dtype(case: Case, others: Sequence[str]) -> str:
@@ -17,7 +18,7 @@ def dtype(case: Case, others: Sequence[str]) -> str:
     if not _of_user(case):
         return ""
     nearest = "float32" if "float32" in others else others[0]
-    return f"; the weights are {case.dtype}: --dtype {nearest}"
+    return f"; the weights are {case.dtype}: {option('dtype', nearest)}"
 
 
 def _of_user(case: Case) -> bool:

@@ -15,6 +15,7 @@ from rnnparity.problems.weights import onnx_reader
 from rnnparity.problems.weights.formats import format_of
 from rnnparity.problems.weights.tensors import as_numpy
 from rnnparity.types import Array
+from rnnparity.words import option
 
 
 class Weights(NamedTuple):
@@ -131,9 +132,12 @@ def case(kept: Kept, given: Sequences, directory: Path, dtype: str | None = None
     x = arrays["x"]
     if x.ndim not in (2, 3) or x.shape[-1] != config.input_size or 0 in x.shape:
         layout = "[B, T, I]" if config.batch_first else "[T, B, I]"
-        raise UsageError(
-            f"x has shape {x.shape}, expected {layout} or [T, I] with I = {config.input_size}"
-        )
+        told = f"x has shape {x.shape}, expected {layout} or [T, I] with I = {config.input_size}"
+        if x.size == max(x.shape) and x.size % config.input_size == 0:  # in one row or column
+            told += (
+                f": numpy.save('x.npy', x.reshape({layout[1:-2]}{config.input_size})), then that"
+            )
+        raise UsageError(told)
     B = None if x.ndim == 2 else x.shape[0 if config.batch_first else 1]
     T = x.shape[1 if config.batch_first and x.ndim == 3 else 0]
     if config.kind == "lstm" and (h0 is None) != (c0 is None):
@@ -239,7 +243,7 @@ def told(kept: Kept, case: Case) -> tuple[str, ...]:
     parts = [f"{config.kind.upper()}, {layers}", "bidirectional" if config.bidirectional else ""]
     parts += [config.nonlinearity if config.kind == "rnn" else "", "" if config.bias else "no bias"]
     if kept.assumed_tanh:
-        parts[2] += " (--nonlinearity relu if they are not)"
+        parts[2] += f" ({option('nonlinearity', 'relu')} if they are not)"
     lines = [f"weights: {', '.join(filter(None, parts))}; computed in {case.dtype}"]
     lines += [kept.note] if kept.note else []
     lines += ["reads sequences backwards: x and output are turned round"] if kept.reverse else []
@@ -254,7 +258,7 @@ def told(kept: Kept, case: Case) -> tuple[str, ...]:
     elif config.batch_first:
         lines.append(f"x: B = {case.B} sequences, {steps} (batch-first)")
     else:
-        other = " (--batch-first if it is the other way round)"
+        other = f" ({option('batch_first', True)} if it is the other way round)"
         lines.append(f"x: {steps}, B = {case.B} sequences{other}")
     return (*lines,)
 

@@ -16,6 +16,7 @@ from rnnparity.problems.dtypes import is_16_bit, numpy_dtype, unit_roundoff
 from rnnparity.problems.given import Kept, Sequences, as_array, told, turned
 from rnnparity.problems.given import case as case_of
 from rnnparity.problems.saved import Saved, read_others, read_saved
+from rnnparity.words import option
 
 # Arrays, or paths of files, by name.
 Given = Mapping[str, Any]
@@ -33,18 +34,21 @@ def shapes(case: Case) -> dict[str, tuple[int, ...]]:
     return {"output": output} | {f"{state}_n": states for state in config.states}
 
 
-def fitted(case: Case, given: Mapping[str, Saved]) -> tuple[dict[str, Saved], list[str]]:
+def fitted(
+    case: Case, given: Mapping[str, Saved], longest: int | None = None
+) -> tuple[dict[str, Saved], list[str]]:
     """Return outputs in the shapes that the case expects, and what was taken for granted.
 
     Args:
         case: what they are the outputs of.
         given: "output", "h_n", an LSTM's "c_n": one of them or more.
+        longest: steps of the longest sequence, if their lengths are given; an output may end there.
 
     Raises:
         UsageError: there is none, or a shape that can be no layout of what is expected.
     """
     if not given:
-        raise UsageError("nothing to judge: give --output, --h-n or both")
+        raise UsageError(f"nothing to judge: give {option('output')}, {option('h_n')} or both")
     expected, found, notes = shapes(case), {}, []
     for name, saved in given.items():
         if name not in expected:
@@ -56,25 +60,39 @@ def fitted(case: Case, given: Mapping[str, Saved]) -> tuple[dict[str, Saved], li
                 f"{name} is {saved.values.dtype}, expected floating-point numbers: "
                 "multiply integers by their scale first"
             )
-        shape = saved.values.shape
-        if shape == expected[name]:
-            found[name] = saved
-            continue
-        found[name] = saved.reshaped(_same(name, shape, expected[name], case))
-        notes.append(f"{name}: {list(shape)} read as {list(expected[name])}")
+        shape, wanted = saved.values.shape, expected[name]
+        ends = name == "output" and longest not in (None, case.T)
+        if ends and saved.values.size < np.prod(wanted):
+            wanted = shapes(case.replace(T=longest))[name]
+        found[name] = saved
+        if shape != wanted:
+            found[name] = saved.reshaped(_same(name, shape, wanted, case))
+            order = (
+                ", the last axis the fastest" if len(_bare(shape)) == 1 < len(_bare(wanted)) else ""
+            )
+            notes.append(f"{name}: {list(shape)} read as {list(wanted)}{order}")
+        if wanted != expected[name]:
+            found[name] = found[name].padded(expected[name])
+            notes.append(f"{name} ends with the longest sequence: zeros up to T = {case.T}")
+        if saved.note:
+            notes.append(f"{name}: {saved.note}")
     return found, notes
+
+
+def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
 
 
 def _same(
     name: str, shape: tuple[int, ...], expected: tuple[int, ...], case: Case
 ) -> tuple[int, ...]:
-    """Return the expected shape if the given one differs in axes of one, or is rows of it.
+    """Return the expected shape if the given one differs in axes of one, is rows of it, or flat.
 
     Raises:
         UsageError: it does not.
     """
-    bare = tuple(n for n in shape if n != 1)
-    if bare == tuple(n for n in expected if n != 1):
+    bare = _bare(shape)
+    if bare == _bare(expected) or bare == (int(np.prod(expected)),):
         return expected
     if shape == (int(np.prod(expected[:-1])), expected[-1]):  # a table: a row for each vector
         return expected
@@ -84,14 +102,14 @@ def _same(
     if case.B is None:
         told = told.replace(", B,", ",")
     last_steps = shapes(case)["h_n"]
-    if name == "output" and bare == tuple(n for n in last_steps if n != 1):
-        raise UsageError(f"{told}: if it is the last state, give it as --h-n")
+    if name == "output" and bare == _bare(last_steps):
+        raise UsageError(f"{told}: if it is the last state, give it as {option('h_n')}")
     if name != "output" and case.B is not None and shape[-2:-1] == (case.T,) != (case.B,):
-        raise UsageError(f"{told}: if x is [B, T, I], give --batch-first")
+        raise UsageError(f"{told}: if x is [B, T, I], give {option('batch_first', True)}")
     if sorted(shape) == sorted(expected):
         told += ": transpose it"
         if name == "output" and not case.config.batch_first:
-            told += "; x and output are both [B, T, ...] with --batch-first"
+            told += f"; x and output are both [B, T, ...] with {option('batch_first', True)}"
     raise UsageError(told)
 
 
@@ -109,7 +127,9 @@ def narrower(of_weights: str, given: Mapping[str, Saved]) -> str:
     known = [name for name in names if name in DTYPES]
     own = sorted({*known[1:]})
     if len(own) > 1 and any(map(is_16_bit, own)):
-        raise UsageError(f"outputs are {' and '.join(own)}: give --dtype, what was computed in")
+        raise UsageError(
+            f"outputs are {' and '.join(own)}: give {option('dtype')}, what was computed in"
+        )
     return max(known, key=unit_roundoff)
 
 
@@ -159,9 +179,11 @@ def case_of_outputs(
         arrays = {name: saved.values for name, saved in others.items()} | arrays
     sequences = Sequences(arrays["x"], *map(arrays.get, ("h0", "lengths", "c0")))
     found = case_of(kept, sequences, directory, dtype or narrower(kept.dtype, given))
+    lengths = arrays.get("lengths", kept.lengths)
     if kept.reverse and "output" in given:
-        given["output"] = _turned(given["output"], found, arrays.get("lengths", kept.lengths))
-    fit, notes = fitted(found, given)
+        given["output"] = _turned(given["output"], found, lengths)
+    fit, notes = fitted(found, given, None if lengths is None else int(np.max(lengths)))
+    notes += [f"{name}: {saved.note}" for name, saved in taken.items() if saved.note]
     if taken["x"].digits:
         notes.append(f"x is text of {taken['x'].digits}: was the port given the same numbers?")
     digits = [
@@ -176,7 +198,7 @@ def _turned(saved: Saved, case: Case, lengths: Any) -> Saved:
     """Return an output of a layer that reads backwards as that of one that reads forwards."""
     first = case.config.batch_first
     off = None if saved.off is None else turned(saved.off, first, lengths)
-    return Saved(turned(saved.values, first, lengths), off, saved.digits)
+    return Saved(turned(saved.values, first, lengths), off, saved.digits, saved.note)
 
 
 def _taken(name: str, value: Any) -> Saved:

@@ -1,11 +1,11 @@
 """Arrays in files that anybody wrote: a port in C++, MATLAB, firmware, a notebook.
 
-Told by content, not by the file's name: `.npy`, `.npz`, `.safetensors`, or text (CSV and alike),
-whose numbers are known to the digits that were written only. Nothing pickled is loaded.
+Told by content, not by the file's name: `.npy`, `.npz`, `.safetensors`, or text (CSV, JSON, an
+array in C), whose numbers are known to the digits that were written only. Nothing pickled is
+loaded.
 """
 
 import codecs
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from rnnparity.errors import UsageError
+from rnnparity.problems import text
 from rnnparity.problems.weights.formats import content_of
 from rnnparity.problems.weights.tensors import one_line
 from rnnparity.types import Array
@@ -42,9 +43,7 @@ _ELSEWHERE = {
     "exported": _ZIP,
     "keras": _ZIP,
 }
-_EXPECTED = "expected .npy, .npz, .safetensors or CSV"
-_NUMBER = re.compile(r"[+-]?(\d*)\.?(\d*)(?:[eEdD]([+-]?\d+))?")
-_NO_NUMBER = {"nan", "inf", "infinity"}
+_EXPECTED = "expected .npy, .npz, .safetensors CSV or JSON"
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,24 @@ class Saved:
         off: `values.shape`: how far at most the digits of text are from what was written; None if
             the file has every bit.
         digits: how text was written, in words: "6 decimals"; "" for other files.
+        note: what was taken for granted of text; "" for nothing.
     """
 
     values: Array
     off: Array | None = None
     digits: str = ""
+    note: str = ""
 
     def reshaped(self, shape: tuple[int, ...]) -> "Saved":
         """Return the same numbers in another shape."""
         off = None if self.off is None else self.off.reshape(shape)
-        return Saved(self.values.reshape(shape), off, self.digits)
+        return Saved(self.values.reshape(shape), off, self.digits, self.note)
+
+    def padded(self, shape: tuple[int, ...]) -> "Saved":
+        """Return the same numbers, with zeros behind them up to a larger shape."""
+        more = [(0, n - own) for n, own in zip(shape, self.values.shape, strict=True)]
+        off = None if self.off is None else np.pad(self.off, more)
+        return Saved(np.pad(self.values, more), off, self.digits, self.note)
 
 
 def read_saved(path: str | Path, name: str) -> Saved:
@@ -183,54 +190,20 @@ def _safetensors(path: Path) -> dict[str, Saved]:
 
 
 def _text(path: Path) -> dict[str, Saved]:
-    """Read a table of numbers: one row a line, split at commas, semicolons or blanks.
-
-    A first line of words is a heading; what follows a `#` is a remark.
-    """
+    """Read numbers in text; a decimal exponent may be Fortran's, 1d-5."""
     try:
         wide = path.read_bytes().startswith(codecs.BOM_UTF16_LE)
-        lines = path.read_text("utf-16" if wide else "utf-8-sig").splitlines()
+        found = text.read(path.read_text("utf-16" if wide else "utf-8-sig"))
     except UnicodeDecodeError:
         raise UsageError(f"neither text nor another known file: {_EXPECTED}") from None
-    rows: list[tuple[int, list[str]]] = []
-    for number, line in enumerate(lines, 1):
-        words = _split(line.partition("#")[0])
-        if words and not (not rows and not any(map(_is_number, words))):
-            rows.append((number, words))
-    if not rows:
-        raise UsageError(f"has no numbers: {_EXPECTED}")
-    width = len(rows[0][1])
-    for number, words in rows:
-        wrong = next((word for word in words if not _is_number(word)), None)
-        if wrong is not None:
-            raise UsageError(f"line {number} has {wrong[:20]!r}, expected numbers")
-        if len(words) != width:
-            raise UsageError(f"line {number} has {len(words)} numbers, line {rows[0][0]} {width}")
-    words = [word.lower() for _, row in rows for word in row]
-    words = [word if "n" in word else word.replace("d", "e") for word in words]  # Fortran's 1d-5
-    values = np.array(words, dtype=np.float64)
-    off, digits = _written(words, values)
-    shape = (len(rows), width)
-    return {"": Saved(values.reshape(shape), off.reshape(shape), digits)}
-
-
-def _split(line: str) -> list[str]:
-    """Split a line of a table; a comma is a decimal one where semicolons or tabs part numbers."""
-    for separator in (";", "\t"):
-        if separator in line:
-            words = [word.strip().replace(",", ".") for word in line.split(separator)]
-            break
-    else:
-        words = [word.strip() for word in (line.split(",") if "," in line else line.split())]
-    if words and not words[-1]:
-        words.pop()  # a separator at the end of the line
-    return [word.strip("\"'") for word in words]
-
-
-def _is_number(word: str) -> bool:
-    bare = word.lstrip("+-").lower()
-    match = _NUMBER.fullmatch(word)
-    return bare in _NO_NUMBER or bool(match and (match[1] or match[2]))
+    held = {}
+    for name, (written, shape, note) in found.items():
+        words = [word.lower() for word in written]
+        words = [word if "n" in word else word.replace("d", "e") for word in words]
+        values = np.array(words, dtype=np.float64)
+        off, digits = _written(words, values)
+        held[name] = Saved(values.reshape(shape), off.reshape(shape), digits, note)
+    return held
 
 
 def _written(words: list[str], values: Array) -> tuple[Array, str]:
@@ -241,7 +214,7 @@ def _written(words: list[str], values: Array) -> tuple[Array, str]:
     """
     if not values.any():  # zeros as such: of rounded ones not all would be
         return np.zeros(values.shape), "zeros"
-    parts = [_NUMBER.fullmatch(word) for word in words]
+    parts = [text.NUMBER.fullmatch(word) for word in words]
     found = [match for match in parts if match]
     decimals = {len(match[2]) for match in found}
     if len(decimals) == 1 and not any(match[3] for match in found):

@@ -21,6 +21,7 @@ from rnnparity.errors import UsageError
 from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.verdicts import Verdict
+from rnnparity.words import option
 
 # What a run's environment has the user's lines as.
 KEPT_LINES = "xfail"
@@ -51,7 +52,7 @@ def read_expected(path: str | Path) -> tuple[Expected, ...]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--xfail {path} cannot be read: {error}") from None
+        raise UsageError(f"{option('xfail', str(path))} cannot be read: {error}") from None
     return _parsed(text, str(path))
 
 

@@ -12,6 +12,7 @@ from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.runs.expected import Expected, as_expected
 from rnnparity.runs.parcels import own_code
+from rnnparity.words import option
 
 # Of a run's environment, what timing it adds; a resumed run goes on from there.
 OF_TIMING = ("best", "timing")
@@ -33,7 +34,9 @@ def earlier_records(
     """
     if not resume:
         if next(files.read(directory), None) is not None:
-            raise UsageError(f"{directory} has records already: give --resume, or another folder")
+            raise UsageError(
+                f"{directory} has records already: give {option('resume', True)}, or another folder"
+            )
         return []
     before = files.read_environment(directory)
     described |= {name: before[name] for name in OF_TIMING if name in before}

@@ -66,7 +66,7 @@ def test_an_average_of_weights_is_asked_for_by_its_prefix(prefix, factor):
 @pytest.mark.parametrize(
     ("prefix", "message"),
     [
-        (None, r"several recurrent layers: give --prefix, one of model\.rnn, ema\.rnn$"),
+        (None, r"several recurrent layers: give prefix=, one of model\.rnn, ema\.rnn$"),
         ("rnn", r"several RNNs under the prefix 'rnn': give one of model\.rnn, ema\.rnn"),
         ("em", "no RNN under the prefix 'em'"),
         ("", "no RNN under the prefix ''"),
@@ -75,6 +75,8 @@ def test_an_average_of_weights_is_asked_for_by_its_prefix(prefix, factor):
 def test_which_of_several_is_not_guessed(prefix, message):
     with pytest.raises(UsageError, match=message):
         weights.read(EMA, prefix)
+    with pytest.raises(UsageError, match=r"under the prefix 'zzz': there is \(no prefix\)$"):
+        weights.read(ONE, "zzz")
 
 
 @pytest.mark.parametrize("kind", KINDS)

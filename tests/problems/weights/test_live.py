@@ -124,7 +124,7 @@ def test_a_subclass_and_a_module_by_hand_say_what_they_are():
 def test_layers_of_equal_numbers_are_one_only_if_they_are_one_module():
     model = nn.ModuleDict({"a": _relu(), "b": nn.RNN(4, 5)})
     model["b"].load_state_dict(model["a"].state_dict())
-    with pytest.raises(UsageError, match="give --prefix, one of a, b"):
+    with pytest.raises(UsageError, match="give prefix=, one of a, b"):
         weights.read(model)
     for prefix, nonlinearity in (("a", "relu"), ("b", "tanh")):
         found = weights.read(model, prefix)
@@ -153,7 +153,7 @@ def test_a_cell_is_one_layer(kind, bias):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("layer", ["LSTM", "GRU", "RNNCell"])
-def test_quantised_layers_are_named(layer):
+def test_quantised_layers_are_named(tmp_path, layer):
     model = nn.Sequential(getattr(nn, layer)(4, 5))
     try:
         quantised = torch.ao.quantization.quantize_dynamic(
@@ -161,7 +161,10 @@ def test_quantised_layers_are_named(layer):
         )
     except (AttributeError, RuntimeError) as error:
         pytest.skip(f"no quantised engine here: {error}")
-    for source in (quantised, quantised.state_dict()):
+    torch.save(quantised, tmp_path / "model.pt")  # no line that loads these makes a state dict
+    torch.save({"state_dict": quantised.state_dict()}, tmp_path / "state.pt")
+    files = (tmp_path / "model.pt", tmp_path / "state.pt")
+    for source in (quantised, quantised.state_dict(), *files):
         with pytest.raises(UsageError, match=r"quantised layers.*give the model before") as raised:
             weights.read(source)
         assert "\n" not in str(raised.value)

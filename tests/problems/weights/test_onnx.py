@@ -167,7 +167,7 @@ def test_layers_that_are_not_stacked_are_refused(tmp_path):
     """Unless they are alike: then it is one, called twice."""
     other = helper.make_node("RNN", ["x", "W", "R"], ["z", "z_h"], hidden_size=4)
     onnx.save(_model(extra_nodes=[other]), tmp_path / "a.onnx")
-    with pytest.raises(UsageError, match="several RNNs: give --prefix, one of y, z"):
+    with pytest.raises(UsageError, match="several RNNs: give prefix=, one of y, z"):
         weights.read(tmp_path / "a.onnx")
     other.input.append("B")
     onnx.save(_model(extra_nodes=[other]), tmp_path / "b.onnx")

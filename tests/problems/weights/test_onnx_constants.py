@@ -209,7 +209,7 @@ def test_a_body_sees_the_values_around_it(tmp_path):
     assert np.array_equal(weights.read(path)["weight_hh_l0"], R[0])
     nodes[0] = _in_a_body("If", {"then_branch": 1, "else_branch": 2})
     path = _model(tmp_path / "b.onnx", nodes, stored)
-    with pytest.raises(UsageError, match=r"give --prefix, one of .*then_branch"):
+    with pytest.raises(UsageError, match=r"give prefix=, one of .*then_branch"):
         weights.read(path)
     assert np.array_equal(weights.read(path, "then_branch")["weight_hh_l0"], R[0])
     assert np.array_equal(weights.read(path, "else_branch")["weight_hh_l0"], 2 * R[0])
@@ -306,7 +306,7 @@ def test_a_turn_between_layers_is_no_stack(tmp_path):
         helper.make_node("RNN", ["t", "W", "R2", "B"], ["y", "h"], hidden_size=H, name="two"),
     ]
     stored = square | {"R": R, "B": B, "R2": 2 * R, "n": _ints(1)}
-    with pytest.raises(UsageError, match="give --prefix, one of one, two"):
+    with pytest.raises(UsageError, match="give prefix=, one of one, two"):
         weights.read(_model(tmp_path / "a.onnx", layers, stored))
     layers[3].input[0] = "s"
     assert "weight_hh_l1" in weights.read(_model(tmp_path / "b.onnx", layers, stored))

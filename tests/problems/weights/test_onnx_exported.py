@@ -1,5 +1,6 @@
 """ONNX models as torch's exporter writes them: read whatever stands around the network."""
 
+import re
 import warnings
 
 import numpy as np
@@ -146,7 +147,7 @@ def test_layers_with_dropout_between_are_one_stack_and_each_has_its_name(tmp_pat
 )
 def test_networks_that_are_not_stacked_are_asked_for_by_name(tmp_path, module):
     path = _export(tmp_path / "a.onnx", module, _x(T, B, I))
-    asked = "a.onnx holds several RNNs: give --prefix, one of /enc/RNN, /dec/RNN$"
+    asked = "a.onnx holds several RNNs: give prefix=, one of /enc/RNN, /dec/RNN$"
     with pytest.raises(UsageError, match=asked):
         weights.read(path)
     for prefix in ("/dec/RNN", "dec", "dec/RNN"):
@@ -156,10 +157,26 @@ def test_networks_that_are_not_stacked_are_asked_for_by_name(tmp_path, module):
         weights.read(path, "de")
 
 
+def test_what_stands_around_a_network_is_told(tmp_path):
+    """What is fed to the model is not what the network reads; moving numbers changes none."""
+
+    class Scaled(nn.Module):
+        def forward(self, x):
+            return x * 2
+
+    for module, told in (
+        (Within(nn.GRU(I, H), Scaled()), "has Mul before and Relu, .*after it: x and output are"),
+        (Within(nn.LSTM(I, H)), "the model has Relu, .*after it: .* the LSTM's own"),
+        (nn.GRU(I, H, 2, bidirectional=True, batch_first=True), "^$"),
+    ):
+        path = _export(tmp_path / "a.onnx", module, _x(T, B, I))
+        assert re.search(told, onnx_reader.read(path).note)
+
+
 def test_several_kinds_are_picked_by_cell_or_name(tmp_path):
     module = Two(nn.LSTM(I, H), nn.GRU(H, H))
     path = _export(tmp_path / "a.onnx", module, _x(T, B, I))
-    with pytest.raises(UsageError, match="give --cell, one of gru, lstm; or --prefix, one of /enc"):
+    with pytest.raises(UsageError, match="give cell=, one of gru, lstm; or prefix=, one of /enc"):
         weights.read(path)
     assert _is_of(weights.read(path, kind="gru"), module.dec)
     assert _is_of(weights.read(path, "enc"), module.enc)

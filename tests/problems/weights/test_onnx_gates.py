@@ -334,10 +334,10 @@ def test_a_model_of_several_kinds_asks_which(tmp_path):
     for name, shape in (("W_rnn", (1, H, I)), ("R_rnn", (1, H, H))):
         model.graph.initializer.append(numpy_helper.from_array(_drawn(*shape), name))
     onnx.save(model, tmp_path / "b.onnx")
-    with pytest.raises(UsageError, match="several kinds: give --cell, one of rnn, lstm"):
+    with pytest.raises(UsageError, match="several kinds: give cell=, one of rnn, lstm"):
         weights.read(tmp_path / "b.onnx")
     for kind in ("rnn", "lstm"):
         found = weights.read(tmp_path / "b.onnx", kind=kind)
         assert weights.infer_config(found, kind).kind == kind
-    with pytest.raises(UsageError, match="no GRU node: expected --cell to be one of rnn, lstm"):
+    with pytest.raises(UsageError, match="no GRU node: give cell=, one of rnn, lstm"):
         weights.read(tmp_path / "b.onnx", kind="gru")

@@ -124,13 +124,13 @@ def test_several_are_asked_for_by_name(tmp_path):
     second["weight_ih_l0"] = np.ones((H, H), "f4")
     made = Unroller()
     path = made.write(tmp_path / "a.onnx", made.rnn(made.rnn("x", first, "enc."), second, "dec."))
-    with pytest.raises(UsageError, match=r"holds several RNNs: give --prefix, one of enc, dec$"):
+    with pytest.raises(UsageError, match=r"holds several RNNs: give prefix=, one of enc, dec$"):
         weights.read(path)
     assert _is(weights.read(path, "enc"), first)
     assert _is(weights.read(path, "/dec/"), second)
     with pytest.raises(UsageError, match="no RNN under the prefix 'a': there is enc, dec"):
         weights.read(path, "a")
-    with pytest.raises(UsageError, match="has no LSTM: expected --cell to be one of rnn"):
+    with pytest.raises(UsageError, match="has no LSTM: give cell=, one of rnn"):
         weights.read(path, "enc", "lstm")
 
 

@@ -104,7 +104,7 @@ def test_a_live_layer_s_own_type_and_layout_count(kind):
         assert (config.kind, config.batch_first, config.dropout) == (kind, True, 0.5)
     other = "gru" if kind == "lstm" else "lstm"
     named = weights.NAMES[other]
-    with pytest.raises(UsageError, match=f"{named} was asked for: give --cell {kind}") as raised:
+    with pytest.raises(UsageError, match=f"{named} was asked for: give cell=.{kind}.") as raised:
         weights.config_of(model, weights.read(model), None, other)
     assert "\n" not in str(raised.value)
 
@@ -118,11 +118,11 @@ def test_one_of_several_layers_is_picked_by_its_kind_or_its_prefix():
             "second": torch.nn.GRU(3, 4),
         }
     )
-    with pytest.raises(UsageError, match="one of encoder, first, second; or --cell lstm"):
+    with pytest.raises(UsageError, match=r"one of encoder, first, second; or cell=.lstm."):
         weights.read(model)
-    with pytest.raises(UsageError, match=r"give --prefix, one of first, second$"):
+    with pytest.raises(UsageError, match=r"give prefix=, one of first, second$"):
         weights.read(model, kind="gru")
-    with pytest.raises(UsageError, match="none of them an RNN: give --prefix, one of encoder,"):
+    with pytest.raises(UsageError, match="none of them an RNN: give prefix=, one of encoder,"):
         weights.read(model, kind="rnn")
     found = weights.read(model, kind="lstm")
     assert np.array_equal(found["weight_hh_l0"], model["encoder"].weight_hh_l0.detach().numpy())
@@ -175,8 +175,8 @@ def _of(kind):
 @pytest.mark.parametrize(
     ("parameters", "kind", "message"),
     [
-        (_of("lstm"), "gru", r"\(16, 4\), which is an LSTM's, but a GRU was asked .* --cell lstm"),
-        (_of("gru"), "rnn", "a GRU's, but an RNN was asked for: give --cell gru"),
+        (_of("lstm"), "gru", r"\(16, 4\), which is an LSTM's, but a GRU was asked .* cell=.lstm."),
+        (_of("gru"), "rnn", "a GRU's, but an RNN was asked for: give cell=.gru."),
         (_of("rnn"), "lstm", "an RNN's, but an LSTM was asked for"),
         (_of("rnn"), "elman", "no kind of cell 'elman': there are rnn, gru, lstm"),
         (_of("gru") | {"weight_hh_l0": np.ones((8, 4), "f4")}, None, "an RNN or a GRU or an LSTM"),

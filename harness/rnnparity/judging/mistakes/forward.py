@@ -220,21 +220,27 @@ def _double(name: str) -> Forward:
     return with_cells(lambda c: c._replace(**{name: getattr(c, name) + getattr(c, name)}))
 
 
-def _transpose(name: str) -> Forward:
-    return with_cells(
-        lambda c: (
-            c._replace(**{name: getattr(c, name).T})
-            if getattr(c, name).shape[0] == getattr(c, name).shape[1]
-            else c
-        )
-    )
+def transposed(*names: str) -> Callable[[Cell], Cell]:
+    """Return what transposes weights, each gate's block alone; what is not square stays."""
+
+    def change(cell: Cell) -> Cell:
+        H, turned = cell.weight_hh.shape[1], {}
+        for name in names:
+            weight = getattr(cell, name)
+            if weight.shape[1] == H:
+                blocks = np.split(weight, len(weight) // H)
+                turned[name] = np.concatenate([block.T for block in blocks])
+        return cell._replace(**turned)
+
+    return change
 
 
 def _other_nonlinearity(a: Array, activate: Activation) -> Array:
     return np.maximum(a, a.dtype.type(0)) if activate is np.tanh else np.tanh(a)
 
 
-def _square(case: Case) -> bool:
+def square(case: Case) -> bool:
+    """Whether the first layer's weight_ih is square, or each gate's block of it."""
     return case.config.input_size == case.config.hidden_size
 
 
@@ -242,14 +248,21 @@ MISTAKES = (
     Mistake(
         "weight_hh transposed",
         "Keras and Flax keep kernels as (in, out), torch as (out, in); no shape complains",
-        _transpose("weight_hh"),
+        with_cells(transposed("weight_hh")),
         kinds=PLAIN,
     ),
     Mistake(
         "weight_ih transposed",
         "the same with as many inputs as hidden units",
-        _transpose("weight_ih"),
-        when=_square,
+        with_cells(transposed("weight_ih")),
+        when=square,
+        kinds=PLAIN,
+    ),
+    Mistake(
+        "weight_ih and weight_hh transposed",
+        "all weights of such a layer as (in, out)",
+        with_cells(transposed("weight_ih", "weight_hh")),
+        when=square,
         kinds=PLAIN,
     ),
     Mistake(

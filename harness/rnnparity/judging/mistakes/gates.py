@@ -12,7 +12,8 @@ from rnnparity.cells.operations import logistic
 from rnnparity.cells.program import Value
 from rnnparity.cells.recurrence import Trace, layer, layer_backward, traced_step
 from rnnparity.cells.step import Step, sigmoid, split, tanh
-from rnnparity.judging.mistakes.mistake import Backward, Forward, Mistake, product
+from rnnparity.judging.mistakes.forward import square, transposed
+from rnnparity.judging.mistakes.mistake import GATED, Backward, Forward, Mistake, product
 from rnnparity.problems.setup import Quantities, Setup
 from rnnparity.types import Array
 
@@ -74,12 +75,6 @@ def _candidate_without_bias(cell: Cell) -> Cell:
 def _forget_bias(cell: Cell) -> Cell:
     i, f, g, o = np.split(cell.bias_ih, 4)
     return cell._replace(bias_ih=np.concatenate((i, f + f.dtype.type(1), g, o)))
-
-
-def _transposed(cell: Cell) -> Cell:
-    H = cell.weight_hh.shape[1]
-    blocks = np.split(cell.weight_hh, len(cell.weight_hh) // H)
-    return cell._replace(weight_hh=np.concatenate([block.T for block in blocks]))
 
 
 def _update_exchanged(x: Values, h: Values, before: Values) -> tuple[Value, ...]:
@@ -164,10 +159,6 @@ def _no_grad_c_n(s: Setup) -> Setup:
     return s.replace(grad_c_n=np.zeros_like(s.grad_c_n))
 
 
-def _both(name: str, bug: str, change: Callable[[Cell], Cell]) -> Mistake:
-    return Mistake(name, bug, _parameters(change), kinds=("gru", "lstm"))
-
-
 def _of(kind: str, name: str, bug: str, forward: Forward) -> Mistake:
     return Mistake(name, bug, forward, kinds=(kind,))
 
@@ -191,7 +182,16 @@ MISTAKES = (
         for order in itertools.permutations(KINDS[kind].gates)
         if order != KINDS[kind].gates
     ),
-    _both("each gate's weight_hh transposed", "a matrix kept the other way round", _transposed),
+    *(
+        Mistake(
+            f"each gate's {' and '.join(names)} transposed",
+            "matrices kept the other way round",
+            _parameters(transposed(*names)),
+            when=square if "weight_ih" in names else None,
+            kinds=GATED,
+        )
+        for names in (("weight_hh",), ("weight_ih",), ("weight_ih", "weight_hh"))
+    ),
     _of(
         "gru",
         "bias_hh added to bias_ih, outside of the reset gate",

@@ -9,7 +9,9 @@ from rnnparity.errors import UsageError
 from rnnparity.problems.weights import other_libraries
 from rnnparity.problems.weights.parametrised import Unresolved, resolved
 from rnnparity.problems.weights.tensors import numbers
+from rnnparity.problems.weights.torch_files import QUANTISED, is_quantised
 from rnnparity.types import Array
+from rnnparity.words import option
 
 NAMES = {"rnn": "an RNN", "gru": "a GRU", "lstm": "an LSTM"}
 
@@ -114,11 +116,12 @@ def choose(
         return _one_bias((distinct or found)[0], label)
     listed = ", ".join(layer.prefix.rstrip(".") or "(no prefix)" for layer in (distinct or found))
     kinds = [layer.kind for layer in found]
-    several = [one for one in KINDS if kinds.count(one) == 1]
-    also = f"; or --cell {' or '.join(several)}" if several and kind is None else ""
+    single = [option("cell", one) for one in KINDS if kinds.count(one) == 1 and kind is None]
+    also = f"; or {' or '.join(single)}" if single else ""
     none = f", none of them {NAMES[kind]}" if kind and not told else ""
     raise UsageError(
-        f"{label} holds several recurrent layers{none}: give --prefix, one of {listed}{also}"
+        f"{label} holds several recurrent layers{none}: "
+        f"give {option('prefix')}, one of {listed}{also}"
     )
 
 
@@ -147,7 +150,7 @@ def _under(prefix: str, found: list[Layer], label: str) -> Layer:
     part = [layer for layer in found if wanted and f".{wanted}." in f".{layer.prefix}"]
     if len(exact or part) == 1:
         return _one_bias((exact or part)[0], label)
-    there = ", ".join(layer.prefix.rstrip(".") or "none" for layer in (part or found))
+    there = ", ".join(layer.prefix.rstrip(".") or "(no prefix)" for layer in (part or found))
     if part:
         raise UsageError(
             f"{label} has several RNNs under the prefix {prefix!r}: give one of {there}"
@@ -182,11 +185,8 @@ def _equal(one: Layer, other: Layer) -> bool:
 
 def _nothing(tensors: dict[str, Any], label: str) -> str:
     names = sorted(tensors)
-    if any("_all_weight_values" in name or "_packed_" in name for name in names):
-        return (
-            f"{label} has quantised layers, whose weights are packed integers: give the model "
-            "before torch.quantization.quantize_dynamic"
-        )
+    if is_quantised(names):
+        return f"{label} {QUANTISED}"
     return (
         f"{label} has no parameters of a torch.nn.RNN, GRU or LSTM (weight_ih_l0, ...), nor of "
         f"Keras or Flax, but {some(names)}; {NOT_GUESSED}"

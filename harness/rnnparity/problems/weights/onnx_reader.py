@@ -85,6 +85,10 @@ def _from_unrolled(
     path: Path, model: Any, graph: Graph, kind: str | None, prefix: str | None
 ) -> Imported:
     found = onnx_unrolled.read(path, model, graph, kind, prefix)
+    notes = (
+        f"{path} {onnx_unrolled.UNROLLED}: the weights are taken by torch's names in it",
+        _note(found.kind, onnx_stacks.around(graph, found.x)),
+    )
     return Imported(
         found.kind,
         found.parameters,
@@ -95,8 +99,14 @@ def _from_unrolled(
         c0=None,
         lengths=None,
         x=found.x,
-        note=f"{path} {onnx_unrolled.UNROLLED}: the weights are taken by torch's names in it",
+        note="; ".join(filter(None, notes)),
     )
+
+
+def _note(kind: str, around: str) -> str:
+    """Say that x and output are a network's own, where other operators stand around it."""
+    own = f"x and output are taken to be the {kind.upper()}'s own"
+    return f"the model has {around} it: {own}" if around else ""
 
 
 def _the_same(path: Path, stacks: Sequence[Stack], prefix: str | None) -> Imported:
@@ -245,6 +255,7 @@ def _joined(path: Path, stack: Stack) -> Imported:
         c0,
         first.lengths,
         node.input[0],
+        _note(kind, onnx_stacks.around(graph, node.input[0], stack)),
     )
 
 

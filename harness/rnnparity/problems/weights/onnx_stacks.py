@@ -16,6 +16,7 @@ from rnnparity.cells.config import KINDS
 from rnnparity.errors import UsageError
 from rnnparity.problems.weights.onnx_format import package
 from rnnparity.problems.weights.onnx_graph import Graph, clean
+from rnnparity.words import option
 
 # What leaves every number where it is (in evaluation mode Dropout drops nothing) ...
 _INERT = ("Identity", "Cast", "Dropout")
@@ -76,7 +77,7 @@ def candidates(path: Path, graph: Graph, kind: str | None, prefix: str | None) -
     there = [one for one in KINDS if any(n.op_type == one.upper() for _, n in every)]
     if every and kind is not None and kind not in there:
         raise UsageError(
-            f"{path} has no {kind.upper()} node: expected --cell to be one of {', '.join(there)}"
+            f"{path} has no {kind.upper()} node: give {option('cell')}, one of {', '.join(there)}"
         )
     every = [(one, n) for one, n in every if kind in (None, n.op_type.lower())]
     if prefix is None or not every:
@@ -102,12 +103,11 @@ def several(path: Path, stacks: Sequence[Stack], prefix: str | None) -> UsageErr
     kinds = Counter(stack.kind for stack in stacks)
     if len(set(map(str, labels.split(", ")))) < len(stacks[:12]):  # one module, called twice
         labels = ", ".join(label_of(stack.nodes[0]) for stack in stacks[:12])
-    ways = f"give --prefix, one of {labels}"
+    ways = f"give {option('prefix')}, one of {labels}"
     if len(kinds) == len(stacks):
         told = ", ".join(kind for kind in KINDS if kind in kinds)
-        return UsageError(
-            f"{path} has nodes of several kinds: give --cell, one of {told}; or {ways[5:]}"
-        )
+        ways = f"give {option('cell')}, one of {told}; or {ways[5:]}"
+        return UsageError(f"{path} has nodes of several kinds: {ways}")
     what = "several RNNs" if set(kinds) == {"rnn"} else "several recurrent networks"
     under = f" under {prefix!r}" if prefix else ""
     return UsageError(f"{path} holds {what}{under}: {ways}")
@@ -134,6 +134,40 @@ def layout(graph: Graph, x: str, own: bool) -> tuple[bool, bool]:
         swaps += swap
         x = maker.input[0]
     return own != bool(swaps % 2), True
+
+
+def around(graph: Graph, x: str, stack: Stack | None = None) -> str:
+    """Say which operators stand before and after a network; "" if none does.
+
+    Those count whose numbers are others than they take: what is fed to the model is not x then, and
+    what it returns is not the network's output.
+
+    Args:
+        graph: that it stands in.
+        x: the value that it reads.
+        stack: its nodes; None where they are not known, and with them what comes after.
+    """
+    before: dict[int, Any] = {}
+    wanted = [x]
+    while wanted:
+        node = graph.maker(wanted.pop())
+        if node is not None and id(node) not in before:
+            before[id(node)] = node
+            inputs = node.input[:1] if node.op_type in _REARRANGING else node.input
+            wanted += [name for name in inputs if name and not graph.is_constant(name)]
+    own = stack.nodes if stack else ()
+    after: dict[int, Any] = {}
+    made = {name for node in own for name in node.output if name}
+    for node in graph.nodes if made else ():
+        if made & {*node.input} and not any(node is one for one in own):
+            after[id(node)] = node
+            made |= {*filter(None, node.output)} if node.op_type != "Shape" else set()
+    found = []
+    for nodes, where in ((reversed(before.values()), "before"), (after.values(), "after")):
+        operators = dict.fromkeys(clean(node.op_type) for node in nodes)
+        if told := [one for one in operators if one not in (*_REARRANGING, "Concat", "Shape")]:
+            found.append(f"{', '.join(told)} {where}")
+    return " and ".join(found)
 
 
 def _perm(transpose: Any) -> list[int]:

@@ -16,6 +16,7 @@ from rnnparity.errors import UsageError
 from rnnparity.problems.weights.onnx_graph import Graph, clean
 from rnnparity.problems.weights.onnx_stacks import PARAMETER, attributes_of, dotted, layout
 from rnnparity.types import Array
+from rnnparity.words import option
 
 UNROLLED = "was unrolled by torch.onnx.export(dynamo=True), the default since torch 2.9"
 _WAY_OUT = "export with dynamo=False, or give the state dict"
@@ -63,19 +64,19 @@ def read(path: Path, model: Any, graph: Graph, kind: str | None, prefix: str | N
     if kind is not None and there:
         if kind not in there:
             raise UsageError(
-                f"{path} has no {kind.upper()}: expected --cell to be one of {', '.join(there)}"
+                f"{path} has no {kind.upper()}: give {option('cell')}, one of {', '.join(there)}"
             )
         whole = {home: one for home, one in whole.items() if one[0] == kind}
     if prefix is not None and whole:
         if dotted(prefix) not in whole:
-            listed = ", ".join(clean(home) or "none" for home in whole)
+            listed = ", ".join(clean(home) or "(no prefix)" for home in whole)
             raise UsageError(f"{path} has no RNN under the prefix {prefix!r}: there is {listed}")
         whole = {dotted(prefix): whole[dotted(prefix)]}
     if not whole:
         raise UsageError(_told(path, model, graph, groups, readers))
     if len(whole) > 1:
         listed = ", ".join(clean(home) or "(no prefix)" for home in whole)
-        raise UsageError(f"{path} holds several RNNs: give --prefix, one of {listed}")
+        raise UsageError(f"{path} holds several RNNs: give {option('prefix')}, one of {listed}")
     ((home, (found, parameters)),) = whole.items()
     names = groups[home]
     product, nonlinearity = _followed(graph, readers, names)

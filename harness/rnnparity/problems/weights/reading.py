@@ -26,6 +26,7 @@ from rnnparity.problems.weights.layers import (
 )
 from rnnparity.problems.weights.tensors import tensors_in
 from rnnparity.types import Array
+from rnnparity.words import option
 
 
 def read(source: Any, prefix: str | None = None, kind: str | None = None) -> dict[str, Array]:
@@ -126,7 +127,7 @@ def infer_config(
     if kind is not None and kind != found:
         raise UsageError(
             f"weight_hh_l0 has shape {weight_hh.shape}, which is {NAMES[found]}'s, "
-            f"but {NAMES[kind]} was asked for: give --cell {found}, or other weights"
+            f"but {NAMES[kind]} was asked for: give {option('cell', found)}, or other weights"
         )
     layers = [int(match[2]) for match in matches.values() if match]
     gap = next(k for k in range(len(layers) + 1) if k not in layers)
@@ -197,7 +198,7 @@ def config_of(
     of = own.pop("kind", None)
     if kind is not None and of not in (kind, None):
         raise UsageError(
-            f"the module is {NAMES[of]}, but {NAMES[kind]} was asked for: give --cell {of}"
+            f"the module is {NAMES[of]}, but {NAMES[kind]} was asked for: give {option('cell', of)}"
         )
     return infer_config(parameters, of or kind, **(told | own))
 

@@ -8,7 +8,7 @@ import pickletools
 import re
 import zipfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ from rnnparity.errors import UsageError
 
 # Where training scripts put the state dict in a checkpoint.
 _STATES = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module")
+# What is said of layers of torch's whose weights cannot be had any more.
+QUANTISED = (
+    "has quantised layers, whose weights are packed integers: give the model before "
+    "torch.quantization.quantize_dynamic, or its state dict"
+)
 # Opcodes that neither make nor end a value.
 _SILENT = ("PROTO", "FRAME", "MARK", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT")
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+) (?:was not an allowed|whose module)")
@@ -52,6 +57,11 @@ def read(path: Path) -> Mapping[str, Any]:
     return loaded
 
 
+def is_quantised(names: Iterable[str]) -> bool:
+    """Whether names are among them that torch gives to weights that it packed."""
+    return any("_all_weight_values" in name or "_packed_" in name for name in names)
+
+
 def _names(path: Path) -> list[str]:
     """Return what is in a file's archive; nothing if it is none, or is damaged."""
     try:
@@ -73,6 +83,8 @@ def _refusal(path: Path, told: str) -> str:
         whole, values = _listed(path)
     except Exception:  # damaged further on; or of a form that is not known
         whole, values = False, {}
+    if is_quantised(values):
+        return f"{path} {QUANTISED}"
     loaded = f"torch.load({str(path)!r}, weights_only=False)"
     held = f"has {named[1]} beside its tensors"
     if whole:

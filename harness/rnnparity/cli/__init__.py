@@ -61,7 +61,10 @@ for command in (
 def main() -> None:
     """Run the command line; a usage error is one line and exit code 2."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what cannot be written is told here, not when Python ends
     except UsageError as error:
         sys.stderr.write(f"rnnparity: {error}\n")
         raise SystemExit(2) from None
@@ -70,9 +73,15 @@ def main() -> None:
         sys.stderr.write(f"rnnparity: {given} has characters that no name of a file has\n")
         raise SystemExit(2) from None
     except BrokenPipeError:  # whoever read our output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         raise SystemExit(1) from None
     except OSError as error:  # a name too long for the file system, a disk that is full, ...
         where = f"{one_line(error.filename, 120)}: " if error.filename else ""
         sys.stderr.write(f"rnnparity: {where}{error.strerror or one_line(error)}\n")
+        _give_up_output()
         raise SystemExit(2) from None
+
+
+def _give_up_output() -> None:
+    """Let what is left of our output go nowhere: Python would try once more, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,5 +1,6 @@
 """What machine and which versions a run was made on, read off, never typed in."""
 
+import hashlib
 import os
 import platform
 import re
@@ -12,11 +13,14 @@ from typing import Any
 
 import msgspec
 
-from rnnparity.errors import UsageError
 from rnnparity.implementations.settings import Settings, numeric_variables
+from rnnparity.records import disk
 from rnnparity.records.check import SCHEMA
 
 PACKAGE = Path(__file__).parents[1]
+
+# The rooms that decide what a record says.
+DECIDING = ("cells", "problems", "implementations", "judging", "records", "runs", "timing")
 
 
 def environment(settings: Settings) -> dict[str, Any]:
@@ -29,6 +33,7 @@ def environment(settings: Settings) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "rnnparity": version("rnnparity"),
+        "source": _source(),
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([_program(), *map(_without_folders, sys.argv[1:])]),
@@ -57,11 +62,7 @@ def write_environment(directory: Path, settings: Settings) -> None:
         UsageError: the folder cannot be written to.
     """
     text = msgspec.json.format(msgspec.json.encode(environment(settings)), indent=2)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "environment.json").write_bytes(text + b"\n")
-    except OSError as error:
-        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
+    disk.replace(directory / "environment.json", text + b"\n")
 
 
 def usable_cores() -> int:
@@ -69,6 +70,15 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _source() -> str:
+    """Return a digest of the code that verdicts and times come from: all but what shows them."""
+    digest = hashlib.sha256()
+    for room in DECIDING:
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _program() -> str:

@@ -1,6 +1,6 @@
 """The records: one JSON line per check, written as they are made, and read back."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -9,11 +9,12 @@ import msgspec
 
 from rnnparity.errors import UsageError
 from rnnparity.problems.cases import Case
+from rnnparity.records import disk
 from rnnparity.records.check import Record
-from rnnparity.records.timing import Timing
+from rnnparity.records.timing import IMPLEMENTATION, Timing
 from rnnparity.verdicts import Verdict
 
-R = TypeVar("R")
+R = TypeVar("R", Record, Timing)
 
 RECORDS = "records.jsonl"
 TIMINGS = "timings.jsonl"
@@ -21,26 +22,40 @@ ENVIRONMENT = "environment.json"
 
 
 class Recorder:
-    """Appends records to a run's folder, one flushed line each; safe to share between threads."""
+    """Appends records to a run's folder, each on disk when `write` returns; for several threads."""
 
     def __init__(self, directory: Path, name: str = RECORDS) -> None:
-        """Make the folder and open its records for appending."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Make the folder and open its records for appending, without a torn last line.
+
+        Raises:
+            UsageError: they cannot be written.
+        """
         self._path = directory / name
-        self._file = self._path.open("ab")
-        self._written = [self._path.read_bytes()]
+        with disk.refusing(self._path):
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("ab", buffering=0)
+            there = self._path.read_bytes()
+            self._written = [there[: there.rfind(b"\n") + 1]]
+            self._file.truncate(len(self._written[0]))
         self._lock = Lock()
 
-    def write(self, record: Record | Timing) -> None:
-        """Append one line."""
-        line = msgspec.json.encode(record) + b"\n"
-        with self._lock:
-            self._file.write(line)
-            self._file.flush()
-            self._written.append(line)
+    def write(self, *records: Record | Timing) -> None:
+        """Append a line for each, all of them or none.
+
+        Raises:
+            UsageError: they cannot be written.
+        """
+        lines = _in_lines(records)
+        with self._lock, disk.refusing(self._path):
+            disk.append(self._file, lines)
+            self._written.append(lines)
 
     def close(self) -> None:
-        """Close the file; what somebody else has done to it meanwhile is undone."""
+        """Close the file; what somebody else has done to it meanwhile is undone.
+
+        Raises:
+            UsageError: that cannot be undone.
+        """
         self._file.close()
         written = b"".join(self._written)
         try:
@@ -48,10 +63,7 @@ class Recorder:
                 return
         except OSError:  # removed, with its folder perhaps
             pass
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        mended = self._path.with_suffix(".mended")
-        mended.write_bytes(written)
-        mended.replace(self._path)
+        disk.replace(self._path, written)
 
 
 def read(directory: Path, notes: list[str] | None = None) -> Iterator[Record]:
@@ -108,14 +120,30 @@ def read_environment(directory: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not the environment of a run: {error}") from None
 
 
-def keep_decided(directory: Path) -> list[Record]:
-    """Reduce a run's records to those that a later run need not make again, and return them.
+def keep(
+    directory: Path, name: str, kind: type[R], is_kept: Callable[[R], bool]
+) -> tuple[list[R], list[R]]:
+    """Reduce a run's records or timings to some of them.
 
-    Errors go, since their cause may be mended, and so does what concerns no case.
+    Args:
+        directory: of the run.
+        name: of their file.
+        kind: `Record` or `Timing`.
+        is_kept: whether one is.
+
+    Returns:
+        Those that are kept, and those that are gone.
+
+    Raises:
+        UsageError: a line is none of them, or the file cannot be written.
     """
-    kept = [r for r in read(directory) if r.definition is not None and r.verdict != Verdict.ERROR]
-    _rewrite(directory / RECORDS, kept)
-    return kept
+    path = directory / name
+    kept, gone = list[R](), list[R]()
+    for one in _lines(path, kind, None):
+        (kept if is_kept(one) else gone).append(one)
+    if gone:
+        disk.replace(path, _in_lines(kept))
+    return kept, gone
 
 
 def keep_timed(directory: Path, wanted: Collection[tuple[Case | None, str, str]]) -> list[Timing]:
@@ -132,28 +160,31 @@ def keep_timed(directory: Path, wanted: Collection[tuple[Case | None, str, str]]
     jobs: dict[tuple[Any, ...], list[Timing]] = {}
     for one in read_timings(directory):
         jobs.setdefault((one.definition, one.device, one.mode), []).append(one)
-    kept = []
-    for (case, device, _), timings in jobs.items():
+    again = set()
+    for job, timings in jobs.items():
+        case, device, _ = job
         missing = {name for c, d, name in wanted if (c, d) == (case, device)}
         missing -= {one.implementation for one in timings if one.verdict != Verdict.ERROR}
         if not missing:
-            kept += timings
             continue
-        others = {one.implementation for one in timings if one.role == "implementation"} - asked
+        others = {one.implementation for one in timings if one.role == IMPLEMENTATION} - asked
         if others:
             raise UsageError(
                 f"{directory} has timings of {', '.join(sorted(others))} that would be lost: "
                 "all of a run are timed together; name them too, or give another folder"
             )
-    _rewrite(directory / TIMINGS, kept)
+        again.add(job)
+    kept, _ = keep(
+        directory,
+        TIMINGS,
+        Timing,
+        lambda one: (one.definition, one.device, one.mode) not in again,
+    )
     return kept
 
 
-def _rewrite(path: Path, kept: Iterable[Record | Timing]) -> None:
-    if path.exists():
-        mended = path.with_suffix(".mended")
-        mended.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in kept))
-        mended.replace(path)
+def _in_lines(records: Iterable[Record | Timing]) -> bytes:
+    return b"".join(msgspec.json.encode(record) + b"\n" for record in records)
 
 
 def document(environment: dict[str, Any], records: Sequence[Record | Timing]) -> bytes:

@@ -86,6 +86,8 @@ class Display:
             self._show_stage(event)
             return
         if event.announced:
+            for note in event.notes:
+                self._console.print(note, soft_wrap=True)
             self._announce(event.announced)
             return
         name = event.implementation

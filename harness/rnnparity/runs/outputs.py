@@ -74,10 +74,10 @@ def judge_outputs(
         directory.mkdir(parents=True, exist_ok=True)
         kept = {name: saved.values for name, saved in given.items()}
         np.savez(directory / f"output-{digest.hexdigest()[:8]}.npz", **kept)  # type: ignore[arg-type]  # as in `given.case`: its stub
-        recorder = files.Recorder(directory)
-        recorder.write(run.records[0])
-        recorder.close()
-        run.write_environment()
     except OSError as error:
         raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
+    recorder = files.Recorder(directory)
+    recorder.write(run.records[0])
+    recorder.close()
+    run.write_environment()
     return run

@@ -258,7 +258,9 @@ def _begin(log: str, places: dict[str, parcels.Place], folder: str) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, whatever it is doing."""
+    """End this process when its parent is gone, whatever it is doing, and leave nothing behind."""
     while os.getppid() == parent:
         time.sleep(1)
+    parcels.remove_folder()
+    leftovers.end_marked(os.environ[leftovers.MARK])
     os._exit(1)

@@ -76,8 +76,9 @@ def _taken(path: Path) -> FileIO:
         if _is(path, file):
             break
         file.close()  # whoever held it has removed it meanwhile
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
+    with suppress(OSError):  # a disk that is full: who writes records says so
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
     return file
 
 

@@ -52,7 +52,7 @@ def earlier_records(plan: Plan, described: dict[str, Any], notes: list[str]) -> 
     def is_current(one: Record | Timing) -> bool:
         """Whether one is of what is to be done now, or of what that does not touch."""
         case = one.definition
-        same = case is None or case.id not in ids or _wherever(case) in cases
+        same = case is None or one.case not in ids or _wherever(case) in cases
         return one.implementation not in changed and same
 
     def is_kept(one: Record) -> bool:
@@ -81,11 +81,11 @@ def _refuse_another(directory: Path, before: dict[str, Any], now: dict[str, Any]
     found = {name: now[key] for name, key in asked.items()} | now["settings"]
     # A worker's variables decide its kernels.
     told = "user_variables" in before
-    variables = {name for one in (before, now) if told for name in one["variables"]}
+    variables = sorted({name for one in (before, now) if told for name in one["variables"]})
     then |= {f"{name} in the environment": before["variables"].get(name) for name in variables}
     found |= {f"{name} in the environment": now["variables"].get(name) for name in variables}
-    for name in sorted(then.keys() & found.keys()):
-        if then[name] != found[name]:
+    for name in found:
+        if name in then and then[name] != found[name]:
             raise UsageError(
                 f"{directory} was made with another {name} ({then[name] or 'none'}, now "
                 f"{found[name] or 'none'}): resume it as it was, or give another folder"
@@ -95,7 +95,8 @@ def _refuse_another(directory: Path, before: dict[str, Any], now: dict[str, Any]
 def _told(records: list[Record], timings: list[Timing], changed: set[str]) -> list[str]:
     """Return a line for each implementation that has changed, and for cases that have."""
     lost: dict[str, Counter[str]] = {}
-    for one in (*records, *timings):
+    gone: list[Record | Timing] = [*records, *timings]
+    for one in gone:
         whose = one.implementation if one.implementation in changed else "the input"
         what = "records" if isinstance(one, Record) else "timings"
         lost.setdefault(whose, Counter())[what] += 1

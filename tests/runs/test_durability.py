@@ -1,6 +1,7 @@
 """What was recorded stays recorded: after kills, on a full disk, in folders of all kinds."""
 
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -266,4 +267,13 @@ def test_output_that_nobody_takes(tmp_path, words):
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
     assert (tmp_path / "run" / "report.html").exists() == (words == ("--report",))
+    assert len(reasons(tmp_path / "run")) == 9
+
+
+@POSIX
+@pytest.mark.parametrize("how", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_a_run_goes_on_without_streams(tmp_path, how):
+    """What the shell has closed, or cannot write: no file of the run takes its number."""
+    words = shlex.join([sys.executable, "-m", "rnnparity", *CHECK])
+    assert subprocess.run(f"{words} {how}", shell=True, cwd=tmp_path).returncode == 0
     assert len(reasons(tmp_path / "run")) == 9

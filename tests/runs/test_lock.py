@@ -80,3 +80,13 @@ def test_many_who_want_a_folder_have_it_one_after_the_other(tmp_path):
         one.join()
     assert set(most) == {1}
     assert len(had) + len(refused) == 800
+
+
+def test_where_nothing_can_be_locked_a_run_goes_on(tmp_path, monkeypatch):
+    def without(file):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(lock, "_lock", without)
+    with lock.held(tmp_path), lock.held(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())

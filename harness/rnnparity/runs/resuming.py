@@ -103,7 +103,7 @@ def _told(records: list[Record], timings: list[Timing], changed: set[str]) -> li
     return [
         f"{whose} has changed since: "
         + " and ".join(f"{count} {what}" for what, count in counts.items())
-        + " from before are dropped, and made again"
+        + " from before no longer count"
         for whose, counts in lost.items()
     ]
 

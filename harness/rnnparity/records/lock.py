@@ -52,7 +52,9 @@ def held(directory: Path) -> Iterator[None]:
             _give_back(path, file)
             raise
     except OSError as error:
-        raise UsageError(f"{directory} cannot be written to: {error.strerror}") from None
+        raise UsageError(
+            f"{one_line(directory, 120)} cannot be written to: {error.strerror}"
+        ) from None
     try:
         yield
     finally:

@@ -211,13 +211,27 @@ def test_other_weights_are_not_taken_for_those_of_the_run_that_is_resumed(tmp_pa
 
 
 def test_another_file_of_the_same_name_is_not_taken_for_the_one_that_passed(tmp_path):
+    """Nor what it imports; what others have done stays as it is."""
     path = broken_implementations.write(tmp_path, "own_type")
-    arguments = ("check", "own_type.py", "--dtype", "float64", "--out", "run")
+    (tmp_path / "beside.py").write_text("")
+    path.write_text("import beside\n" + path.read_text())
+    arguments = ("check", "own_type.py", "numpy-loop", "--dtype", "float64", "--out", "run")
     assert rnnparity(*arguments, cwd=tmp_path).returncode == 0
-    path.write_text(path.read_text() + "# changed\n")
-    refused = rnnparity(*arguments, "--resume", cwd=tmp_path)
-    assert refused.returncode == 2
-    assert "another own_type" in refused.stderr
+    records = tmp_path / "run" / "records.jsonl"
+    first = records.read_text().splitlines()
+    for changed in (path, tmp_path / "beside.py"):
+        changed.write_text(changed.read_text() + "# changed\n")
+        resumed = rnnparity(*arguments, "--resume", cwd=tmp_path)
+        assert resumed.returncode == 0, resumed.stderr
+        assert "own_type has changed since: 9 records" in resumed.stderr
+        again = records.read_text().splitlines()
+        assert sorted(map(_timeless, again)) == sorted(map(_timeless, first))
+        same = {json.loads(line)["implementation"] for line in set(first) & set(again)}
+        assert same == {"numpy-loop"}
+        first = again
+    resumed = rnnparity(*arguments, "--resume", cwd=tmp_path)
+    assert "has changed" not in resumed.stderr
+    assert records.read_text().splitlines() == first
 
 
 # As in a terminal, even if the tests run in the background, where the signal is ignored.

@@ -16,6 +16,7 @@ from rnnparity.problems import presets, sizes
 from rnnparity.problems.cases import Case
 from rnnparity.problems.given import Sequences, Weights
 from rnnparity.problems.outputs import case_of_outputs
+from rnnparity.records import lock
 from rnnparity.report.notebook import ShownRun
 from rnnparity.runs import plan as plans
 from rnnparity.runs.check import Event, Progress
@@ -445,6 +446,11 @@ def carry_out(plan: Plan, progress: Callable[[Any], None] = lambda event: None) 
     """
     if plan.jobs:
         extras.needed("bench", "timing")
+    with lock.held(plan.directory):
+        return _carried_out(plan, progress)
+
+
+def _carried_out(plan: Plan, progress: Callable[[Any], None]) -> ShownRun:
     begun, watch = time.monotonic(), Watch(plan.settings.threads)
     references: dict[Case, Reference] = {}
     made = run_check(plan, progress, references)

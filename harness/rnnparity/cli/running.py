@@ -253,17 +253,21 @@ def _go(
     signal.signal(signal.SIGTERM, terminated)
     with terminal.Display(console(stderr=True)) as display:
         result = getattr(api, job)(*implementations, progress=display, **arguments)
+    written = None
+    if report and result.records:
+        from rnnparity.report import writing
+
+        written = writing.write(result.directory)
+    if junit is not None:
+        from rnnparity.report import writing
+
+        writing.write_junit(result, junit)
+    # All files are there before anything is shown: what reads it may stop reading.
     if json:
         made = [*result.records, *result.timings]
         sys.stdout.buffer.write(document(result.environment, made) + b"\n")
     else:
         terminal.show(result, console())
-    if report and result.records:
-        from rnnparity.report import writing
-
-        console(stderr=json).print(f"report in {writing.write(result.directory)}", soft_wrap=True)
-    if junit is not None:
-        from rnnparity.report import writing
-
-        writing.write_junit(result, junit)
+    if written is not None:
+        console(stderr=json).print(f"report in {written}", soft_wrap=True)
     raise SystemExit(exit_code(result, implementations))

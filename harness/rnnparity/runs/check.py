@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rnnparity.errors import UsageError, writing_into
+from rnnparity.errors import UsageError
 from rnnparity.implementations.registry import BASELINE, Spec, registered
 from rnnparity.implementations.settings import MATMUL_PRECISIONS
 from rnnparity.judging.assess import assess
 from rnnparity.judging.reference import Reference, reference
 from rnnparity.judging.verdict import Judgement
-from rnnparity.problems.cases import Case, full_id
+from rnnparity.problems.cases import Case
 from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.records.environment import environment, usable_cores
@@ -50,6 +50,7 @@ class Event:
 
     Attributes:
         announced: the implementations that will be checked: the first event of a run.
+        notes: with it, what of a resumed run no longer counts.
         implementation: whose check it is, of every other event.
         planned: how many checks it will have.
         record: one that was made.
@@ -58,6 +59,7 @@ class Event:
 
     implementation: str = ""
     announced: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     planned: int | None = None
     record: Record | None = None
     earlier: bool = False
@@ -89,10 +91,10 @@ def check(
         described["assumed"] = list(plan.assumed)
     if lines := told(plan.expected):
         described[KEPT_LINES] = lines
-    earlier = earlier_records(directory, described, plan.resume, plan.expected)
-    with writing_into(directory):
-        recorder = files.Recorder(directory)
-    run = Run(directory, described, earlier)
+    notes: list[str] = []
+    earlier = earlier_records(plan, described, notes)
+    recorder = files.Recorder(directory)
+    run = Run(directory, described, earlier, notes=notes)
     session = _Session(plan, run, progress, recorder, start)
     session.run()
     if references is not None:
@@ -110,7 +112,7 @@ class _Session:
     ) -> None:
         self.plan, self.made, self.progress, self.recorder = plan, run, progress, recorder
         self.settings, self.start = plan.settings, start
-        self.done = {record.id: record for record in run.records}
+        self.done = {(r.implementation, r.device, r.definition): r for r in run.records}
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.examiners: list[Examiner] = []
@@ -121,7 +123,7 @@ class _Session:
     def run(self) -> None:
         """Drive all implementations, as many at once as there are cores for."""
         specs = self.plan.specs
-        self._emit(Event(announced=tuple(self.plan.names)))
+        self._emit(Event(announced=tuple(self.plan.names), notes=tuple(self.made.notes)))
         self.references = Shared(
             partial(reference, settings=self.settings),
             _size,
@@ -257,7 +259,7 @@ class _Session:
         for case in cases:
             if self.stopping.is_set():
                 return
-            earlier = self.done.get(full_id(spec.name, device, case))
+            earlier = self.done.get((spec.name, device, case))
             if earlier is not None:
                 self._emit(Event(spec.name, record=earlier, earlier=True))
                 yield case

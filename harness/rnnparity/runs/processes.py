@@ -65,7 +65,7 @@ def fresh_process(settings: Settings, log: Path) -> Executor:
     executor: Any = ProcessPoolExecutor(
         max_workers=1,
         initializer=_begin,
-        initargs=(str(log), *parcels.for_workers()),
+        initargs=(os.getpid(), str(log), *parcels.for_workers()),
         env=settings.environment_variables() | ENVIRONMENT | {leftovers.MARK: mark},
     )
     executor.mark = mark
@@ -236,7 +236,7 @@ def _noted(function: Callable[..., Any], packed: bytes, *sent: parcels.Parcel) -
     return answers.answer(parcels.call, function, packed, *sent)
 
 
-def _begin(log: str, places: dict[str, parcels.Place], folder: str) -> None:
+def _begin(parent: int, log: str, places: dict[str, parcels.Place], folder: str) -> None:
     """Set up a worker: output to its log, crashes explained there, Ctrl-C left to the parent."""
     _began.append(time.monotonic())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -254,11 +254,15 @@ def _begin(log: str, places: dict[str, parcels.Place], folder: str) -> None:
     from rnnparity.implementations.execution import leave_arithmetic_alone
 
     leave_arithmetic_alone()
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, whatever it is doing."""
+    """End this process when its parent is gone, whatever it is doing, and leave nothing behind."""
     while os.getppid() == parent:
         time.sleep(1)
-    os._exit(1)
+    try:
+        parcels.remove_folder()
+        leftovers.end_marked(os.environ[leftovers.MARK])
+    finally:
+        os._exit(1)

@@ -12,7 +12,7 @@ from rnnparity.problems.sizes import Job
 from rnnparity.records import files, pyperf_format
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
-from rnnparity.records.timing import Timing
+from rnnparity.records.timing import IMPLEMENTATION, Timing
 from rnnparity.runs.plan import Plan
 from rnnparity.timing import machine
 from rnnparity.timing.session import Session
@@ -66,9 +66,12 @@ def bench(
                     progress(Stage(i, len(todo), what, share))
 
                 tell(0.0)
-                for timing in session.time(device, job, tell):
-                    recorder.write(timing)
-                    run.timings.append(timing)
+                # What is written of a job when it is torn lacks an implementation, and shows.
+                made = sorted(
+                    session.time(device, job, tell), key=lambda one: one.role == IMPLEMENTATION
+                )
+                recorder.write(*made)
+                run.timings += made
             progress(Stage(len(todo), len(todo), ""))
             if workers.imported:
                 run.environment["best"] = workers.best(sorted(_frameworks(run)))

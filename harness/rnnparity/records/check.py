@@ -17,7 +17,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     batch were judged, where a sample was. `matmul_precision` is the one that matrix products really
     ran in (float32 cases). `same_bits_twice` says, for cases with invariants, whether the same
     input gave the same bits again. `diagnosis` names the known mistakes that reproduce a failing
-    result. `seconds` is what the check took, judging included.
+    result. `seconds` is what the check took, judging included. `host` names the machine of a
+    cluster, one of `hosts` in the environment; "" is the machine that this describes.
     """
 
     implementation: str
@@ -35,6 +36,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis: tuple[str, ...] = ()
     cell: str = "rnn"
     seconds: float | None = None
+    host: str = ""
     definition: Case | None = None
 
     @property

@@ -458,7 +458,12 @@ def carry_out(plan: Plan, progress: Callable[[Any], None] = lambda event: None) 
     made = run_check(plan, progress, references)
     if plan.jobs:
         if not made.interrupted:
-            run_bench(made, plan, references, watch, progress)
+            if plan.cluster is None:
+                run_bench(made, plan, references, watch, progress)
+            else:
+                from rnnparity.timing import spreading  # imports Dask
+
+                spreading.bench(made, plan, progress)
         made.environment["seconds"] = {
             "wall": time.monotonic() - begun,
             "imports_and_calls": stopwatch.covered(stopwatch.take(), begun),

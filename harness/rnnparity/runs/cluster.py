@@ -36,6 +36,13 @@ LOOK_EVERY, SILENT = 1.0, 60.0
 # starts them one after another.
 COME_WITHIN = 60.0
 
+# Seconds in which all workers that are there at the beginning should have said what they offer: on
+# this depends who is given what. One that is at something else is not waited for.
+ASKED_WITHIN = 60.0
+
+# Workers that a task may lose before it counts as broken.
+LOSSES = 3
+
 # What Dask itself logs of a lost connection is said here in one line.
 LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
 
@@ -98,7 +105,7 @@ class Cluster:
         self._arrived: queue.SimpleQueue[tuple[Call, Any] | None] = queue.SimpleQueue()
         self._present: frozenset[str] | None = None
         self._heard = self._peopled = time.monotonic()
-        self._count = 0
+        self._count, self._settled, self._late = 0, False, self._heard + ASKED_WITHIN
         client.loop.add_callback(self._watch)
 
     def load(self, worker: str) -> int:
@@ -109,6 +116,13 @@ class Cluster:
     def busy(self) -> bool:
         """Whether an answer is awaited."""
         return any(self._calls.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether those that were there at the beginning have said what they offer."""
+        asked = not self.busy or time.monotonic() > self._late
+        self._settled = self._settled or bool(self.offers and asked)
+        return self._settled
 
     @property
     def hosts(self) -> dict[str, dict[str, Any]]:
@@ -159,6 +173,13 @@ class Cluster:
                 yield call, found
         yield from self._lost()
 
+    def rest(self) -> None:
+        """End the processes that workers keep."""
+        workers = [worker for worker in self._present or () if worker in self.offers]
+        if workers:
+            finish, run = on_worker.finish, self.manner.run
+            self._client.run(finish, run, workers=workers, on_error="ignore")
+
     def close(self) -> None:
         """Give up what is still awaited, and end what the run has left on the workers."""
         with suppress(Exception):
@@ -166,11 +187,7 @@ class Cluster:
             self._calls.clear()
             if self._client.status == "running":
                 self._client.cancel([*futures, *self._files.values()], force=True)
-                workers = [w for w in self._present or () if w in self.offers]
-                if workers:
-                    self._client.run(
-                        on_worker.finish, self.manner.run, workers=workers, on_error="ignore"
-                    )
+                self.rest()
 
     def _submit(self, call: Call) -> None:
         self._count += 1

@@ -20,7 +20,7 @@ from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case, full_id
 from rnnparity.records.check import Record
 from rnnparity.runs import answers, on_worker
-from rnnparity.runs.cluster import COME_WITHIN, Call, Cluster, SchedulerGone, connected
+from rnnparity.runs.cluster import COME_WITHIN, LOSSES, Call, Cluster, SchedulerGone, connected
 from rnnparity.runs.keeping import Event, Keeper
 from rnnparity.runs.on_worker import Ask, Offer
 from rnnparity.runs.one_check import chosen_devices, record_of
@@ -33,15 +33,8 @@ from rnnparity.verdicts import Verdict
 # work for a task is then done for it, and no worker has references of more than 100 MB or so.
 CASES, ELEMENTS = 8, 2e5
 
-# Seconds in which all workers that are there at the beginning should have said what they offer: a
-# block has in it what the same workers can do. One that is at something else is not waited for.
-ASKED_WITHIN = 60.0
-
 # Blocks that are left for each worker when they begin to be smaller: all should end at a time.
 LEFT = 3
-
-# Workers that a check may bring down before it counts as broken. From the second on it runs alone.
-LOSSES = 3
 
 # What a user's `dask worker --resources` may call a card, and the device that is one.
 CARDS, CARD = ("CUDA", "GPU"), "cuda"
@@ -107,13 +100,10 @@ class _Spreading:
 
     def run(self) -> None:
         """Do all of it."""
-        begun, late = False, time.monotonic() + ASKED_WITHIN
         while True:
             for call, told in self.cluster.answers():
                 self._receive(call, call.note, told)
-            asked = not self.cluster.busy or time.monotonic() > late
-            begun = begun or bool(self.cluster.offers and asked)
-            if not begun:
+            if not self.cluster.settled:
                 continue
             if self.cluster.changed:
                 self.cluster.changed = False

@@ -1,5 +1,8 @@
 """Carrying out the checks of a plan: every implementation, case and device, as records."""
 
+from collections.abc import Callable
+from functools import partial
+
 from rnnparity.errors import UsageError
 from rnnparity.judging.reference import Reference
 from rnnparity.problems.cases import Case
@@ -7,7 +10,7 @@ from rnnparity.records import files
 from rnnparity.records.environment import environment
 from rnnparity.records.run import Run
 from rnnparity.runs import here
-from rnnparity.runs.keeping import Keeper, Progress
+from rnnparity.runs.keeping import Event, Keeper, Progress
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Start, fresh_process
 from rnnparity.runs.resuming import earlier_records, identity
@@ -28,8 +31,17 @@ def check(
         start: makes the executors that run implementations: by default fresh processes, one each.
 
     Raises:
-        UsageError: the folder cannot be used, or holds another run.
+        UsageError: the folder cannot be used, or holds another run; or there is no cluster.
     """
+    if plan.cluster is None:
+        return _made(plan, progress, partial(here.check_all, plan, start, references))
+    from rnnparity.runs import cluster, spreading  # these import Dask
+
+    with cluster.connected(plan) as workers:
+        return _made(plan, progress, partial(spreading.check_all, plan, workers))
+
+
+def _made(plan: Plan, progress: Progress, check_all: Callable[[Keeper], None]) -> Run:
     directory = plan.directory
     described = environment(plan.settings) | {
         "preset": plan.preset,
@@ -46,13 +58,9 @@ def check(
     run = Run(directory, described, earlier)
     keeper = Keeper(plan, run, progress, recorder)
     try:
+        keeper.emit(Event(announced=tuple(plan.names)))
         run.write_environment()
-        if plan.cluster is None:
-            here.check_all(plan, keeper, start, references)
-        else:
-            from rnnparity.runs import spreading  # imports Dask
-
-            spreading.check_all(plan, keeper)
+        check_all(keeper)
     except KeyboardInterrupt:
         run.interrupted = True
     finally:

@@ -23,6 +23,7 @@ from rnnparity.implementations.settings import Settings
 from rnnparity.records.environment import environment
 from rnnparity.runs import answers, on_worker, parcels
 from rnnparity.runs.on_worker import Manner, Offer
+from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import WAKE_EVERY, WorkerLost
 
 # Seconds for the scheduler to answer at the beginning; it is local or it is in the same building.
@@ -100,6 +101,7 @@ class Cluster:
         self.unused: dict[str, str] = {}
         self.changed = False
         self._environments: dict[str, dict[str, Any]] = {}  # by label
+        self._loads: dict[str, float] = {}
         self._calls: dict[str, set[Call]] = {}  # by worker
         self._files: dict[str, Any] = {}  # by digest, the futures of what is sent
         self._arrived: queue.SimpleQueue[tuple[Call, Any] | None] = queue.SimpleQueue()
@@ -127,7 +129,10 @@ class Cluster:
     @property
     def hosts(self) -> dict[str, dict[str, Any]]:
         """By label, the environment of each machine that was there."""
-        return dict(self._environments)
+        return {
+            label: environment | {"load_at_start": self._loads[label]}
+            for label, environment in self._environments.items()
+        }
 
     def call(
         self,
@@ -266,6 +271,7 @@ class Cluster:
         assert isinstance(found, Offer)
         self.offers[worker] = found = answers.in_lines(found)
         self.labels[worker] = self._label(found)
+        self._loads.setdefault(self.labels[worker], found.load)
         self.changed = True
 
     def _trouble(self, found: Offer | WorkerLost) -> str:
@@ -338,17 +344,8 @@ def _parcel(parcel: parcels.Parcel) -> parcels.Parcel:
 
 
 @contextmanager
-def connected(
-    target: Any, specs: Sequence[Spec], settings: Settings, timeout: float
-) -> Iterator[Cluster]:
-    """Connect to a cluster, and leave it as it was.
-
-    Args:
-        target: the address of its scheduler, the path of its scheduler file, or an object of
-            Dask's: a client or a cluster.
-        specs: what its workers are asked for.
-        settings: of the processes that run these there.
-        timeout: seconds for one case and for an import.
+def connected(plan: Plan) -> Iterator[Cluster]:
+    """Connect to the cluster of a plan, and leave it as it was.
 
     Raises:
         UsageError: there is no scheduler, or it does not answer.
@@ -356,11 +353,11 @@ def connected(
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    own = not isinstance(target, distributed.Client)
-    client = _client(target) if own else target
+    own = not isinstance(plan.cluster, distributed.Client)
+    client = _client(plan.cluster) if own else plan.cluster
     cluster = None
     try:
-        cluster = Cluster(client, specs, settings, timeout)
+        cluster = Cluster(client, plan.specs, plan.settings, plan.timeout)
         yield cluster
     finally:
         if cluster is not None:
@@ -385,11 +382,12 @@ def _client(target: Any) -> Any:
             )
         else:
             given = {"address": told}
+    # Made before it connects, so that it can be told to leave nothing behind when it does not.
+    client: Any = distributed.Client.__new__(distributed.Client)
     try:
-        return distributed.Client(
-            **given, timeout=CONNECT_WITHIN, set_as_default=False, name="rnnparity"
-        )
+        client.__init__(**given, timeout=CONNECT_WITHIN, set_as_default=False, name="rnnparity")
     except Exception as error:
-        raise UsageError(
-            f"no Dask scheduler answers at {one_line(target, 80)}: {one_line(error) or 'timed out'}"
-        ) from None
+        client.status = "closed"
+        told = one_line(error) or "timed out"
+        raise UsageError(f"no Dask scheduler answers at {one_line(target, 80)}: {told}") from None
+    return client

@@ -34,15 +34,15 @@ PART = 300
 
 
 def check_all(
-    plan: Plan, keeper: Keeper, start: Start, references: dict[Case, Reference] | None = None
+    plan: Plan, start: Start, references: dict[Case, Reference] | None, keeper: Keeper
 ) -> None:
     """Check all of a plan on this machine.
 
     Args:
         plan: which, on what, where and how.
-        keeper: gets the records.
         start: makes the executors that run implementations.
         references: gets those of the cases of which a sample is judged, if they are to be timed.
+        keeper: gets the records.
     """
     session = _Session(plan, keeper, start)
     session.run()
@@ -69,7 +69,6 @@ class _Session:
     def run(self) -> None:
         """Drive all implementations, as many at once as there are cores for."""
         specs = self.plan.specs
-        self.keeper.emit(Event(announced=tuple(self.plan.names)))
         self.references = Shared(
             partial(reference, settings=self.settings),
             _size,

@@ -81,6 +81,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         machine: tells whether two workers share a machine, whatever its name in a container.
         threads: how many tasks it does at a time.
         resources: those of Dask that it declares.
+        load: of its machine, before the run has put any on it.
         environment: its machine and versions, as `records.environment` describes them.
         descriptions: by name, what each implementation turned out to be there.
     """
@@ -90,6 +91,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     threads: int
     resources: dict[str, float]
+    load: float
     environment: dict[str, Any]
     descriptions: dict[str, Description]
 
@@ -104,11 +106,9 @@ def answer(function: Callable[..., Any], packed: bytes, *sent: parcels.Parcel) -
 
 def offer(manner: Manner, specs: Sequence[Spec]) -> Offer:
     """Say what there is: each implementation is loaded in a process of its own."""
-    from distributed import get_worker
-
-    worker: Any = get_worker()
-    state = _state(manner)
-    with state.crew() as crew:
+    worker = _worker()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    with _state(manner).crew() as crew:
         descriptions = {spec.name: crew.describe(spec) for spec in specs}
     found = {
         name: value for name, value in environment(manner.settings).items() if name not in OF_CLIENT
@@ -122,6 +122,7 @@ def offer(manner: Manner, specs: Sequence[Spec]) -> Offer:
         machine=_machine(),
         threads=worker.state.nthreads,
         resources=dict(worker.state.total_resources),
+        load=load,
         environment=found,
         descriptions=descriptions,
     )
@@ -240,7 +241,7 @@ class _State:
 
     def __init__(self, manner: Manner) -> None:
         self._manner = manner
-        self._folder = Path(tempfile.mkdtemp(prefix="rnnparity-cluster-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="rnnparity-", dir=_worker().local_directory))
         self._lock = threading.Lock()
         self._crews: list[_Crew] = []
         self._idle: list[_Crew] = []
@@ -306,6 +307,12 @@ def _prepare() -> None:
     for name, value in OF_DASK.items():
         if os.environ.get(name) == value:
             del os.environ[name]
+
+
+def _worker() -> Any:
+    from distributed import get_worker
+
+    return get_worker()
 
 
 def _machine() -> str:

@@ -20,7 +20,7 @@ from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case, full_id
 from rnnparity.records.check import Record
 from rnnparity.runs import answers, on_worker
-from rnnparity.runs.cluster import COME_WITHIN, LOSSES, Call, Cluster, SchedulerGone, connected
+from rnnparity.runs.cluster import COME_WITHIN, LOSSES, Call, Cluster, SchedulerGone
 from rnnparity.runs.keeping import Event, Keeper
 from rnnparity.runs.on_worker import Ask, Offer
 from rnnparity.runs.one_check import chosen_devices, record_of
@@ -66,22 +66,20 @@ class Block:
         self.pairs = frozenset((ask.spec, ask.device) for ask in self.asks)
 
 
-def check_all(plan: Plan, keeper: Keeper) -> None:
-    """Check all of a plan on its cluster.
+def check_all(plan: Plan, cluster: Cluster, keeper: Keeper) -> None:
+    """Check all of a plan on a cluster.
 
     Raises:
-        UsageError: there is no scheduler, none of its workers can be used, or it is gone; what was
-            recorded till then is kept.
+        UsageError: none of its workers can be used, or its scheduler is gone; what was recorded
+            till then is kept.
     """
-    keeper.emit(Event(announced=tuple(plan.names)))
-    with connected(plan.cluster, plan.specs, plan.settings, plan.timeout) as cluster:
-        spreading = _Spreading(plan, keeper, cluster)
-        try:
-            spreading.run()
-        except SchedulerGone as gone:
-            raise UsageError(f"{gone}; {spreading.told()}") from None
-        finally:
-            spreading.note()
+    spreading = _Spreading(plan, keeper, cluster)
+    try:
+        spreading.run()
+    except SchedulerGone as gone:
+        raise UsageError(f"{gone}; {spreading.told()}") from None
+    finally:
+        spreading.note()
 
 
 class _Spreading:

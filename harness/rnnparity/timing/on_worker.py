@@ -15,6 +15,7 @@ from rnnparity.records.timing import Timing
 from rnnparity.runs.on_worker import Manner
 from rnnparity.runs.plan import Plan
 from rnnparity.timing.bench import bench
+from rnnparity.timing.machine import Watch
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         processes: how many repeat the timing.
         budget: seconds of the rounds of each.
         best: whether to measure the best that the machine does, too.
+        load: of the machine, before the run has put any on it.
     """
 
     device: str
@@ -37,6 +39,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     processes: int
     budget: float
     best: bool
+    load: float
 
 
 class Timed(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +65,8 @@ def time_job(manner: Manner, task: Task) -> Timed:
             budget=task.budget,
         )
         run = Run(plan.directory, {"frameworks": {}}, list(task.records))
-        bench(run, plan, {}, best=task.best)
+        watch = Watch(manner.settings.threads, task.load)
+        bench(run, plan, {}, watch, best=task.best)
     noted = run.environment.get("timing", {})
     return Timed(
         timings=[msgspec.structs.replace(one, definition=None) for one in run.timings],

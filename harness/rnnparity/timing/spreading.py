@@ -46,7 +46,7 @@ def bench(run: Run, plan: Plan, progress: Callable[[Stage], None] = lambda stage
         return
     recorder = files.Recorder(run.directory, files.TIMINGS)
     try:
-        with connected(plan.cluster, plan.specs, plan.settings, plan.timeout) as cluster:
+        with connected(plan) as cluster:
             _Timing(run, plan, cluster, recorder, progress, todo).run()
     except KeyboardInterrupt:
         run.interrupted = True
@@ -132,6 +132,11 @@ class _Timing:
             if (r.device, r.definition) == (device, job.case) and r.implementation in names
         )
 
+    def _hosts(self) -> dict[str, Any]:
+        """Return the machines: as they were before the checks, if these were made just now."""
+        before = self.made.environment.get("hosts", {})
+        return {label: one | before.get(label, {}) for label, one in self.cluster.hosts.items()}
+
     def _here(self, one: _Left, worker: str) -> set[str]:
         """Return the names of those whose times are wanted that a worker can run."""
         told = self.cluster.offers[worker].descriptions
@@ -166,6 +171,7 @@ class _Timing:
             processes=self.plan.processes,
             budget=self.plan.budget,
             best=label not in self.measured,
+            load=self._hosts()[label]["load_at_start"],
         )
         self.progress(Stage(self.done, self.total, f"{words(one.job, one.device)} on {label}"))
         self.cluster.call(worker, on_worker.time_job, task, note=(one, machine))
@@ -192,7 +198,7 @@ class _Timing:
                 timings.append(self._without(one, record, Verdict.ABSENT, why))
         self._write(one, timings, host)
         environment = self.made.environment
-        environment["hosts"] = self.cluster.hosts | environment.get("hosts", {})
+        environment["hosts"] = self._hosts()
         if told.best:
             self.measured[host] = told.best
             environment["hosts"][host]["best"] = told.best

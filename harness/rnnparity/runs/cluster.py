@@ -178,6 +178,12 @@ class Cluster:
                 yield call, found
         yield from self._lost()
 
+    def refuse(self, worker: str, why: str) -> None:
+        """Give a worker no more calls."""
+        if self.offers.pop(worker, None) is not None:
+            self.unused[worker] = one_line(why)
+            self.changed = True
+
     def rest(self) -> None:
         """End the processes that workers keep."""
         workers = [worker for worker in self._present or () if worker in self.offers]

@@ -54,11 +54,11 @@ class Group:
 
 @dataclass
 class Block:
-    """Checks that a worker does in one go; `losses` are workers that were lost with it."""
+    """Checks that a worker does in one go; `lost` are calls of workers that came to nothing."""
 
     asks: tuple[Ask, ...]
     resource: str
-    losses: int = 0
+    lost: tuple[Call, ...] = ()
     worker: str = ""  # that is to do it alone
     pairs: frozenset[Pair] = field(init=False)
 
@@ -92,6 +92,7 @@ class _Spreading:
         self.devices: dict[Spec, list[str]] = {}
         self.offered: dict[str, frozenset[Pair]] = {}
         self.suspects: set[str] = set()
+        self.failures: dict[str, set[Call]] = {}
         self.kept = set(keeper.done)
         self.planned = 0
         self.stuck: float | None = None
@@ -135,17 +136,25 @@ class _Spreading:
         if not isinstance(told, WorkerLost):
             trouble = _trouble(block.asks, told)
             if not trouble:
+                self._blame(block)
                 host = self.cluster.labels[call.worker]
                 for ask, record in zip(block.asks, told, strict=True):
                     self._keep(answers.in_lines(record), ask.case, host)
                 return
             told = WorkerLost(trouble)
-        losses = block.losses + 1
-        if len(block.asks) == 1 and losses >= LOSSES:
+        lost = (*block.lost, call)
+        if len(block.asks) == 1 and len(lost) >= LOSSES:
             (ask,) = block.asks
-            self._keep(self._broken(ask, f"{told}, {losses} times"), ask.case, "")
+            self._keep(self._broken(ask, f"{told}, {len(lost)} times"), ask.case, "")
             return
-        self.again += [Block((ask,), block.resource, losses) for ask in block.asks]
+        self.again += [Block((ask,), block.resource, lost) for ask in block.asks]
+
+    def _blame(self, block: Block) -> None:
+        """Refuse workers which failed what another one could do, several times."""
+        for call in block.lost:
+            self.failures.setdefault(call.worker, set()).add(call)
+            if len(self.failures[call.worker]) >= LOSSES:
+                self.cluster.refuse(call.worker, "it failed several times where others did not")
 
     def _keep(self, record: Record, case: Case | None, host: str) -> None:
         record = msgspec.structs.replace(record, definition=case, host=host)
@@ -237,14 +246,16 @@ class _Spreading:
                 self._give(worker, made)
 
     def _reserve(self, block: Block) -> None:
-        """Set a worker apart, if one is left, to do a block alone."""
+        """Set a worker apart, if one is left, to do a block alone: one that has not failed it."""
         taken = {other.worker for other in self.again}
         able = [
             worker
             for worker in self.cluster.offers
             if worker not in taken and self._able(worker, block.pairs, block.resource)
         ]
-        block.worker = min(able, key=self.cluster.load, default="")
+        lost = {call.worker for call in block.lost}
+        ways = {worker: (worker in lost, self.cluster.load(worker)) for worker in able}
+        block.worker = min(able, key=lambda worker: ways[worker], default="")
 
     def _room(self, worker: str, offer: Offer) -> int:
         if worker in self.suspects:
@@ -253,7 +264,7 @@ class _Spreading:
         return slots + (slots == offer.threads)
 
     def _give(self, worker: str, block: Block) -> None:
-        if block.losses:
+        if block.lost:
             self.suspects.add(worker)
         resources = {block.resource: 1.0} if block.resource else None
         self.cluster.call(

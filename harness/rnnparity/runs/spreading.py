@@ -246,16 +246,15 @@ class _Spreading:
                 self._give(worker, made)
 
     def _reserve(self, block: Block) -> None:
-        """Set a worker apart, if one is left, to do a block alone: one that has not failed it."""
+        """Set a worker apart, if one is left, to do a block alone.
+
+        One that has failed it already does it again only where no other can.
+        """
         taken = {other.worker for other in self.again}
-        able = [
-            worker
-            for worker in self.cluster.offers
-            if worker not in taken and self._able(worker, block.pairs, block.resource)
-        ]
-        lost = {call.worker for call in block.lost}
-        ways = {worker: (worker in lost, self.cluster.load(worker)) for worker in able}
-        block.worker = min(able, key=lambda worker: ways[worker], default="")
+        failed = {call.worker for call in block.lost}
+        able = {w for w in self.cluster.offers if self._able(w, block.pairs, block.resource)}
+        left = (able - failed or able) - taken - self.suspects
+        block.worker = min(left, key=self.cluster.load, default="")
 
     def _room(self, worker: str, offer: Offer) -> int:
         if worker in self.suspects:

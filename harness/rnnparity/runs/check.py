@@ -37,7 +37,7 @@ def check(
         return _made(plan, progress, partial(here.check_all, plan, start, references))
     from rnnparity.runs import cluster, spreading  # these import Dask
 
-    with cluster.connected(plan) as workers:
+    with cluster.connected(*plan.for_cluster) as workers:
         return _made(plan, progress, partial(spreading.check_all, plan, workers))
 
 

@@ -23,7 +23,6 @@ from rnnparity.implementations.settings import Settings
 from rnnparity.records.environment import environment
 from rnnparity.runs import answers, on_worker, parcels
 from rnnparity.runs.on_worker import Manner, Offer
-from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import WAKE_EVERY, WorkerLost
 
 # Seconds for the scheduler to answer at the beginning; it is local or it is in the same building.
@@ -177,6 +176,21 @@ class Cluster:
             else:
                 yield call, found
         yield from self._lost()
+
+    def survey(self) -> dict[str, Any]:
+        """Return what the workers that are there offer, in words, and why some are not used.
+
+        Raises:
+            UsageError: there are none, or there is no scheduler any more.
+        """
+        try:
+            while not self.settled:
+                for _ in self.answers():
+                    pass
+        except SchedulerGone as gone:
+            raise UsageError(str(gone)) from None
+        workers = sorted(self.offers.items(), key=lambda one: (one[1].host, one[1].name))
+        return {"workers": [_in_words(*one) for one in workers], "unused": dict(self.unused)}
 
     def refuse(self, worker: str, why: str) -> None:
         """Give a worker no more calls."""
@@ -350,8 +364,17 @@ def _parcel(parcel: parcels.Parcel) -> parcels.Parcel:
 
 
 @contextmanager
-def connected(plan: Plan) -> Iterator[Cluster]:
-    """Connect to the cluster of a plan, and leave it as it was.
+def connected(
+    target: Any, specs: Sequence[Spec], settings: Settings, timeout: float
+) -> Iterator[Cluster]:
+    """Connect to a cluster, and leave it as it was.
+
+    Args:
+        target: the address of its scheduler, the path of its scheduler file, or an object of
+            Dask's: a client or a cluster.
+        specs: what its workers are asked for.
+        settings: of the processes that run these there.
+        timeout: seconds for one case and for an import.
 
     Raises:
         UsageError: there is no scheduler, or it does not answer.
@@ -359,11 +382,11 @@ def connected(plan: Plan) -> Iterator[Cluster]:
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    own = not isinstance(plan.cluster, distributed.Client)
-    client = _client(plan.cluster) if own else plan.cluster
+    own = not isinstance(target, distributed.Client)
+    client = _client(target) if own else target
     cluster = None
     try:
-        cluster = Cluster(client, plan.specs, plan.settings, plan.timeout)
+        cluster = Cluster(client, specs, settings, timeout)
         yield cluster
     finally:
         if cluster is not None:
@@ -373,6 +396,23 @@ def connected(plan: Plan) -> Iterator[Cluster]:
                 client.close(timeout=2)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
+
+
+def _in_words(address: str, offer: Offer) -> dict[str, str]:
+    there = [one for one in offer.descriptions.values() if not one.verdict]
+    versions = {one.framework: one.versions.get(one.framework, "") for one in there}
+    devices = dict.fromkeys(device for one in there for device in one.devices)
+    memory = offer.environment.get("memory_bytes")
+    return {
+        "worker": f"{offer.name} ({offer.threads} at a time)",
+        "address": address,
+        "host": offer.host,
+        "cores": str(offer.environment.get("cpu_cores_usable", "")),
+        "memory": f"{memory / 1e9:.0f} GB" if isinstance(memory, int) else "",
+        "devices": " ".join(devices),
+        "frameworks": ", ".join(" ".join(one).strip() for one in sorted(versions.items())),
+        "resources": " ".join(f"{n}={value:g}" for n, value in sorted(offer.resources.items())),
+    }
 
 
 def _client(target: Any) -> Any:

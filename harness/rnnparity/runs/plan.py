@@ -98,6 +98,11 @@ class Plan:
         return [case for case in self.all_cases if case.config.kind == spec.kind]
 
     @property
+    def for_cluster(self) -> tuple[Any, tuple[Spec, ...], Settings, float]:
+        """What `cluster.connected` is to know."""
+        return self.cluster, self.specs, self.settings, self.timeout
+
+    @property
     def names(self) -> list[str]:
         """The implementations' names."""
         return [spec.name for spec in self.specs]

@@ -36,6 +36,9 @@ CASES, ELEMENTS = 8, 2e5
 # Blocks that are left for each worker when they begin to be smaller: all should end at a time.
 LEFT = 3
 
+# Checks that run alone, one on a worker, at a time: all others are done meanwhile.
+ALONE = 32
+
 # What a user's `dask worker --resources` may call a card, and the device that is one.
 CARDS, CARD = ("CUDA", "GPU"), "cuda"
 
@@ -52,7 +55,7 @@ class Group:
     workers: frozenset[str] = frozenset()
 
 
-@dataclass
+@dataclass(eq=False)
 class Block:
     """Checks that a worker does in one go; `lost` are calls of workers that came to nothing."""
 
@@ -229,10 +232,10 @@ class _Spreading:
 
     def _dispatch(self) -> None:
         """Give every worker as much as it can do now, and one block to begin next."""
-        for block in self.again:
+        for block in self.again[:ALONE]:
             if not block.worker:
                 self._reserve(block)
-        alone = {block.worker: block for block in self.again}
+        alone = {block.worker: block for block in self.again[:ALONE]}
         for worker, offer in self.cluster.offers.items():
             if worker in alone:
                 if not self.cluster.load(worker):
@@ -250,7 +253,7 @@ class _Spreading:
 
         One that has failed it already does it again only where no other can.
         """
-        taken = {other.worker for other in self.again}
+        taken = {other.worker for other in self.again[:ALONE]}
         failed = {call.worker for call in block.lost}
         able = {w for w in self.cluster.offers if self._able(w, block.pairs, block.resource)}
         left = (able - failed or able) - taken - self.suspects

@@ -46,7 +46,7 @@ def bench(run: Run, plan: Plan, progress: Callable[[Stage], None] = lambda stage
         return
     recorder = files.Recorder(run.directory, files.TIMINGS)
     try:
-        with connected(plan) as cluster:
+        with connected(*plan.for_cluster) as cluster:
             _Timing(run, plan, cluster, recorder, progress, todo).run()
     except KeyboardInterrupt:
         run.interrupted = True

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import distributed
+import msgspec
 
 from rnnparity.errors import UsageError, explain, one_line
 from rnnparity.implementations.registry import Spec
@@ -45,6 +46,15 @@ LOSSES = 3
 
 # What Dask itself logs of a lost connection is said here in one line.
 LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
+
+
+class _Told(msgspec.Struct):
+    """What is read of a worker's environment, with the types that are relied on."""
+
+    rnnparity: str
+    cpu_cores_usable: int
+    frameworks: dict[str, dict[str, Any]]
+    commit: str | None = None
 
 
 class SchedulerGone(Exception):
@@ -299,13 +309,19 @@ class Cluster:
             return f"asked what it offers, it {found}"
         if found.descriptions.keys() != {spec.name for spec in self._specs}:
             return "it described other implementations than it was asked for"
-        for name in ("rnnparity", "commit"):
-            ours, theirs = self._own[name], found.environment.get(name)
+        try:
+            told = msgspec.convert(found.environment, _Told)
+        except msgspec.ValidationError as error:
+            return f"it described its machine wrongly: {error}"
+        for name, theirs in (("rnnparity", told.rnnparity), ("commit", told.commit)):
+            ours = self._own[name]
             if ours != theirs and None not in (ours, theirs):
                 return f"it has {name} {theirs}, and this is {ours}: install the same"
-        threads, cores = self.manner.settings.threads, found.environment.get("cpu_cores_usable", 0)
-        if threads > cores:
-            return f"it has {cores} cores, and an implementation is to use {threads}"
+        threads = self.manner.settings.threads
+        if threads > told.cpu_cores_usable:
+            return (
+                f"it has {told.cpu_cores_usable} cores, and an implementation is to use {threads}"
+            )
         return ""
 
     def _label(self, offer: Offer) -> str:

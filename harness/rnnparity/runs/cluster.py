@@ -170,7 +170,10 @@ class Cluster:
             arrived.append(self._arrived.get(timeout=WAKE_EVERY))
             while True:
                 arrived.append(self._arrived.get_nowait())
-        self._look()
+        if self._client.status != "running":
+            raise SchedulerGone(f"the scheduler {self.address} is gone")
+        if time.monotonic() - self._heard > SILENT:
+            raise SchedulerGone(f"the scheduler {self.address} has not answered for {SILENT:g} s")
         for one in arrived:
             if one is None:
                 continue
@@ -185,7 +188,9 @@ class Cluster:
                 self._welcome(call.worker, found)
             else:
                 yield call, found
-        yield from self._lost()
+        if None in arrived:
+            self._look()
+            yield from self._lost()
 
     def survey(self) -> dict[str, Any]:
         """Return what the workers that are there offer, in words, and why some are not used.
@@ -266,11 +271,7 @@ class Cluster:
             SchedulerGone: there is no scheduler any more.
             UsageError: there are no workers, and none have come in time.
         """
-        if self._client.status != "running":
-            raise SchedulerGone(f"the scheduler {self.address} is gone")
         now = time.monotonic()
-        if now - self._heard > SILENT:
-            raise SchedulerGone(f"the scheduler {self.address} has not answered for {SILENT:g} s")
         present = self._present or frozenset()
         if present - self.unused.keys():
             self._peopled = now

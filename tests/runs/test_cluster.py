@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 from dask_processes import processes
+from distributed import Client
 
 from rnnparity import api
 from rnnparity.cells.config import RNNConfig
@@ -166,6 +167,27 @@ def test_a_scheduler_that_dies_costs_nothing_that_was_recorded(there, tmp_path):
     assert len(earlier) == kept
     assert len(records(run)) == len(CASES)
     assert run.passed
+
+
+def test_a_worker_without_rnnparity_is_left_as_it_was(there, tmp_path):
+    """Sent what it cannot import, a worker of Dask ends; it may be somebody else's."""
+    (tmp_path / "rnnparity").mkdir()
+    no_module = "raise ModuleNotFoundError('No module named rnnparity')"
+    (tmp_path / "rnnparity" / "__init__.py").write_text(no_module)
+    bare = there.worker("bare", "--no-nanny", PYTHONPATH=str(tmp_path))
+    with Client(scheduler_file=str(there.file), set_as_default=False) as client:
+        client.wait_for_workers(4)
+        run = api.check(
+            "numpy-loop", cases=CASES[:2], out=tmp_path / "run", cluster=client, timeout=60
+        )
+        assert run.passed
+        ((_, why),) = run.environment["cluster"]["unused"].items()
+        assert "cannot import rnnparity" in why
+        assert "pip install 'rnnparity[cli]'" in why
+        assert bare.poll() is None
+        assert len(client.nthreads()) == 4  # and a client that was given is not closed
+    bare.terminate()
+    bare.wait()
 
 
 def test_ctrl_c_leaves_nothing_running(there, tmp_path):

@@ -1,5 +1,6 @@
 """A Dask scheduler and workers as processes on this machine, for the tests of a cluster."""
 
+import os
 import subprocess
 import sys
 import time
@@ -19,18 +20,29 @@ class Processes:
             assert self.scheduler.poll() is None, self._told("scheduler")
             time.sleep(0.05)
 
-    def worker(self, name, *options):
+    def worker(self, name, *options, **variables):
         """Start a worker, which joins when it is ready."""
         more = ("--nthreads", "1", "--name", name, "--local-directory", self.folder / name)
         return self._start(
-            "worker", "--scheduler-file", self.file, "--host", "127.0.0.1", *more, *options
+            "worker",
+            "--scheduler-file",
+            self.file,
+            "--host",
+            "127.0.0.1",
+            *more,
+            *options,
+            **variables,
         )
 
-    def _start(self, what, *options):
+    def _start(self, what, *options, **variables):
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard"]
         with (self.folder / f"{len(self.all)}-{what}.log").open("w") as log:
             process = subprocess.Popen(
-                [*command, *map(str, options)], stdout=log, stderr=log, cwd=self.folder
+                [*command, *map(str, options)],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=os.environ | variables,
             )
         self.all.append(process)
         return process

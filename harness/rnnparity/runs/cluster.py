@@ -5,6 +5,7 @@ where. What comes back is checked, as what worker processes of this machine answ
 """
 
 import logging
+import pkgutil
 import queue
 import re
 import secrets
@@ -44,6 +45,9 @@ ASKED_WITHIN = 60.0
 # Workers that a task may lose before it counts as broken.
 LOSSES = 3
 
+# Imports a module and returns what has a name in it.
+GREETING = pkgutil.resolve_name
+
 # What Dask itself logs of a lost connection is said here in one line.
 LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
 
@@ -51,7 +55,6 @@ LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distri
 class _Told(msgspec.Struct):
     """What is read of a worker's environment, with the types that are relied on."""
 
-    rnnparity: str
     cpu_cores_usable: int
     frameworks: dict[str, dict[str, Any]]
     commit: str | None = None
@@ -79,7 +82,7 @@ class Call:
     args: tuple[Any, ...]
     resources: dict[str, float]
     note: Any
-    packed: parcels.Packed
+    packed: parcels.Packed | None
     sent: dict[str, Any] = field(default_factory=dict)
     future: Any = None
 
@@ -181,6 +184,9 @@ class Cluster:
             if call not in self._calls.get(call.worker, ()):
                 continue  # given up meanwhile
             self._calls[call.worker].discard(call)
+            if call.function is GREETING:
+                self._greet(call.worker, told)
+                continue
             found = self._read(call, told)
             if found is None:
                 self._submit(call)
@@ -199,7 +205,7 @@ class Cluster:
             UsageError: there are none, or there is no scheduler any more.
         """
         try:
-            while not self.settled:
+            while self.busy or not (self.offers or self.unused):
                 for _ in self.answers():
                     pass
         except SchedulerGone as gone:
@@ -213,13 +219,6 @@ class Cluster:
             self.unused[worker] = one_line(why)
             self.changed = True
 
-    def rest(self) -> None:
-        """End the processes that workers keep."""
-        workers = [worker for worker in self._present or () if worker in self.offers]
-        if workers:
-            finish, run = on_worker.finish, self.manner.run
-            self._client.run(finish, run, workers=workers, on_error="ignore")
-
     def close(self) -> None:
         """Give up what is still awaited, and end what the run has left on the workers."""
         with suppress(Exception):
@@ -227,15 +226,19 @@ class Cluster:
             self._calls.clear()
             if self._client.status == "running":
                 self._client.cancel([*futures, *self._files.values()], force=True)
-                self.rest()
+                workers = [worker for worker in self._present or () if worker in self.offers]
+                finish, run = on_worker.finish, self.manner.run
+                if workers:
+                    self._client.run(finish, run, workers=workers, on_error="ignore")
 
     def _submit(self, call: Call) -> None:
         self._count += 1
+        if call.packed is None:
+            task = (call.function, *call.args)
+        else:
+            task = (on_worker.answer, call.function, call.packed.data, *call.sent.values())
         call.future = self._client.submit(
-            on_worker.answer,
-            call.function,
-            call.packed.data,
-            *call.sent.values(),
+            *task,
             key=f"rnnparity-{self.manner.run}-{self._count}",
             workers=[call.worker],
             allow_other_workers=False,
@@ -278,7 +281,7 @@ class Cluster:
         elif now - self._peopled > COME_WITHIN:
             raise SchedulerGone(self._nobody(present))
         for worker in present - self._known():
-            self.call(worker, on_worker.offer, self._specs)
+            self._submit(Call(worker, GREETING, (on_worker.__name__ + ":VERSION",), {}, None, None))
 
     def _known(self) -> set[str]:
         asked = {worker for worker, calls in self._calls.items() if calls}
@@ -292,6 +295,17 @@ class Cluster:
             f"none of the {len(present)} workers of {self.address} can be used: {first}: "
             f"{self.unused[first]}"
         )
+
+    def _greet(self, worker: str, told: Any) -> None:
+        """Ask a worker what it offers, if it has this version; note why not."""
+        if isinstance(told, BaseException):
+            why = f"it cannot import rnnparity ({one_line(told)}): pip install 'rnnparity[cli]'"
+            self.unused[worker] = one_line(why)
+        elif told != on_worker.VERSION:
+            given = one_line(told, 40)
+            self.unused[worker] = f"it has rnnparity {given}, and this is {on_worker.VERSION}"
+        else:
+            self.call(worker, on_worker.offer, self._specs)
 
     def _welcome(self, worker: str, found: Offer | WorkerLost) -> None:
         """Take a worker on that has said what it offers, or note why not."""
@@ -314,10 +328,9 @@ class Cluster:
             told = msgspec.convert(found.environment, _Told)
         except msgspec.ValidationError as error:
             return f"it described its machine wrongly: {error}"
-        for name, theirs in (("rnnparity", told.rnnparity), ("commit", told.commit)):
-            ours = self._own[name]
-            if ours != theirs and None not in (ours, theirs):
-                return f"it has {name} {theirs}, and this is {ours}: install the same"
+        ours = self._own["commit"]
+        if ours != told.commit and None not in (ours, told.commit):
+            return f"its rnnparity is commit {told.commit}, and this is {ours}: install the same"
         threads = self.manner.settings.threads
         if threads > told.cpu_cores_usable:
             return (
@@ -336,12 +349,11 @@ class Cluster:
         """Forget workers that are gone, and return their calls."""
         if self._present is None:
             return
-        for worker in self._known() - self._present:
+        for worker in self._known() - self._present - self.unused.keys():
             self.changed |= self.offers.pop(worker, None) is not None
-            self.unused.pop(worker, None)
             for call in self._calls.pop(worker, set()):
                 call.future.cancel()
-                if call.function is not on_worker.offer:
+                if call.function not in (GREETING, on_worker.offer):
                     yield call, WorkerLost("its worker of the cluster was lost")
 
     def _read(self, call: Call, told: Any) -> Any:
@@ -360,9 +372,10 @@ class Cluster:
             return answers.read(told, call.function)
         except parcels.Lacking as lacking:
             (digest,) = lacking.args
-            if digest not in call.packed.originals or digest in call.sent:
+            originals = call.packed.originals if call.packed else {}
+            if digest not in originals or digest in call.sent:
                 return WorkerLost("asked for a file that is not lacking")
-            call.sent[digest] = self._file(digest, call.packed.originals[digest])
+            call.sent[digest] = self._file(digest, originals[digest])
             return None
         except (answers.WrongAnswer, UsageError) as wrong:
             return WorkerLost(str(wrong))

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,16 @@ from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
 from rnnparity.records.check import Record
 from rnnparity.records.environment import environment
-from rnnparity.runs import answers, parcels
+from rnnparity.runs import answers, parcels, work
 from rnnparity.runs.examiner import Examiner
 from rnnparity.runs.one_check import Check, record_of
+from rnnparity.runs.processes import Worker, WorkerLost
 from rnnparity.runs.work import Description
+from rnnparity.verdicts import Verdict
+
+# What a worker is asked first, by a function of Python's own: a worker of Dask that is sent what it
+# cannot import ends, and it may be somebody else's.
+VERSION = version("rnnparity")
 
 # Processes of implementations that a worker keeps for each block that it does at a time: all that
 # are registered, with the peers, of one kind of layers. Each may hold half a GB.
@@ -105,11 +112,20 @@ def answer(function: Callable[..., Any], packed: bytes, *sent: parcels.Parcel) -
 
 
 def offer(manner: Manner, specs: Sequence[Spec]) -> Offer:
-    """Say what there is: each implementation is loaded in a process of its own."""
+    """Say what there is: implementations are loaded one after another, in one process."""
     worker = _worker()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    with _state(manner).crew() as crew:
-        descriptions = {spec.name: crew.describe(spec) for spec in specs}
+    descriptions = {}
+    with tempfile.TemporaryDirectory(prefix="rnnparity-", dir=worker.local_directory) as folder:
+        examiner = Worker(manner.settings, Path(folder) / "worker.log")
+        for spec in specs:
+            try:
+                told = examiner.call(manner.timeout, work.describe, spec, manner.settings)
+                descriptions[spec.name] = answers.in_lines(told)
+            except WorkerLost as lost:
+                why = f"on import: {lost}"
+                descriptions[spec.name] = Description(verdict=Verdict.ERROR, reason=why)
+        examiner.close()
     found = {
         name: value for name, value in environment(manner.settings).items() if name not in OF_CLIENT
     }

@@ -103,7 +103,7 @@ class _Timing:
 
     def run(self) -> None:
         """Time all of them."""
-        rested, stuck = False, 0.0
+        stuck = 0.0
         while self.left or self.busy:
             for call, told in self.cluster.answers():
                 one, machine = call.note
@@ -111,9 +111,6 @@ class _Timing:
                 self._receive(one, self.cluster.labels[call.worker], told)
             if not self.cluster.settled:
                 continue
-            if not rested:
-                self.cluster.rest()
-                rested = True
             self._dispatch()
             stuck = 0.0 if self.busy else stuck or time.monotonic()
             if stuck and self.left and time.monotonic() > stuck + COME_WITHIN:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -194,12 +195,13 @@ def test_ctrl_c_leaves_nothing_running(there, tmp_path):
     import psutil
 
     def children():
-        return [
-            child.pid
-            for process in there.all
-            for child in psutil.Process(process.pid).children(recursive=True)
-            if child.status() != psutil.STATUS_ZOMBIE and "LokyProcess" in str(child.cmdline())
-        ]
+        found = []
+        for process in [one for one in there.all if one.poll() is None]:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with suppress(psutil.Error):  # it has ended meanwhile
+                    if child.status() != psutil.STATUS_ZOMBIE:
+                        found += ["LokyProcess"] * ("LokyProcess" in str(child.cmdline()))
+        return found
 
     def interrupt(event):
         if event.record is not None:

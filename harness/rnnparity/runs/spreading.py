@@ -80,7 +80,7 @@ def check_all(plan: Plan, cluster: Cluster, keeper: Keeper) -> None:
     try:
         spreading.run()
     except SchedulerGone as gone:
-        raise UsageError(f"{gone}; {spreading.told()}") from None
+        raise UsageError(f"{gone}{spreading.told()}") from None
     finally:
         spreading.note()
 
@@ -119,9 +119,12 @@ class _Spreading:
         self._tell_absent()
 
     def told(self) -> str:
-        """Return how far it got, in words."""
+        """Return how far it got, in words; "" if it did not begin."""
         kept, of = len(self.kept), max(self.planned, len(self.kept))
-        return f"{kept} of {of} checks are recorded: give --resume and --out {self.plan.directory}"
+        line = (
+            f"; {kept} of {of} checks are recorded: give --resume and --out {self.plan.directory}"
+        )
+        return line if of else ""
 
     def note(self) -> None:
         """Write where the run is made into its environment."""

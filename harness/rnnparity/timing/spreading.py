@@ -241,4 +241,6 @@ def _trouble(one: _Left, told: Timed) -> str:
     expected = one.device, one.job.case.id, one.job.mode
     if any((t.device, t.case, t.mode) != expected for t in told.timings):
         return "its worker returned timings of another job"
+    if any(not len(t.seconds) == len(t.calls) == len(t.first_call) for t in told.timings):
+        return "its worker returned times of some processes only"
     return ""

@@ -86,11 +86,15 @@ def test_what_brings_workers_down_is_found_and_costs_no_other_check(tmp_path):
     bad = CASES[7].id
 
     def answer(worker, asks):
+        if asks in suspected:
+            assert not workers.load(worker), "it does not run alone"
         if any(ask.case.id == bad and ask.spec.name == "other" for ask in asks):
+            suspected.extend((ask,) for ask in asks)
             return WorkerLost("its worker of the cluster was lost")
         return right(asks)
 
-    workers = Workers({"a": offer(), "b": offer()}, answer)
+    suspected = []
+    workers = Workers({"a": offer(threads=3), "b": offer(threads=3)}, answer)
     made = run(workers, tmp_path)
     assert len(made.records) == 80
     (broken,) = [r for r in made.records if r.verdict != Verdict.PASS]
@@ -134,6 +138,15 @@ def test_where_no_worker_answers_what_was_asked_it_is_broken(how, tmp_path):
     made = run(workers, tmp_path, cases=CASES[:3])
     assert [r.verdict for r in made.records if r.implementation == "other"] == [Verdict.ERROR] * 3
     assert not workers.unused
+
+
+def test_what_comes_twice_is_recorded_once(tmp_path):
+    class Twice(Workers):
+        def answers(self):
+            for one in super().answers():
+                yield from (one, one)
+
+    assert len(run(Twice({"a": offer()}), tmp_path).records) == 80
 
 
 def test_texts_of_workers_are_lines(tmp_path):

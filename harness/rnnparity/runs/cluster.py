@@ -34,6 +34,9 @@ CONNECT_WITHIN = 15.0
 # scheduler counts as gone: it may be busy, but not as long.
 LOOK_EVERY, SILENT = 1.0, 60.0
 
+# Looks that may come to nothing before a scheduler is asked for nothing any more at the end.
+ANSWERING = 10
+
 # Seconds in which workers may come, at the beginning or when there is none left: a batch system
 # starts them one after another.
 COME_WITHIN = 60.0
@@ -224,7 +227,8 @@ class Cluster:
         with suppress(Exception):
             futures = [call.future for calls in self._calls.values() for call in calls]
             self._calls.clear()
-            if self._client.status == "running":
+            answering = time.monotonic() - self._heard < ANSWERING * LOOK_EVERY
+            if self._client.status == "running" and answering:
                 self._client.cancel([*futures, *self._files.values()], force=True)
                 workers = [worker for worker in self._present or () if worker in self.offers]
                 finish, run = on_worker.finish, self.manner.run

@@ -130,7 +130,6 @@ def host(address: str, count: int) -> None:
 def started(folder: Path):
     """Start a scheduler, and give a function that starts what joins it; end all of them."""
     file, begun = folder / "scheduler.json", []
-    variables = os.environ | {"DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "0"}
 
     def start(*command: Any) -> psutil.Process:
         with (folder / f"{len(begun)}.log").open("w") as log:
@@ -140,7 +139,6 @@ def started(folder: Path):
                     stdout=log,
                     stderr=log,
                     cwd=folder,
-                    env=variables,
                 )
             )
         return psutil.Process(begun[-1].pid)

@@ -19,8 +19,8 @@ from rnnparity.problems.outputs import case_of_outputs
 from rnnparity.records import lock
 from rnnparity.report.notebook import ShownRun
 from rnnparity.runs import plan as plans
-from rnnparity.runs.check import Event, Progress
 from rnnparity.runs.check import check as run_check
+from rnnparity.runs.keeping import Event, Progress
 from rnnparity.runs.outputs import judge_outputs
 from rnnparity.runs.plan import Plan
 from rnnparity.timing.bench import Stage
@@ -53,6 +53,7 @@ def check(
     out: str | Path | None = None,
     resume: bool = False,
     timeout: float = TIMEOUT,
+    cluster: Any = None,
     progress: Progress = lambda event: None,
 ) -> ShownRun:
     """Check implementations against the truth, each in a process of its own.
@@ -86,6 +87,8 @@ def check(
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
         timeout: seconds for one case and for an import.
+        cluster: spread the work over a Dask cluster: the address of its scheduler, the path of its
+            scheduler file, or Dask's own `Client` or cluster. None for this machine.
         progress: called with every event.
 
     Returns:
@@ -120,6 +123,7 @@ def check(
         timeout=timeout,
         assumed=assumed,
         expected=plans.expected(xfail, directory if resume else None),
+        cluster=cluster,
     )
     return carry_out(plan, progress)
 
@@ -209,6 +213,7 @@ def bench(
     timeout: float = TIMEOUT,
     processes: int = PROCESSES,
     budget: float = BUDGET,
+    cluster: Any = None,
     progress: Callable[[Event | Stage], None] = lambda event: None,
 ) -> ShownRun:
     """Check implementations on the sizes of a preset, then time those that pass, in turns.
@@ -240,6 +245,8 @@ def bench(
         timeout: seconds for one case and for an import.
         processes: how many processes repeat each timing.
         budget: seconds that the rounds of one timing take in each process, if rounds are short.
+        cluster: spread the work over a Dask cluster: the address of its scheduler, the path of its
+            scheduler file, or Dask's own `Client` or cluster. None for this machine.
         progress: called with every event of the check, then with every step of the timing.
 
     Returns:
@@ -270,6 +277,7 @@ def bench(
         budget=budget,
         assumed=assumed,
         expected=plans.expected(xfail, directory if resume else None),
+        cluster=cluster,
     )
     return carry_out(plan, progress)
 
@@ -293,6 +301,7 @@ def run(
     out: str | Path | None = None,
     resume: bool = False,
     timeout: float = TIMEOUT,
+    cluster: Any = None,
     progress: Callable[[Event | Stage], None] = lambda event: None,
 ) -> ShownRun:
     """Do the main job: `check`, then `bench` what passes, into one folder.
@@ -324,6 +333,7 @@ def run(
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
         timeout: seconds for one case and for an import.
+        cluster: as for `bench`.
         progress: as for `bench`.
 
     Returns:
@@ -357,6 +367,7 @@ def run(
         budget=QUICK_BUDGET if quick else BUDGET,
         assumed=assumed,
         expected=plans.expected(xfail, directory if resume else None),
+        cluster=cluster,
     )
     return carry_out(plan, progress)
 
@@ -436,6 +447,8 @@ def carry_out(plan: Plan, progress: Callable[[Any], None] = lambda event: None) 
 
     Args:
         plan: what is to be done.
+        cluster: spread the work over a Dask cluster: the address of its scheduler, the path of its
+            scheduler file, or Dask's own `Client` or cluster. None for this machine.
         progress: called with every event of the check, then with every stage of the timing.
 
     Returns:
@@ -446,6 +459,8 @@ def carry_out(plan: Plan, progress: Callable[[Any], None] = lambda event: None) 
     """
     if plan.jobs:
         extras.needed("bench", "timing")
+    if plan.cluster is not None:
+        extras.needed("cluster", "a run on a cluster")
     with lock.held(plan.directory):
         return _carried_out(plan, progress)
 
@@ -456,7 +471,12 @@ def _carried_out(plan: Plan, progress: Callable[[Any], None]) -> ShownRun:
     made = run_check(plan, progress, references)
     if plan.jobs:
         if not made.interrupted:
-            run_bench(made, plan, references, watch, progress)
+            if plan.cluster is None:
+                run_bench(made, plan, references, watch, progress)
+            else:
+                from rnnparity.timing import spreading  # imports Dask
+
+                spreading.bench(made, plan, progress)
         made.environment["seconds"] = {
             "wall": time.monotonic() - begun,
             "imports_and_calls": stopwatch.covered(stopwatch.take(), begun),

@@ -126,3 +126,11 @@ Junit = Annotated[
     typer.Option("--junit", help="And write JUnit XML into this file.", show_default=False),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Spread over a Dask cluster: its scheduler's address (tcp://host:8786) or file.",
+        show_default=False,
+    ),
+]

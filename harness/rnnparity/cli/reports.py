@@ -7,17 +7,28 @@ from typing import Annotated
 
 import typer
 
-from rnnparity.cli.options import Json
+from rnnparity.cli.options import Cluster, Json
 from rnnparity.cli.shared import console
 from rnnparity.defaults import THRESHOLD
 from rnnparity.errors import UsageError
 
 
-def list_command(json: Json = False) -> None:
-    """List implementations, their devices, the presets, and why something is absent."""
+def list_command(json: Json = False, cluster: Cluster = None) -> None:
+    """List implementations, their devices, the presets, and why something is absent.
+
+    With --cluster: its workers, and what they offer.
+    """
     from rnnparity.report import listing
 
     shown = console()
+    if cluster is not None:
+        with shown.status("asking each worker") if not json else nullcontext():
+            offered = listing.offered(cluster)
+        if json:
+            sys.stdout.write(listing.as_json(offered))
+        else:
+            listing.show_offered(offered, shown)
+        return
     with shown.status("asking each implementation") if not json else nullcontext():
         found = listing.collect()
     if json:

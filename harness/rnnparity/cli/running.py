@@ -11,6 +11,7 @@ from rnnparity.cli.options import (
     BatchFirst,
     CellKind,
     Chosen,
+    Cluster,
     Device,
     Dtype,
     Implementations,
@@ -69,6 +70,7 @@ def check(
     junit: Junit = None,
     json: Json = False,
     resume: Resume = False,
+    cluster: Cluster = None,
 ) -> None:
     """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
     _go(
@@ -87,7 +89,8 @@ def check(
         **_on_weights(
             weights, prefix, input_, lengths, nonlinearity, batch_first, {"h0": h0, "c0": c0}
         ),
-        settings=settings(threads, matmul_precision, tanh_absolute),
+        settings=settings(threads, matmul_precision, tanh_absolute, cluster is not None),
+        cluster=cluster,
         out=out,
         resume=resume,
         timeout=timeout,
@@ -123,6 +126,7 @@ def bench(
     out: Out = None,
     json: Json = False,
     resume: Resume = False,
+    cluster: Cluster = None,
 ) -> None:
     """Time what passes, in turns with torch.nn.RNN. Exit codes as for check."""
     _go(
@@ -137,7 +141,8 @@ def bench(
         size=size,
         xfail=xfail,
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
-        settings=settings(threads, matmul_precision, tanh_absolute),
+        settings=settings(threads, matmul_precision, tanh_absolute, cluster is not None),
+        cluster=cluster,
         processes=processes,
         budget=budget,
         out=out,
@@ -174,6 +179,7 @@ def run(
     out: Out = None,
     json: Json = False,
     resume: Resume = False,
+    cluster: Cluster = None,
 ) -> None:
     """Do the main job: check, time what passes, show both. Exit codes as for check."""
     _go(
@@ -188,7 +194,8 @@ def run(
         size=size,
         xfail=xfail,
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
-        settings=settings(threads, matmul_precision, tanh_absolute),
+        settings=settings(threads, matmul_precision, tanh_absolute, cluster is not None),
+        cluster=cluster,
         out=out,
         resume=resume,
         timeout=timeout,

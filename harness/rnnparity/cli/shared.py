@@ -11,8 +11,16 @@ if TYPE_CHECKING:
     from rnnparity.records.run import Run
 
 
-def settings(threads: str, matmul_precision: str, tanh_absolute: float = 0.0) -> Any:
+def settings(
+    threads: str, matmul_precision: str, tanh_absolute: float = 0.0, elsewhere: bool = False
+) -> Any:
     """Return the settings that options name.
+
+    Args:
+        threads: a number, or "all" of this machine's.
+        matmul_precision: of matrix products.
+        tanh_absolute: error that tanh may have besides.
+        elsewhere: whether other machines do the work, whose cores are not known here.
 
     Raises:
         UsageError: threads is no number that can be had here.
@@ -24,8 +32,10 @@ def settings(threads: str, matmul_precision: str, tanh_absolute: float = 0.0) ->
         raise UsageError(
             f"threads is {one_line(threads, 60)!r}, expected a number of 1 or more, or all"
         )
+    if threads == "all" and elsewhere:
+        raise UsageError("threads is all, expected a number with --cluster: machines may differ")
     count = usable_cores() if threads == "all" else int(threads)
-    if count > usable_cores():
+    if count > usable_cores() and not elsewhere:
         raise UsageError(f"threads is {count}, expected at most {usable_cores()}, the cores here")
     return Settings(threads=count, matmul_precision=matmul_precision, tanh_absolute=tanh_absolute)
 

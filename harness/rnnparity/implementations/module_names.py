@@ -30,11 +30,10 @@ class NoTorchNames(Exception):
 def is_module(given: Any) -> bool:
     """Whether this is a `torch.nn.Module`, or a class of them."""
     torch = sys.modules.get("torch")
-    if torch is None:
+    module = getattr(getattr(torch, "nn", None), "Module", None)
+    if module is None:  # not imported, or just being imported by another thread
         return False
-    return isinstance(given, torch.nn.Module) or (
-        isinstance(given, type) and issubclass(given, torch.nn.Module)
-    )
+    return isinstance(given, module) or (isinstance(given, type) and issubclass(given, module))
 
 
 def whose(given: Any) -> Any:

@@ -108,6 +108,7 @@ class _Environment(msgspec.Struct):
     implementations: dict[str, str] = {}
     settings: dict[str, Any] = {}
     frameworks: dict[str, dict[str, Any]] = {}
+    hosts: dict[str, dict[str, Any]] = {}
     timing: dict[str, Any] = {}
     best: _Best | None = None
     assumed: list[str] = []

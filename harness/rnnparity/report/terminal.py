@@ -24,7 +24,7 @@ from rnnparity.report import error_table
 from rnnparity.report.error_table import ErrorTable, short, tally
 from rnnparity.report.failing import failing, kind_of
 from rnnparity.report.timing_table import headed, show_timings
-from rnnparity.runs.check import Event
+from rnnparity.runs.keeping import Event
 from rnnparity.timing.bench import Stage
 from rnnparity.verdicts import Verdict
 

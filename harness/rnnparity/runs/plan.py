@@ -50,6 +50,8 @@ class Plan:
         budget: seconds that the rounds of one timing take in each process, if rounds are short.
         assumed: how the user's weights and input are read, a line each.
         expected: failures that are expected.
+        cluster: the Dask cluster that does the work: the address of its scheduler, the path of its
+            scheduler file, or an object of Dask's. None for this machine.
     """
 
     specs: tuple[Spec, ...]
@@ -65,6 +67,7 @@ class Plan:
     budget: float = BUDGET
     assumed: tuple[str, ...] = ()
     expected: tuple[Expected, ...] = ()
+    cluster: Any = None
 
     def __post_init__(self) -> None:
         """Refuse a plan of nothing, and no time for it.
@@ -93,6 +96,11 @@ class Plan:
     def cases_of(self, spec: Spec) -> list[Case]:
         """What an implementation is checked on: the cases of its kind of layers."""
         return [case for case in self.all_cases if case.config.kind == spec.kind]
+
+    @property
+    def for_cluster(self) -> tuple[Any, tuple[Spec, ...], Settings, float]:
+        """What `cluster.connected` is to know."""
+        return self.cluster, self.specs, self.settings, self.timeout
 
     @property
     def names(self) -> list[str]:

@@ -259,18 +259,24 @@ class Session:
         framework = self.frameworks.get(contestant.spec.name, "")
         if contestant.role == BOUND:
             framework = contestant.name.partition(" ")[0]
-        return Timing(
-            implementation=contestant.name,
-            framework=framework,
-            device=device,
-            dtype=job.case.dtype,
-            case=job.case.id,
-            mode=job.mode,
-            verdict=verdict,
-            reason=reason,
-            role=contestant.role,
-            threads=self.settings.threads,
-            flop=floating_point_operations(job.case),
-            bytes=compulsory_bytes(job.case),
-            definition=job.case,
-        )
+        one = without_times(contestant.name, framework, device, job, verdict, reason)
+        return msgspec.structs.replace(one, role=contestant.role, threads=self.settings.threads)
+
+
+def without_times(
+    name: str, framework: str, device: str, job: Job, verdict: Verdict, reason: str
+) -> Timing:
+    """Return a timing that says what it is of, and what came of it, and has no times."""
+    return Timing(
+        implementation=name,
+        framework=framework,
+        device=device,
+        dtype=job.case.dtype,
+        case=job.case.id,
+        mode=job.mode,
+        verdict=verdict,
+        reason=reason,
+        flop=floating_point_operations(job.case),
+        bytes=compulsory_bytes(job.case),
+        definition=job.case,
+    )

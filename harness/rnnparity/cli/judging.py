@@ -8,6 +8,7 @@ import typer
 from rnnparity.cli.options import (
     BatchFirst,
     Json,
+    Memory,
     OfWeights,
     Out,
     Precision,
@@ -63,6 +64,7 @@ def judge(
     ] = None,
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     name: Annotated[
         str | None, typer.Option(help="What the port goes by.", show_default=False)
     ] = None,
@@ -93,7 +95,7 @@ def judge(
         batch_first=batch_first or None,
         dtype=dtype,
         name=name,
-        settings=settings("1", matmul_precision, tanh_absolute),
+        settings=settings("1", matmul_precision, tanh_absolute, memory),
         out=out,
     )
     if json:

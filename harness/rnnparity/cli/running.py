@@ -18,6 +18,7 @@ from rnnparity.cli.options import (
     Json,
     Junit,
     Lengths,
+    Memory,
     Nonlinearity,
     OfSizes,
     OfWeights,
@@ -63,6 +64,7 @@ def check(
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     timeout: Timeout = TIMEOUT,
     out: Out = None,
     report: Report = False,
@@ -87,7 +89,7 @@ def check(
         **_on_weights(
             weights, prefix, input_, lengths, nonlinearity, batch_first, {"h0": h0, "c0": c0}
         ),
-        settings=settings(threads, matmul_precision, tanh_absolute),
+        settings=settings(threads, matmul_precision, tanh_absolute, memory),
         out=out,
         resume=resume,
         timeout=timeout,
@@ -115,6 +117,7 @@ def bench(
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     processes: Annotated[int, typer.Option(help="Processes that repeat each timing.")] = PROCESSES,
     budget: Annotated[
         float, typer.Option(help="Seconds per timing and process, where calls are short.")
@@ -137,7 +140,7 @@ def bench(
         size=size,
         xfail=xfail,
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
-        settings=settings(threads, matmul_precision, tanh_absolute),
+        settings=settings(threads, matmul_precision, tanh_absolute, memory),
         processes=processes,
         budget=budget,
         out=out,
@@ -170,6 +173,7 @@ def run(
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     timeout: Timeout = TIMEOUT,
     out: Out = None,
     json: Json = False,
@@ -188,7 +192,7 @@ def run(
         size=size,
         xfail=xfail,
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
-        settings=settings(threads, matmul_precision, tanh_absolute),
+        settings=settings(threads, matmul_precision, tanh_absolute, memory),
         out=out,
         resume=resume,
         timeout=timeout,

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from rnnparity.records.run import Run
 
 
-def settings(threads: str, matmul_precision: str, tanh_absolute: float = 0.0) -> Any:
+def settings(
+    threads: str, matmul_precision: str, tanh_absolute: float = 0.0, memory: str | None = None
+) -> Any:
     """Return the settings that options name.
 
     Raises:
-        UsageError: threads is no number that can be had here.
+        UsageError: threads is no number that can be had here, or memory no size.
     """
-    from rnnparity.implementations.settings import Settings
+    from rnnparity.implementations.settings import Settings, parse_memory
     from rnnparity.records.environment import usable_cores
 
     if threads != "all" and not (threads.isdecimal() and len(threads) < 10):
@@ -27,7 +29,12 @@ def settings(threads: str, matmul_precision: str, tanh_absolute: float = 0.0) ->
     count = usable_cores() if threads == "all" else int(threads)
     if count > usable_cores():
         raise UsageError(f"threads is {count}, expected at most {usable_cores()}, the cores here")
-    return Settings(threads=count, matmul_precision=matmul_precision, tanh_absolute=tanh_absolute)
+    return Settings(
+        threads=count,
+        matmul_precision=matmul_precision,
+        tanh_absolute=tanh_absolute,
+        memory=0 if memory is None else parse_memory(memory),
+    )
 
 
 def console(stderr: bool = False) -> "Console":

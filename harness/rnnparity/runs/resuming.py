@@ -13,6 +13,9 @@ from rnnparity.runs.parcels import own_code
 # Of a run's environment, what timing it adds; a resumed run goes on from there.
 OF_TIMING = ("best", "timing")
 
+# Settings that decide no number: who was stopped for want of memory is given more.
+MAY_CHANGE = {"memory"}
+
 
 def earlier_records(directory: Path, described: dict[str, Any], resume: bool) -> list[Record]:
     """Return the records of the run that is resumed, if it was made the same way.
@@ -33,7 +36,8 @@ def earlier_records(directory: Path, described: dict[str, Any], resume: bool) ->
     described |= {name: before[name] for name in OF_TIMING if name in before}
     for key in ("settings", "implementations"):
         then, now = before.get(key, {}), described[key]
-        changed = [name for name in then.keys() & now.keys() if then[name] != now[name]]
+        names = then.keys() & now.keys() - MAY_CHANGE
+        changed = [name for name in names if then[name] != now[name]]
         if changed:
             raise UsageError(
                 f"{directory} was made with another {changed[0]} ({then[changed[0]]}, now "

@@ -100,27 +100,28 @@ def check(
     kinds = plans.kinds(cell, implementations)
     name = "weights" if weights is not None else preset or QUICK
     directory = Path(out) if out is not None else plans.new_directory(name)
-    sequences = Sequences(x, h0, lengths, c0)
-    given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
-    assumed: tuple[str, ...] = ()
-    if given is not None:
-        cases, assumed = plans.weights_cases(*given, directory, wanted, settings)
-    elif cases is None:
-        cases = [one for kind in kinds for one in presets.preset(name, kind)]
-    chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
-    cases = tuple(one for one in cases if not chosen or one.id in chosen)
-    plan = Plan(
-        specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
-        cases=cases,
-        directory=directory,
-        preset=None if given is not None else name,
-        devices=plans.several(device),
-        settings=settings,
-        resume=resume,
-        timeout=timeout,
-        assumed=assumed,
-        expected=plans.expected(xfail),
-    )
+    with plans.undone(directory):
+        sequences = Sequences(x, h0, lengths, c0)
+        given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
+        assumed: tuple[str, ...] = ()
+        if given is not None:
+            cases, assumed = plans.weights_cases(*given, directory, wanted, settings)
+        elif cases is None:
+            cases = [one for kind in kinds for one in presets.preset(name, kind)]
+        chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
+        cases = tuple(one for one in cases if not chosen or one.id in chosen)
+        plan = Plan(
+            specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
+            cases=cases,
+            directory=directory,
+            preset=None if given is not None else name,
+            devices=plans.devices(device),
+            settings=settings,
+            resume=resume,
+            timeout=timeout,
+            assumed=assumed,
+            expected=plans.expected(xfail),
+        )
     return carry_out(plan, progress)
 
 
@@ -175,15 +176,16 @@ def judge(
     """
     settings, (wanted,) = settings or Settings(), plans.dtypes(dtype) or (None,)
     directory = Path(out) if out is not None else plans.new_directory("judge")
-    given = Weights(weights, prefix, nonlinearity, batch_first, cell)
-    inputs = {"x": x, "h0": h0, "c0": c0, "lengths": lengths}
-    outputs = {"output": output, "h_n": h_n, "c_n": c_n}
-    there = {key: value for key, value in outputs.items() if value is not None}
-    files = [Path(value).name for value in there.values() if isinstance(value, str | Path)]
-    kept = plans.kept_weights(given, directory, settings)
-    case, fit, notes = case_of_outputs(
-        kept, {k: v for k, v in inputs.items() if v is not None}, there, directory, wanted
-    )
+    with plans.undone(directory):
+        given = Weights(weights, prefix, nonlinearity, batch_first, cell)
+        inputs = {"x": x, "h0": h0, "c0": c0, "lengths": lengths}
+        outputs = {"output": output, "h_n": h_n, "c_n": c_n}
+        there = {key: value for key, value in outputs.items() if value is not None}
+        files = [Path(value).name for value in there.values() if isinstance(value, str | Path)]
+        kept = plans.kept_weights(given, directory, settings)
+        case, fit, notes = case_of_outputs(
+            kept, {k: v for k, v in inputs.items() if v is not None}, there, directory, wanted
+        )
     title = name or next(iter(files), "output")
     return ShownRun(**vars(judge_outputs(title, case, fit, notes, directory, settings)))
 
@@ -251,27 +253,30 @@ def bench(
     kinds = plans.kinds(cell, implementations)
     name = _timed_name(preset, size, weights, "cpu")
     directory = Path(out) if out is not None else plans.new_directory(name)
-    sequences = Sequences(x, None, lengths)
-    given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
-    own, assumed = plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
-    jobs = _jobs(name, _sizes(size), own, wanted, kinds)
-    plan = Plan(
-        specs=plans.specs(
-            implementations, peers, baseline=True, kinds=plans.kinds_of(j.case for j in jobs)
-        ),
-        cases=(),
-        jobs=jobs,
-        directory=directory,
-        preset=name if name in sizes.PRESETS else None,
-        devices=plans.several(device),
-        settings=settings,
-        resume=resume,
-        timeout=timeout,
-        processes=processes,
-        budget=budget,
-        assumed=assumed,
-        expected=plans.expected(xfail),
-    )
+    with plans.undone(directory):
+        sequences = Sequences(x, None, lengths)
+        given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
+        own, assumed = (
+            plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
+        )
+        jobs = _jobs(name, _sizes(size), own, wanted, kinds)
+        plan = Plan(
+            specs=plans.specs(
+                implementations, peers, baseline=True, kinds=plans.kinds_of(j.case for j in jobs)
+            ),
+            cases=(),
+            jobs=jobs,
+            directory=directory,
+            preset=name if name in sizes.PRESETS else None,
+            devices=plans.devices(device),
+            settings=settings,
+            resume=resume,
+            timeout=timeout,
+            processes=processes,
+            budget=budget,
+            assumed=assumed,
+            expected=plans.expected(xfail),
+        )
     return carry_out(plan, progress)
 
 
@@ -336,30 +341,33 @@ def run(
     kinds = plans.kinds(cell, implementations)
     name = _timed_name(preset, size, weights, QUICK, also=("full",))
     directory = Path(out) if out is not None else plans.new_directory(name)
-    sequences = Sequences(x, None, lengths)
-    given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
-    own, assumed = plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
-    full, quick = name == "full", name == QUICK
-    jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
-    cases = [*own] or [c for k in kinds for c in presets.preset("full" if full else QUICK, k)]
-    if cell is None and given is None and not implementations:
-        cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
-    chosen = plans.in_dtypes(cases, wanted)
-    plan = Plan(
-        specs=plans.specs(implementations, peers, baseline=True, kinds=plans.kinds_of(chosen)),
-        cases=chosen,
-        jobs=jobs,
-        directory=directory,
-        preset=name if name == "full" or name in sizes.PRESETS else None,
-        devices=plans.several(device),
-        settings=settings,
-        resume=resume,
-        timeout=timeout,
-        processes=QUICK_PROCESSES if quick else PROCESSES,
-        budget=QUICK_BUDGET if quick else BUDGET,
-        assumed=assumed,
-        expected=plans.expected(xfail),
-    )
+    with plans.undone(directory):
+        sequences = Sequences(x, None, lengths)
+        given = _weights(cell, kinds, weights, prefix, sequences, nonlinearity, batch_first)
+        own, assumed = (
+            plans.weights_cases(*given, directory, wanted, settings) if given else ((), ())
+        )
+        full, quick = name == "full", name == QUICK
+        jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
+        cases = [*own] or [c for k in kinds for c in presets.preset("full" if full else QUICK, k)]
+        if cell is None and given is None and not implementations:
+            cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
+        chosen = plans.in_dtypes(cases, wanted)
+        plan = Plan(
+            specs=plans.specs(implementations, peers, baseline=True, kinds=plans.kinds_of(chosen)),
+            cases=chosen,
+            jobs=jobs,
+            directory=directory,
+            preset=name if name == "full" or name in sizes.PRESETS else None,
+            devices=plans.devices(device),
+            settings=settings,
+            resume=resume,
+            timeout=timeout,
+            processes=QUICK_PROCESSES if quick else PROCESSES,
+            budget=QUICK_BUDGET if quick else BUDGET,
+            assumed=assumed,
+            expected=plans.expected(xfail),
+        )
     return carry_out(plan, progress)
 
 

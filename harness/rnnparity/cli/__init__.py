@@ -11,7 +11,7 @@ selftest  selftest
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,12 @@ def _options(
     pass
 
 
+# What is wrong with words on the command line; typer names only what is below this.
+_WrongWords: Any = typer.BadParameter.__mro__[2]
+
+# Characters of a line that says what is wrong: of a slip with many alternatives, too.
+MOST = 400
+
 app.command("list")(reports.list_command)
 for command in (
     *(running.check, running.bench, running.run, judging.judge),
@@ -61,9 +67,16 @@ for command in (
 def main() -> None:
     """Run the command line; a usage error is one line and exit code 2."""
     try:
-        app()
+        raise SystemExit(app(standalone_mode=False) or 0)
+    except _WrongWords as error:
+        if error.ctx is None or type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            raise SystemExit(2) from None
+        told = f"{error.format_message().rstrip('.')} ({error.ctx.command_path} -h tells more)"
+        sys.stderr.write(f"rnnparity: {one_line(told, MOST)}\n")
+        raise SystemExit(2) from None
     except UsageError as error:
-        sys.stderr.write(f"rnnparity: {error}\n")
+        sys.stderr.write(f"rnnparity: {one_line(error, MOST)}\n")
         raise SystemExit(2) from None
     except UnicodeEncodeError as error:
         given = one_line(repr(error.object), 80)
@@ -72,6 +85,9 @@ def main() -> None:
     except BrokenPipeError:  # whoever read our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except MemoryError:
+        sys.stderr.write("rnnparity: what was given is larger than this machine's memory\n")
+        raise SystemExit(2) from None
     except OSError as error:  # a name too long for the file system, a disk that is full, ...
         where = f"{one_line(error.filename, 120)}: " if error.filename else ""
         sys.stderr.write(f"rnnparity: {where}{error.strerror or one_line(error)}\n")

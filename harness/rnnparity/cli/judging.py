@@ -16,7 +16,7 @@ from rnnparity.cli.options import (
     TanhAbsolute,
     Weights,
 )
-from rnnparity.cli.shared import console, exit_code, settings
+from rnnparity.cli.shared import console, exit_code, regular, settings
 from rnnparity.errors import UsageError
 
 _FILE = "a .npy, .npz, .safetensors or CSV file"
@@ -77,6 +77,8 @@ def judge(
     from rnnparity.records.files import document
     from rnnparity.report import terminal
 
+    regular(weights=weights, input=input_, output=output, h_n=h_n, c_n=c_n, h0=h0, c0=c0)
+    regular(lengths=lengths)
     if weights is None or input_ is None:
         missing = "--weights" if weights is None else "--input"
         raise UsageError(f"{missing} is missing: expected the file that the port was given")

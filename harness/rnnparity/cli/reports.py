@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rnnparity.cli.options import Json
-from rnnparity.cli.shared import console
+from rnnparity.cli.shared import console, regular
 from rnnparity.defaults import THRESHOLD
 from rnnparity.errors import UsageError
 
@@ -41,10 +41,19 @@ def report(
     """
     from rnnparity.report import writing
 
+    _check(*directories)
     if len(directories) > 1:
         sys.stdout.write(writing.compared(directories, out))
         return
     sys.stdout.write(f"report in {writing.write(directories[0], out)}\n")
+
+
+def _check(*folders: Path) -> None:
+    from rnnparity.records import files
+
+    for folder in folders:
+        for name in (files.RECORDS, files.TIMINGS, files.ENVIRONMENT):
+            regular(run=folder / name)
 
 
 def compare(
@@ -61,6 +70,7 @@ def compare(
     from rnnparity.timing import comparison
 
     extras.needed("bench", "comparing")
+    _check(before, after)
     for folder in (before, after):
         if not (folder / files.TIMINGS).exists():
             raise UsageError(f"{folder} has no {files.TIMINGS}: give the folder of a timing run")

@@ -35,7 +35,7 @@ from rnnparity.cli.options import (
     Weights,
     Xfail,
 )
-from rnnparity.cli.shared import console, exit_code, settings, terminated
+from rnnparity.cli.shared import console, exit_code, regular, settings, terminated
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
 
@@ -212,6 +212,7 @@ def _on_weights(
 
     A file that holds states and lengths beside x gives these, too, where there is a use for them.
     """
+    regular(weights=weights, input=x, lengths=lengths, **(states or {}))
     found: dict[str, Any] = {"x": None, "lengths": None} | dict.fromkeys(states or {})
     if x is not None or lengths is not None or any((states or {}).values()):
         from rnnparity.problems.given import parse_lengths
@@ -248,6 +249,7 @@ def _go(
 
     if junit is not None and (junit.is_dir() or not junit.parent.is_dir()):
         raise UsageError(f"{junit} cannot be written: expected a file in a folder that is there")
+    regular(xfail=arguments["xfail"])
     if report:
         extras.needed("report", "the report")
     if arguments["out"] is not None and not str(arguments["out"]).strip(". "):

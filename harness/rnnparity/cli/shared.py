@@ -1,5 +1,6 @@
 """What several commands need: settings, a console, how they are stopped, how they end."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnparity.errors import UsageError, one_line
@@ -35,6 +36,21 @@ def settings(
         tanh_absolute=tanh_absolute,
         memory=0 if memory is None else parse_memory(memory),
     )
+
+
+def regular(**files: object) -> None:
+    """Refuse what has no end, or waits for somebody to write: a pipe, a socket, a device.
+
+    Args:
+        **files: what files to be read were given, by what they are of.
+
+    Raises:
+        UsageError: one is no regular file.
+    """
+    for name, given in files.items():
+        path = Path(str(given))
+        if given is not None and path.exists() and not (path.is_file() or path.is_dir()):
+            raise UsageError(f"{name} {path} is no regular file: copy what it gives into one")
 
 
 def console(stderr: bool = False) -> "Console":

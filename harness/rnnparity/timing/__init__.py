@@ -2,6 +2,7 @@
 
 bench          a whole timing run
 session        its jobs: what passed takes turns, and is judged
+culprits       who brings a shared process down, or spoils it
 workers        its processes
 samples        what the samples of all processes say
 contestants    implementations made ready to be timed, in a worker

@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 import faulty_implementations
+import hanging
 import psutil
 import pytest
+
+from rnnparity.implementations.settings import Settings
+from rnnparity.runs.processes import Worker, WorkerLost
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and /proc, are Linux's")
 
@@ -122,3 +126,20 @@ def _alive(token):
         except psutil.Error:
             continue
     return found
+
+
+@pytest.mark.parametrize(
+    "function",
+    [hanging.loops, hanging.sleeps, hanging.stops_itself, hanging.waits_for_a_child],
+    ids=lambda function: function.__name__,
+)
+def test_what_hangs_is_ended_and_the_next_call_answered(tmp_path, function):
+    worker = Worker(Settings(), tmp_path / "log")
+    try:
+        first = worker.call(300, hanging.fine)
+        with pytest.raises(WorkerLost, match=r"gave no answer in 1 s and was stopped"):
+            worker.call(1, function)
+        assert not psutil.pid_exists(first)
+        assert worker.call(300, hanging.fine) != first
+    finally:
+        worker.close()

@@ -1,6 +1,7 @@
 """What several commands need: settings, a console, how they are stopped, how they end."""
 
 from pathlib import Path
+from stat import S_IFREG, S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from rnnparity.errors import UsageError, one_line
@@ -48,9 +49,12 @@ def regular(**files: object) -> None:
         UsageError: one is no regular file.
     """
     for name, given in files.items():
-        path = Path(str(given))
-        if given is not None and path.exists() and not (path.is_file() or path.is_dir()):
-            raise UsageError(f"{name} {path} is no regular file: copy what it gives into one")
+        try:
+            mode = Path(str(given)).stat().st_mode if given is not None else S_IFREG
+        except (OSError, ValueError):  # whoever reads it says what is wrong
+            continue
+        if not (S_ISREG(mode) or S_ISDIR(mode)):
+            raise UsageError(f"{name} {given} is no regular file: copy what it gives into one")
 
 
 def console(stderr: bool = False) -> "Console":

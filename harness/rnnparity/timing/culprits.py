@@ -73,7 +73,7 @@ class Culprits:
             job: what on.
         """
         found: dict[str, str] = {}
-        those = list(contestants)
+        those = [c for c in contestants if not self._lost.get(c.name)]  # who fell is known
         suspects = [c for c in those if c.role == IMPLEMENTATION and not is_baseline(c.spec)]
         for victim in (c for c in those if told[c.name][0].is_wrong):
             others = [c for c in suspects if c is not victim]

@@ -67,11 +67,11 @@ class Session:
             if not record.verdict.is_right:
                 timings.append(self._timing(one, device, job, record.verdict, record.reason))
             elif job.mode != FORWARD and "grad_x" not in record.quantities:
-                told = Verdict.UNSUPPORTED, "declares no gradients"
-                timings.append(self._timing(one, device, job, *told))
+                why = Verdict.UNSUPPORTED, "declares no gradients"
+                timings.append(self._timing(one, device, job, *why))
             elif spec.name in self.culprits.out:
-                told = Verdict.ERROR, self.culprits.out[spec.name]
-                timings.append(self._timing(one, device, job, *told))
+                why = Verdict.ERROR, self.culprits.out[spec.name]
+                timings.append(self._timing(one, device, job, *why))
             else:
                 passed.append(one)
         if not passed:
@@ -82,7 +82,7 @@ class Session:
         if device == "cpu":
             contestants.append(Contestant(control.NAME, Spec(control.NAME, ""), CONTROL))
         taking_turns = tuple(contestants)
-        measured, outcomes = self._measure(taking_turns, device, job, tell, {})
+        measured, outcomes = self._measure(taking_turns, device, job, tell)
         told = self._told(taking_turns, device, job, measured, outcomes)
         spoilers = self.culprits.spoilers(taking_turns, told, device, job)
         if spoilers:
@@ -112,12 +112,12 @@ class Session:
         device: str,
         job: Job,
         tell: Callable[[float], None],
-        left_out: dict[str, str],
+        left_out: dict[str, str] | None = None,
     ) -> tuple[dict[str, list[Measured]], dict[str, Outcome]]:
         self.workers.warm(contestants)
         measured: dict[str, list[Measured]] = {c.name: [] for c in contestants}
         outcomes: dict[str, Outcome] = {}
-        culprits = dict(left_out)
+        culprits = dict(left_out or {})
         for p, worker in enumerate(self.workers.all):
             there = tuple(c for c in contestants if c.name not in culprits)
             try:

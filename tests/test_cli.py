@@ -165,6 +165,8 @@ def test_a_pt_file_is_read_in_a_worker(tmp_path):
         (["check", "--cell", "elman"], "no cell 'elman': there are rnn, gru, lstm, all"),
         (["check", "--threads", "0"], "threads is 0"),
         (["check", "--timeout", "-1"], "timeout is -1"),
+        (["check", "--memory", "4"], "memory is '4', expected a size with its unit, as 4GB"),
+        (["check", "--device", "gpu"], "device is 'gpu', expected cpu, cuda, cuda:1 or mps"),
         (["check", "--matmul-precision", "half"], "matmul precision is 'half'"),
         (["check", "--weights", "none.safetensors"], "no file none.safetensors"),
         (["check", "numpy-loop", "--device", "cuda"], "no device cuda here"),
@@ -348,6 +350,16 @@ def test_the_version_is_told(tmp_path):
         (("check", "numpy-loop", "--lengths", "9" * 5000, "--weights", "w"), "name too long"),
         (("check", "\udcff.py"), "no Python file"),
         (("export", "n" * 5000 + ".onnx", "--weights", "w"), "no file w"),
+        (("check", "--memory", "0GB"), "expected a size with its unit"),
+        (("run", "--memory", "9" * 5000 + "GB"), "expected a size with its unit"),
+        (("judge", "--memory", "1e3GB", "--weights", "w", "--input", "x"), "expected a size"),
+        (("check", "--timeout", "x\n\x1b[2Jy"), "'--timeout': Input should be a valid number"),
+        (("compare", "a"), "Missing argument 'B' (python -m rnnparity compare -h tells more)"),
+        (("check", "--no-such-option"), "No such option: --no-such-option"),
+        (("check", "--xfail", "a\nb\u202ec"), "--xfail a b\\u202ec cannot be read"),
+        (("bench", "--processes", "9" * 400), "expected 64 at most"),
+        (("check", "numpy-loop", "--weights", "/dev/zero"), "/dev/zero is no regular file"),
+        (("judge", "--weights", "/dev/null", "--input", "x"), "/dev/null is no regular file"),
     ],
 )
 def test_a_slip_is_told_in_one_line(tmp_path, words, told):
@@ -357,6 +369,42 @@ def test_a_slip_is_told_in_one_line(tmp_path, words, told):
     assert done.stderr.count("\n") == 1
     assert len(done.stderr) < 500
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_what_has_no_end_is_not_read(tmp_path):
+    """A pipe into which nobody writes, or a device: reading it would take for ever."""
+    os.mkfifo(tmp_path / "pipe.npz")
+    os.mkfifo(tmp_path / "pipe.onnx")
+    weights.write(tmp_path / "w.safetensors", _small_weights())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "records.jsonl").symlink_to("/dev/zero")
+    for words in (
+        ("check", "numpy-loop", "--weights", "pipe.npz"),
+        ("check", "numpy-loop", "--weights", "w.safetensors", "--input", "pipe.npz"),
+        ("check", "numpy-loop", "--xfail", "pipe.npz"),
+        ("judge", "--weights", "w.safetensors", "--input", "pipe.npz", "--output", "y.npy"),
+        ("export", "pipe.onnx", "--weights", "w.safetensors"),
+        ("report", "run"),
+        ("compare", "run", "run"),
+    ):
+        done = rnnparity(*words, cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "is no regular file" in done.stderr
+
+
+def test_what_is_refused_leaves_no_folder(tmp_path):
+    """The weights are kept with the run before the input is found to be none of theirs."""
+    weights.write(tmp_path / "w.safetensors", _small_weights())
+    np.save(tmp_path / "x.npy", np.ones((5, 2, 99), "f4"))
+    for words in (
+        ("check", "numpy-loop", "--input", "x.npy"),
+        ("check", "numpy-loop", "--input", "x.npy", "--out", "new/run"),
+        ("judge", "--input", "x.npy", "--output", "x.npy"),
+    ):
+        done = rnnparity(*words, "--weights", "w.safetensors", cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert {path.name for path in tmp_path.iterdir()} == {"w.safetensors", "x.npy"}
 
 
 def test_check_writes_a_report_where_it_is_asked_for(tmp_path):

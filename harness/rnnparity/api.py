@@ -102,29 +102,31 @@ def check(
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     name = "weights" if weights is not None else preset or QUICK
-    given = Weights(weights, prefix, nonlinearity, batch_first)
-    settings, wanted, kinds, directory, own, assumed = _asked(
-        name, implementations, cell, dtype, given, Sequences(x, h0, lengths, c0), out, settings
-    )
-    if weights is not None:
-        cases = own
-    elif cases is None:
-        cases = [one for kind in kinds for one in presets.preset(name, kind)]
-    chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
-    cases = tuple(one for one in cases if not chosen or one.id in chosen)
-    plan = Plan(
-        specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
-        cases=cases,
-        directory=directory,
-        preset=None if weights is not None else name,
-        devices=plans.several(device),
-        settings=settings,
-        resume=resume,
-        timeout=timeout,
-        assumed=assumed,
-        expected=plans.expected(xfail, directory if resume else None),
-        cluster=cluster,
-    )
+    directory = Path(out) if out is not None else plans.new_directory(name)
+    with plans.undone(directory):
+        given = Weights(weights, prefix, nonlinearity, batch_first)
+        settings, wanted, kinds, own, assumed = _asked(
+            implementations, cell, dtype, given, Sequences(x, h0, lengths, c0), directory, settings
+        )
+        if weights is not None:
+            cases = own
+        elif cases is None:
+            cases = [one for kind in kinds for one in presets.preset(name, kind)]
+        chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
+        cases = tuple(one for one in cases if not chosen or one.id in chosen)
+        plan = Plan(
+            specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
+            cases=cases,
+            directory=directory,
+            preset=None if weights is not None else name,
+            devices=plans.devices(device),
+            settings=settings,
+            resume=resume,
+            timeout=timeout,
+            assumed=assumed,
+            expected=plans.expected(xfail, directory if resume else None),
+            cluster=cluster,
+        )
     return carry_out(plan, progress)
 
 
@@ -179,15 +181,16 @@ def judge(
     """
     settings, (wanted,) = settings or Settings(), plans.dtypes(dtype) or (None,)
     directory = Path(out) if out is not None else plans.new_directory("judge")
-    given = Weights(weights, prefix, nonlinearity, batch_first, cell)
-    inputs = {"x": x, "h0": h0, "c0": c0, "lengths": lengths}
-    outputs = {"output": output, "h_n": h_n, "c_n": c_n}
-    there = {key: value for key, value in outputs.items() if value is not None}
-    files = [Path(value).name for value in there.values() if isinstance(value, str | Path)]
-    kept = plans.kept_weights(given, directory, settings)
-    case, fit, notes = case_of_outputs(
-        kept, {k: v for k, v in inputs.items() if v is not None}, there, directory, wanted
-    )
+    with plans.undone(directory):
+        given = Weights(weights, prefix, nonlinearity, batch_first, cell)
+        inputs = {"x": x, "h0": h0, "c0": c0, "lengths": lengths}
+        outputs = {"output": output, "h_n": h_n, "c_n": c_n}
+        there = {key: value for key, value in outputs.items() if value is not None}
+        files = [Path(value).name for value in there.values() if isinstance(value, str | Path)]
+        kept = plans.kept_weights(given, directory, settings)
+        case, fit, notes = case_of_outputs(
+            kept, {k: v for k, v in inputs.items() if v is not None}, there, directory, wanted
+        )
     title = name or next(iter(files), "output")
     return ShownRun(**vars(judge_outputs(title, case, fit, notes, directory, settings)))
 
@@ -256,29 +259,31 @@ def bench(
         UsageError: something given cannot be used.
     """
     name = _timed_name(preset, size, weights, "cpu")
-    given = Weights(weights, prefix, nonlinearity, batch_first)
-    settings, wanted, kinds, directory, own, assumed = _asked(
-        name, implementations, cell, dtype, given, Sequences(x, None, lengths), out, settings
-    )
-    jobs = _jobs(name, _sizes(size), own, wanted, kinds)
-    plan = Plan(
-        specs=plans.specs(
-            implementations, peers, baseline=True, kinds=plans.kinds_of(j.case for j in jobs)
-        ),
-        cases=(),
-        jobs=jobs,
-        directory=directory,
-        preset=name if name in sizes.PRESETS else None,
-        devices=plans.several(device),
-        settings=settings,
-        resume=resume,
-        timeout=timeout,
-        processes=processes,
-        budget=budget,
-        assumed=assumed,
-        expected=plans.expected(xfail, directory if resume else None),
-        cluster=cluster,
-    )
+    directory = Path(out) if out is not None else plans.new_directory(name)
+    with plans.undone(directory):
+        given = Weights(weights, prefix, nonlinearity, batch_first)
+        settings, wanted, kinds, own, assumed = _asked(
+            implementations, cell, dtype, given, Sequences(x, None, lengths), directory, settings
+        )
+        jobs = _jobs(name, _sizes(size), own, wanted, kinds)
+        plan = Plan(
+            specs=plans.specs(
+                implementations, peers, baseline=True, kinds=plans.kinds_of(j.case for j in jobs)
+            ),
+            cases=(),
+            jobs=jobs,
+            directory=directory,
+            preset=name if name in sizes.PRESETS else None,
+            devices=plans.devices(device),
+            settings=settings,
+            resume=resume,
+            timeout=timeout,
+            processes=processes,
+            budget=budget,
+            assumed=assumed,
+            expected=plans.expected(xfail, directory if resume else None),
+            cluster=cluster,
+        )
     return carry_out(plan, progress)
 
 
@@ -343,65 +348,63 @@ def run(
         UsageError: something given cannot be used.
     """
     name = _timed_name(preset, size, weights, QUICK, also=("full",))
-    given = Weights(weights, prefix, nonlinearity, batch_first)
-    settings, wanted, kinds, directory, own, assumed = _asked(
-        name, implementations, cell, dtype, given, Sequences(x, None, lengths), out, settings
-    )
-    full, quick = name == "full", name == QUICK
-    jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
-    cases = [*own] or [c for k in kinds for c in presets.preset("full" if full else QUICK, k)]
-    if cell is None and weights is None and not implementations:
-        cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
-    chosen = plans.in_dtypes(cases, wanted)
-    plan = Plan(
-        specs=plans.specs(implementations, peers, baseline=True, kinds=plans.kinds_of(chosen)),
-        cases=chosen,
-        jobs=jobs,
-        directory=directory,
-        preset=name if name == "full" or name in sizes.PRESETS else None,
-        devices=plans.several(device),
-        settings=settings,
-        resume=resume,
-        timeout=timeout,
-        processes=QUICK_PROCESSES if quick else PROCESSES,
-        budget=QUICK_BUDGET if quick else BUDGET,
-        assumed=assumed,
-        expected=plans.expected(xfail, directory if resume else None),
-        cluster=cluster,
-    )
+    directory = Path(out) if out is not None else plans.new_directory(name)
+    with plans.undone(directory):
+        given = Weights(weights, prefix, nonlinearity, batch_first)
+        settings, wanted, kinds, own, assumed = _asked(
+            implementations, cell, dtype, given, Sequences(x, None, lengths), directory, settings
+        )
+        full, quick = name == "full", name == QUICK
+        jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
+        cases = [*own] or [c for k in kinds for c in presets.preset("full" if full else QUICK, k)]
+        if cell is None and weights is None and not implementations:
+            cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
+        chosen = plans.in_dtypes(cases, wanted)
+        plan = Plan(
+            specs=plans.specs(implementations, peers, baseline=True, kinds=plans.kinds_of(chosen)),
+            cases=chosen,
+            jobs=jobs,
+            directory=directory,
+            preset=name if name == "full" or name in sizes.PRESETS else None,
+            devices=plans.devices(device),
+            settings=settings,
+            resume=resume,
+            timeout=timeout,
+            processes=QUICK_PROCESSES if quick else PROCESSES,
+            budget=QUICK_BUDGET if quick else BUDGET,
+            assumed=assumed,
+            expected=plans.expected(xfail, directory if resume else None),
+            cluster=cluster,
+        )
     return carry_out(plan, progress)
 
 
 def _asked(
-    name: str,
     implementations: Sequence[Any],
     cell: str | None,
     dtype: str | Sequence[str] | None,
     weights: Weights,
     sequences: Sequences,
-    out: str | Path | None,
+    directory: Path,
     settings: Settings | None,
-) -> tuple[
-    Settings, tuple[str, ...] | None, tuple[str, ...], Path, Sequence[Case], tuple[str, ...]
-]:
+) -> tuple[Settings, tuple[str, ...] | None, tuple[str, ...], Sequence[Case], tuple[str, ...]]:
     """Return what checking and timing take alike, as a plan has it; weights are kept.
 
-    Settings, dtypes, kinds of layers and the run's folder; of weights that are given, the cases on
-    them and how they are read, a line each.
+    Settings, dtypes and kinds of layers; of weights that are given, the cases on them and how they
+    are read, a line each.
 
     Raises:
         UsageError: something given cannot be used, or goes with weights, and they are not given.
     """
     settings, wanted = settings or Settings(), plans.dtypes(dtype)
     kinds = plans.kinds(cell, implementations)
-    directory = Path(out) if out is not None else plans.new_directory(name)
     if weights.source is None:
         if weights.prefix is not None or any(given is not None for given in sequences):
             raise UsageError("prefix, x, h0, c0 and lengths go with weights: give these, too")
-        return settings, wanted, kinds, directory, (), ()
+        return settings, wanted, kinds, (), ()
     of = weights._replace(kind=kinds[0] if cell and len(kinds) == 1 else None)
     own, assumed = plans.weights_cases(of, sequences, directory, wanted, settings)
-    return settings, wanted, kinds, directory, own, assumed
+    return settings, wanted, kinds, own, assumed
 
 
 def _timed_name(

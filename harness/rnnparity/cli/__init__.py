@@ -13,7 +13,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -51,6 +51,12 @@ def _options(
     pass
 
 
+# What is wrong with words on the command line; typer names only what is below this.
+_WrongWords: Any = typer.BadParameter.__mro__[2]
+
+# Characters of a line that says what is wrong: of a slip with many alternatives, too.
+MOST = 400
+
 app.command("list")(reports.list_command)
 for command in (
     *(running.check, running.bench, running.run, judging.judge),
@@ -67,9 +73,15 @@ def main() -> None:
     words.of_command_line()
     try:
         try:
-            app()
+            status = app(standalone_mode=False)
         finally:
             sys.stdout.flush()  # what cannot be written is told here, not when Python ends
+        raise SystemExit(status or 0)
+    except _WrongWords as error:
+        if error.ctx is None or type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            raise SystemExit(2) from None
+        _refuse(f"{error.format_message().rstrip('.')} ({error.ctx.command_path} -h tells more)")
     except UsageError as error:
         _refuse(str(error))
     except UnicodeEncodeError as error:
@@ -78,6 +90,8 @@ def main() -> None:
     except BrokenPipeError:  # whoever read our output has closed it
         _give_up_output()
         raise SystemExit(1) from None
+    except MemoryError:
+        _refuse("what was given is larger than this machine's memory")
     except OSError as error:  # a name too long for the file system, a disk that is full, ...
         where = f"{one_line(error.filename, 120)}: " if error.filename else ""
         _give_up_output()
@@ -86,7 +100,7 @@ def main() -> None:
 
 def _refuse(line: str) -> NoReturn:
     with suppress(OSError):
-        sys.stderr.write(f"rnnparity: {line}\n")
+        sys.stderr.write(f"rnnparity: {one_line(line, MOST)}\n")
     raise SystemExit(2) from None
 
 

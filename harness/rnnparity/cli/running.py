@@ -19,6 +19,7 @@ from rnnparity.cli.options import (
     Json,
     Junit,
     Lengths,
+    Memory,
     Nonlinearity,
     OfSizes,
     OfWeights,
@@ -35,7 +36,7 @@ from rnnparity.cli.options import (
     Weights,
     Xfail,
 )
-from rnnparity.cli.shared import console, exit_code, settings, terminated
+from rnnparity.cli.shared import console, exit_code, regular, settings, terminated
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
 
@@ -64,6 +65,7 @@ def check(
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     timeout: Timeout = TIMEOUT,
     out: Out = None,
     report: Report = False,
@@ -89,7 +91,7 @@ def check(
         **_on_weights(
             weights, prefix, input_, lengths, nonlinearity, batch_first, {"h0": h0, "c0": c0}
         ),
-        settings=settings(threads, matmul_precision, tanh_absolute, cluster is not None),
+        settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
         out=out,
         resume=resume,
@@ -118,6 +120,7 @@ def bench(
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     processes: Annotated[int, typer.Option(help="Processes that repeat each timing.")] = PROCESSES,
     budget: Annotated[
         float, typer.Option(help="Seconds per timing and process, where calls are short.")
@@ -141,7 +144,7 @@ def bench(
         size=size,
         xfail=xfail,
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
-        settings=settings(threads, matmul_precision, tanh_absolute, cluster is not None),
+        settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
         processes=processes,
         budget=budget,
@@ -175,6 +178,7 @@ def run(
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     timeout: Timeout = TIMEOUT,
     out: Out = None,
     json: Json = False,
@@ -194,7 +198,7 @@ def run(
         size=size,
         xfail=xfail,
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
-        settings=settings(threads, matmul_precision, tanh_absolute, cluster is not None),
+        settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
         out=out,
         resume=resume,
@@ -215,6 +219,7 @@ def _on_weights(
 
     A file that holds states and lengths beside x gives these, too, where there is a use for them.
     """
+    regular(weights=weights, input=x, lengths=lengths, **(states or {}))
     found: dict[str, Any] = {"x": None, "lengths": None} | dict.fromkeys(states or {})
     if x is not None or lengths is not None or any((states or {}).values()):
         from rnnparity.problems.given import parse_lengths
@@ -251,6 +256,7 @@ def _go(
 
     if junit is not None and (junit.is_dir() or not junit.parent.is_dir()):
         raise UsageError(f"{junit} cannot be written: expected a file in a folder that is there")
+    regular(xfail=arguments["xfail"])
     if report:
         extras.needed("report", "the report")
     if arguments["out"] is not None and not str(arguments["out"]).strip(". "):

@@ -29,9 +29,9 @@ class NoTorchNames(Exception):
 
 def is_module(given: Any) -> bool:
     """Whether this is a `torch.nn.Module`, or a class of them."""
-    torch = sys.modules.get("torch")
-    module = getattr(getattr(torch, "nn", None), "Module", None)
-    if module is None:  # not imported, or just being imported by another thread
+    nn = getattr(sys.modules.get("torch"), "nn", None)  # it may be on its way, in another thread
+    module = getattr(nn, "Module", None)
+    if module is None:
         return False
     return isinstance(given, module) or (isinstance(given, type) and issubclass(given, module))
 

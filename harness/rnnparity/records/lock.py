@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
+from itertools import takewhile
 from pathlib import Path
 
 from rnnparity.errors import UsageError, one_line
@@ -38,10 +39,13 @@ else:
 def held(directory: Path) -> Iterator[None]:
     """Hold a run's folder, made if missing; what a killed run has half written goes.
 
+    A folder that was made here and got nothing is removed again.
+
     Raises:
         UsageError: another process holds it, or it cannot be written to.
     """
     path = directory / LOCK
+    new = list(takewhile(lambda place: not place.exists(), (directory, *directory.parents)))
     try:
         directory.mkdir(parents=True, exist_ok=True)
         file = _taken(path)
@@ -59,6 +63,9 @@ def held(directory: Path) -> Iterator[None]:
         yield
     finally:
         _give_back(path, file)
+        with suppress(OSError):  # there is something in it
+            for place in new:
+                place.rmdir()
 
 
 def _taken(path: Path) -> FileIO:

@@ -26,6 +26,9 @@ from rnnparity.words import option
 # Of a run's environment, what timing adds; a resumed run goes on from there.
 OF_TIMING = ("best", "timing")
 
+# Settings that decide no number: who was stopped for want of memory is given more.
+MAY_CHANGE = {"memory"}
+
 
 def earlier_records(plan: Plan, described: dict[str, Any], notes: list[str]) -> list[Record]:
     """Return the records of the run that is resumed, if it was made the same way.
@@ -91,7 +94,7 @@ def _refuse_another(directory: Path, before: dict[str, Any], now: dict[str, Any]
     then |= {f"{name} in the environment": before["variables"].get(name) for name in variables}
     found |= {f"{name} in the environment": now["variables"].get(name) for name in variables}
     for name in found:
-        if name in then and then[name] != found[name]:
+        if name in then and name not in MAY_CHANGE and then[name] != found[name]:
             raise UsageError(
                 f"{directory} was made with another {name} ({then[name] or 'none'}, now "
                 f"{found[name] or 'none'}): resume it as it was, or give another folder"

@@ -32,7 +32,7 @@ from rnnparity.problems.cases import Case
 from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.records.environment import environment, usable_cores
-from rnnparity.runs import on_worker
+from rnnparity.runs.cluster import on_worker
 from rnnparity.verdicts import Verdict
 
 # The names of what is checked: as many as come with the package.
@@ -91,7 +91,9 @@ def host(address: str, count: int) -> None:
     import distributed
     from distributed import Worker
 
-    from rnnparity.runs.on_worker import Ask, Manner, Offer
+    from rnnparity.runs.cluster import crews
+    from rnnparity.runs.cluster.crews import Manner
+    from rnnparity.runs.cluster.on_worker import Ask, Offer
     from rnnparity.runs.work import Description
 
     found = environment(api.Settings())
@@ -114,7 +116,7 @@ def host(address: str, count: int) -> None:
         return [record(ask) for ask in asks]
 
     on_worker.offer, on_worker.check_block = offer, check_block  # type: ignore[assignment]
-    on_worker.finish = lambda run: None
+    crews.finish = lambda run: None
 
     async def work() -> None:
         workers = [
@@ -189,7 +191,7 @@ def tasks(counts: list[int], checks: int) -> str:
 
 
 def _measured(file: Path, scheduler: psutil.Process, count: int, checks: int) -> str:
-    from rnnparity.runs import spreading
+    from rnnparity.runs.cluster import spreading
 
     own, moments, given = psutil.Process(), [], []
     give = spreading._Spreading._give

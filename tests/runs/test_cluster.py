@@ -225,7 +225,7 @@ def test_ctrl_c_leaves_nothing_running(there, tmp_path):
     ],
 )
 def test_no_scheduler_is_one_line_and_no_folder(given, told, tmp_path, monkeypatch):
-    monkeypatch.setattr("rnnparity.runs.cluster.CONNECT_WITHIN", 0.5)
+    monkeypatch.setattr("rnnparity.runs.cluster.connecting.CONNECT_WITHIN", 0.5)
     with pytest.raises(UsageError, match=told):
         api.check("numpy-loop", cases=CASES, out=tmp_path / "run", cluster=given)
     assert not (tmp_path / "run").exists()

@@ -6,8 +6,9 @@ from made_up_workers import CASES, SPECS, Workers, offer, right
 
 from rnnparity.records import files
 from rnnparity.records.run import Run
-from rnnparity.runs import answers, on_worker, spreading
-from rnnparity.runs.cluster import Call, Cluster
+from rnnparity.runs import answers
+from rnnparity.runs.cluster import on_worker, spreading
+from rnnparity.runs.cluster.calls import Call, Cluster
 from rnnparity.runs.keeping import Keeper
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import WorkerLost

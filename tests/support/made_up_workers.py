@@ -7,8 +7,8 @@ from rnnparity.cells.config import RNNConfig
 from rnnparity.implementations.registry import Spec
 from rnnparity.problems.cases import Case
 from rnnparity.records.check import Record
-from rnnparity.runs.cluster import Call
-from rnnparity.runs.on_worker import Offer
+from rnnparity.runs.cluster.calls import Call
+from rnnparity.runs.cluster.on_worker import Offer
 from rnnparity.runs.work import Description
 from rnnparity.verdicts import Verdict
 

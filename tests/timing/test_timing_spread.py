@@ -9,7 +9,7 @@ from made_up_workers import CASES, SPECS, Workers, offer, right
 from rnnparity.problems.sizes import FORWARD, Job
 from rnnparity.records import files
 from rnnparity.records.run import Run
-from rnnparity.runs.on_worker import Ask
+from rnnparity.runs.cluster.on_worker import Ask
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import WorkerLost
 from rnnparity.timing import spreading

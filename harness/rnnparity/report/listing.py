@@ -51,10 +51,10 @@ def offered(target: str) -> dict[str, Any]:
         UsageError: there is no scheduler, or it has no workers.
     """
     extras.needed("cluster", "a list of a cluster")
-    from rnnparity.runs import cluster
+    from rnnparity.runs.cluster import connecting
 
     specs = tuple(registry.resolve_all([], peers=True, kinds=tuple(KINDS)))
-    with cluster.connected(target, specs, Settings(), TIMEOUT) as workers:
+    with connecting.connected(target, specs, Settings(), TIMEOUT) as workers:
         return workers.survey()
 
 

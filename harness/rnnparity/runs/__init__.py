@@ -5,9 +5,7 @@ check      carrying a plan out
 keeping    records as they are made
 one_check  an implementation on a case and a device, judged
 here       driving checks on this machine
-spreading  spreading them over a Dask cluster
-cluster    its workers, what they offer, and calls on them
-on_worker  what its workers do
+cluster    spreading them over a Dask cluster
 expected   failures that are expected
 resuming   whether a run can be gone on with, and from where
 work       what a worker is asked: pure functions

@@ -35,9 +35,9 @@ def check(
     """
     if plan.cluster is None:
         return _made(plan, progress, partial(here.check_all, plan, start, references))
-    from rnnparity.runs import cluster, spreading  # these import Dask
+    from rnnparity.runs.cluster import connecting, spreading  # these import Dask
 
-    with cluster.connected(*plan.for_cluster) as workers:
+    with connecting.connected(*plan.for_cluster) as workers:
         return _made(plan, progress, partial(spreading.check_all, plan, workers))
 
 

@@ -104,7 +104,7 @@ class Plan:
 
     @property
     def for_cluster(self) -> tuple[Any, tuple[Spec, ...], Settings, float]:
-        """What `cluster.connected` is to know."""
+        """What `cluster.connecting.connected` is to know."""
         return self.cluster, self.specs, self.settings, self.timeout
 
     @property

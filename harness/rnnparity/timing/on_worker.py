@@ -12,7 +12,7 @@ from rnnparity.problems.sizes import Job
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import Timing
-from rnnparity.runs.on_worker import Manner
+from rnnparity.runs.cluster.crews import Manner
 from rnnparity.runs.plan import Plan
 from rnnparity.timing.bench import bench
 from rnnparity.timing.machine import Watch

@@ -19,7 +19,8 @@ from rnnparity.records.check import Record
 from rnnparity.records.run import Run
 from rnnparity.records.timing import IMPLEMENTATION, Timing
 from rnnparity.runs import answers
-from rnnparity.runs.cluster import COME_WITHIN, LOSSES, Cluster, SchedulerGone, connected
+from rnnparity.runs.cluster.calls import COME_WITHIN, LOSSES, Cluster, SchedulerGone
+from rnnparity.runs.cluster.connecting import connected
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import WorkerLost
 from rnnparity.timing import on_worker

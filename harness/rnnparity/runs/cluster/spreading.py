@@ -19,10 +19,11 @@ from rnnparity.implementations.registry import Spec
 from rnnparity.judging.verdict import Judgement
 from rnnparity.problems.cases import Case
 from rnnparity.records.check import Record
-from rnnparity.runs import answers, on_worker
-from rnnparity.runs.cluster import COME_WITHIN, LOSSES, Call, Cluster, SchedulerGone
+from rnnparity.runs import answers
+from rnnparity.runs.cluster import on_worker
+from rnnparity.runs.cluster.calls import COME_WITHIN, LOSSES, Call, Cluster, SchedulerGone
+from rnnparity.runs.cluster.on_worker import Ask, Offer
 from rnnparity.runs.keeping import Event, Keeper
-from rnnparity.runs.on_worker import Ask, Offer
 from rnnparity.runs.one_check import chosen_devices, record_of
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import WorkerLost

@@ -1,34 +1,30 @@
-"""A Dask cluster: connecting to its scheduler, what its workers offer, and calls on them.
+"""The workers of a Dask cluster: who is there, and calls on them.
 
 A call goes to the worker that it is meant for and to no other, so that it is known here what is
 where. What comes back is checked, as what worker processes of this machine answer.
 """
 
-import logging
 import pkgutil
 import queue
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import distributed
-import msgspec
 
 from rnnparity.errors import UsageError, explain, one_line
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
 from rnnparity.records.environment import environment
-from rnnparity.runs import answers, on_worker, parcels
-from rnnparity.runs.on_worker import Manner, Offer
+from rnnparity.runs import answers, parcels
+from rnnparity.runs.cluster import crews, on_worker
+from rnnparity.runs.cluster.crews import Manner
+from rnnparity.runs.cluster.offers import in_words, trouble
+from rnnparity.runs.cluster.on_worker import Offer
 from rnnparity.runs.processes import WAKE_EVERY, WorkerLost
-
-# Seconds for the scheduler to answer at the beginning; it is local or it is in the same building.
-CONNECT_WITHIN = 15.0
 
 # Seconds from one look at who is there to the next; and after so many without an answer the
 # scheduler counts as gone: it may be busy, but not as long.
@@ -50,17 +46,6 @@ LOSSES = 3
 
 # Imports a module and returns what has a name in it.
 GREETING = pkgutil.resolve_name
-
-# What Dask itself logs of a lost connection is said here in one line.
-LOGGERS = ("distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
-
-
-class _Told(msgspec.Struct):
-    """What is read of a worker's environment, with the types that are relied on."""
-
-    cpu_cores_usable: int
-    frameworks: dict[str, dict[str, Any]]
-    commit: str | None = None
 
 
 class SchedulerGone(Exception):
@@ -214,7 +199,7 @@ class Cluster:
         except SchedulerGone as gone:
             raise UsageError(str(gone)) from None
         workers = sorted(self.offers.items(), key=lambda one: (one[1].host, one[1].name))
-        return {"workers": [_in_words(*one) for one in workers], "unused": dict(self.unused)}
+        return {"workers": [in_words(*one) for one in workers], "unused": dict(self.unused)}
 
     def refuse(self, worker: str, why: str) -> None:
         """Give a worker no more calls."""
@@ -231,7 +216,7 @@ class Cluster:
             if self._client.status == "running" and answering:
                 self._client.cancel([*futures, *self._files.values()], force=True)
                 workers = [worker for worker in self._present or () if worker in self.offers]
-                finish, run = on_worker.finish, self.manner.run
+                finish, run = crews.finish, self.manner.run
                 if workers:
                     self._client.run(finish, run, workers=workers, on_error="ignore")
 
@@ -313,7 +298,7 @@ class Cluster:
 
     def _welcome(self, worker: str, found: Offer | WorkerLost) -> None:
         """Take a worker on that has said what it offers, or note why not."""
-        why = self._trouble(found)
+        why = trouble(found, self._specs, self.manner.settings, self._own["commit"])
         if why:
             self.unused[worker] = one_line(why)
             return
@@ -322,25 +307,6 @@ class Cluster:
         self.labels[worker] = self._label(found)
         self._loads.setdefault(self.labels[worker], found.load)
         self.changed = True
-
-    def _trouble(self, found: Offer | WorkerLost) -> str:
-        if isinstance(found, WorkerLost):
-            return f"asked what it offers, it {found}"
-        if found.descriptions.keys() != {spec.name for spec in self._specs}:
-            return "it described other implementations than it was asked for"
-        try:
-            told = msgspec.convert(found.environment, _Told)
-        except msgspec.ValidationError as error:
-            return f"it described its machine wrongly: {error}"
-        ours = self._own["commit"]
-        if ours != told.commit and None not in (ours, told.commit):
-            return f"its rnnparity is commit {told.commit}, and this is {ours}: install the same"
-        threads = self.manner.settings.threads
-        if threads > told.cpu_cores_usable:
-            return (
-                f"it has {told.cpu_cores_usable} cores, and an implementation is to use {threads}"
-            )
-        return ""
 
     def _label(self, offer: Offer) -> str:
         names = [offer.host, f"{offer.host} ({offer.name})"]
@@ -395,79 +361,3 @@ class Cluster:
 
 def _parcel(parcel: parcels.Parcel) -> parcels.Parcel:
     return parcel
-
-
-@contextmanager
-def connected(
-    target: Any, specs: Sequence[Spec], settings: Settings, timeout: float
-) -> Iterator[Cluster]:
-    """Connect to a cluster, and leave it as it was.
-
-    Args:
-        target: the address of its scheduler, the path of its scheduler file, or an object of
-            Dask's: a client or a cluster.
-        specs: what its workers are asked for.
-        settings: of the processes that run these there.
-        timeout: seconds for one case and for an import.
-
-    Raises:
-        UsageError: there is no scheduler, or it does not answer.
-    """
-    levels = {name: logging.getLogger(name).level for name in LOGGERS}
-    for name in LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    own = not isinstance(target, distributed.Client)
-    client = _client(target) if own else target
-    cluster = None
-    try:
-        cluster = Cluster(client, specs, settings, timeout)
-        yield cluster
-    finally:
-        if cluster is not None:
-            cluster.close()
-        if own:
-            with suppress(Exception):
-                client.close(timeout=2)
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
-def _in_words(address: str, offer: Offer) -> dict[str, str]:
-    there = [one for one in offer.descriptions.values() if not one.verdict]
-    versions = {one.framework: one.versions.get(one.framework, "") for one in there}
-    devices = dict.fromkeys(device for one in there for device in one.devices)
-    memory = offer.environment.get("memory_bytes")
-    return {
-        "worker": f"{offer.name} ({offer.threads} at a time)",
-        "address": address,
-        "host": offer.host,
-        "cores": str(offer.environment.get("cpu_cores_usable", "")),
-        "memory": f"{memory / 1e9:.0f} GB" if isinstance(memory, int) else "",
-        "devices": " ".join(devices),
-        "frameworks": ", ".join(" ".join(one).strip() for one in sorted(versions.items())),
-        "resources": " ".join(f"{n}={value:g}" for n, value in sorted(offer.resources.items())),
-    }
-
-
-def _client(target: Any) -> Any:
-    given: dict[str, Any] = {"address": target}
-    if isinstance(target, str | Path):
-        told = str(target)
-        if Path(target).is_file():
-            given = {"scheduler_file": told}
-        elif not re.fullmatch(r"(\w+://\S+|\[?[\w.:-]+\]?:\d+)", told):
-            raise UsageError(
-                f"cluster is {one_line(told, 80)!r}, expected the address of a Dask scheduler "
-                "(tcp://host:8786) or its scheduler file"
-            )
-        else:
-            given = {"address": told}
-    # Made before it connects, so that it can be told to leave nothing behind when it does not.
-    client: Any = distributed.Client.__new__(distributed.Client)
-    try:
-        client.__init__(**given, timeout=CONNECT_WITHIN, set_as_default=False, name="rnnparity")
-    except Exception as error:
-        client.status = "closed"
-        told = one_line(error) or "timed out"
-        raise UsageError(f"no Dask scheduler answers at {one_line(target, 80)}: {told}") from None
-    return client

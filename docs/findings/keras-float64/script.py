@@ -2,7 +2,8 @@
 
 import os
 
-os.environ["KERAS_BACKEND"], os.environ["JAX_ENABLE_X64"] = "jax", "1"
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["JAX_ENABLE_X64"] = "1"
 
 import jax.numpy as jnp
 import keras

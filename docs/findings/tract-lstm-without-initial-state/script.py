@@ -14,8 +14,13 @@ g (float[4, 2, 1] x) => (float[4, 1, 2, 1] y, {outputs})
 raised = 0
 for operator, G in {"RNN": 1, "GRU": 3, "LSTM": 4}.items():
     states = "h, c" if operator == "LSTM" else "h"
-    text = MODEL.format(operator=operator, G=G, ones=", ".join("1" * G), states=states,
-        outputs=", ".join(f"float[1, 2, 1] {state}" for state in states.split(", ")))
+    text = MODEL.format(
+        operator=operator,
+        G=G,
+        ones=", ".join("1" * G),
+        states=states,
+        outputs=", ".join(f"float[1, 2, 1] {state}" for state in states.split(", ")),
+    )
     with TemporaryDirectory() as folder:
         onnx.save(onnx.parser.parse_model(text), Path(folder) / "model.onnx")
         model = tract.onnx().load(Path(folder) / "model.onnx").into_model()

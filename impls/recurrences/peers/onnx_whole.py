@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
 from rnnparity.cells.config import RNNConfig
 from rnnparity.problems.weights import onnx_writer
 

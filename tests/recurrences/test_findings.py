@@ -104,7 +104,11 @@ def test_what_is_not_installed_is_absent(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["openvin"], "no finding 'openvin'"), (["--python", "no/python"], "python is no/python: No")],
+    [
+        (["openvin"], "no finding 'openvin'"),
+        (["--python", "no/python"], "python is no/python: No"),
+        (["--python", "true"], "python is true: expected an interpreter"),
+    ],
 )
 def test_a_wrong_name_or_interpreter_is_told(arguments, said):
     done = CliRunner().invoke(app, ["findings", *arguments])

@@ -69,7 +69,7 @@ def again(finding: Finding, python: str = sys.executable) -> Now:
     """Run a finding's script in a process of its own, by an interpreter that has the library.
 
     Raises:
-        UsageError: there is no such interpreter.
+        UsageError: it is none.
     """
     code = """
 import json, sys
@@ -81,8 +81,10 @@ for name in sys.argv[1:]:
     except PackageNotFoundError:
         pass
 print(json.dumps(found))"""
-    told = _run([python, "-c", code, *finding.recorded]).stdout
-    versions: dict[str, str] = json.loads(told.splitlines()[-1])
+    told = _run([python, "-c", code, *finding.recorded]).stdout.splitlines()
+    if not told or not told[-1].startswith("{"):
+        raise UsageError(f"python is {python}: expected an interpreter of Python 3.8 or newer")
+    versions: dict[str, str] = json.loads(told[-1])
     missing = [name for name in finding.recorded if name not in versions]
     if missing:
         return Now("absent", versions, f"{', '.join(missing)} is not installed")
@@ -123,7 +125,7 @@ def findings(
     for name in names or ():
         if name not in found:
             raise UsageError(no_such("finding", name, found))
-    width, changed = max(map(len, found)), False
+    width, changed = max(map(len, found), default=0), False
     for one in [found[name] for name in names or found]:
         now = again(one, python)
         versions = now.versions or one.recorded

@@ -6,6 +6,7 @@ running   check, bench, run
 judging   judge
 reports   list, report, compare
 files     new, export
+findings  findings
 selftest  selftest
 """
 
@@ -18,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rnnparity import words
-from rnnparity.cli import files, judging, reports, running, selftest
+from rnnparity.cli import files, findings, judging, reports, running, selftest
 from rnnparity.errors import UsageError, one_line
 
 app = typer.Typer(
@@ -62,7 +63,7 @@ for command in (
     *(running.check, running.bench, running.run, judging.judge),
     *(reports.report, reports.compare),
     *(files.new, files.export),
-    selftest.selftest,
+    *(selftest.selftest, findings.findings),
 ):
     app.command()(command)
 

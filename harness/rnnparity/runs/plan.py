@@ -173,7 +173,7 @@ def kinds(given: str | None, implementations: Sequence[Any]) -> tuple[str, ...]:
     if given is not None:
         return (given,)
     own = [text for text in map(_text, implementations) if text not in registry.registered()]
-    found = [registry.declared(registry.resolve(text), "kind") or "rnn" for text in own]
+    found = [registry.kind_of(registry.resolve(text)) for text in own]
     return tuple(kind for kind in KINDS if kind in found) or ("rnn",)
 
 

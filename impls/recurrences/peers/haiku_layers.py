@@ -3,6 +3,8 @@
 `hk.DeepRNN` has the layers and `hk.dynamic_unroll` the steps, time-major or batch-major; there is
 no second direction and no length. A `VanillaRNN` is relu's and has torch's two biases; an `LSTM` is
 one `Linear` of (x, h), gates i g f o, to whose forget gate it adds 1, which is taken from the bias.
+`initial_state` takes no dtype and gives JAX's default, which x64 changes: it is cast, as
+`hk.ResetCore` casts it.
 """
 
 from typing import Any
@@ -21,6 +23,7 @@ def _run(x: Array, states: Any, config: Any) -> Any:
     core = hk.DeepRNN([_CORES[config.kind](config.hidden_size) for _ in range(config.num_layers)])
     if states is None:
         states = core.initial_state(x.shape[0 if config.batch_first else 1])
+        states = jax.tree.map(lambda state: state.astype(x.dtype), states)
     return hk.dynamic_unroll(core, x, states, time_major=not config.batch_first)
 
 

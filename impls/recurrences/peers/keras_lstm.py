@@ -4,7 +4,7 @@ from recurrences.peers import keras_layers
 
 kind = "lstm"
 framework = "jax"
-dtypes = ("float64", "float32", "float16", "bfloat16")
+dtypes = ("float32", "float16", "bfloat16")  # its tanh makes float32 of float64
 supports = keras_layers.SUPPORTS
 
 _keras = keras_layers.on("jax")

@@ -2,7 +2,8 @@
 
 One layer in one direction, batch-major or without a batch, that returns the states of all steps. A
 layer without biases has none; an `RNN` and an `LSTM` have one, which is given the sum of both, and a
-`GRU` has b of the gates (of n the input's alone) and bhn. Gates are in torch's order.
+`GRU` has b of the gates (of n the input's alone) and bhn. Gates are in torch's order. MLX makes
+float32 of NumPy's float64 unless it is told the dtype, and NumPy cannot read its bfloat16.
 """
 
 from typing import Any
@@ -25,7 +26,7 @@ def prepare(weights: dict[str, Array], config: Any) -> Any:
         config: has the arguments of `torch.nn.RNN` as attributes.
     """
     mx.set_default_device(mx.cpu)
-    given = {name.removesuffix("_l0"): mx.array(value) for name, value in weights.items()}
+    given = {name.removesuffix("_l0"): _array(value) for name, value in weights.items()}
     I, H = config.input_size, config.hidden_size
     options: dict[str, Any] = {"bias": config.bias}
     if config.kind == "rnn":
@@ -58,9 +59,20 @@ def rnn(x: Array, h0: Any, layer: Any, config: Any, lengths: None) -> tuple[Arra
     """
     time_major = x.ndim == 3 and not config.batch_first
     states = () if h0 is None else h0 if config.kind == "lstm" else (h0,)
-    given = mx.array(np.swapaxes(x, 0, 1) if time_major else x)
-    found = layer(given, *(mx.array(state[0]) for state in states))
-    every = [np.array(a) for a in (found if config.kind == "lstm" else (found,))]
+    given = _array(np.swapaxes(x, 0, 1) if time_major else x)
+    found = layer(given, *(_array(state[0]) for state in states))
+    every = [_in_numpy(a, x.dtype) for a in (found if config.kind == "lstm" else (found,))]
     last = [a[..., -1, :][None] for a in every]
     output = np.swapaxes(every[0], 0, 1) if time_major else every[0]
     return output, tuple(last) if config.kind == "lstm" else last[0]
+
+
+def _array(array: Array) -> mx.array:
+    return mx.array(array, dtype=getattr(mx, array.dtype.name))
+
+
+def _in_numpy(array: mx.array, dtype: Any) -> Array:
+    if array.dtype == mx.bfloat16:
+        array = array.astype(mx.float32)
+        return np.array(array).astype(dtype)
+    return np.array(array)

@@ -1,7 +1,7 @@
 """Equinox: `eqx.nn.GRUCell` under `jax.lax.scan`, as its documentation shows; it has no layer.
 
-A cell is of one sequence, and `jax.vmap` makes it one of a batch. Gates are in torch's order; it has
-one bias, of n the input's alone, and `bias_n`, the recurrent one of n.
+A cell is of one sequence, and `jax.vmap` makes it one of a batch. Gates are in torch's order; it
+has one bias, of n the input's alone, and `bias_n`, the recurrent one of n.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Equinox: `eqx.nn.LSTMCell` under `jax.lax.scan`, as its documentation shows; it has no layer.
 
-A cell is of one sequence, and `jax.vmap` makes it one of a batch. Gates are in torch's order; it has
-one bias, which is given the sum of both.
+A cell is of one sequence, and `jax.vmap` makes it one of a batch. Gates are in torch's order; it
+has one bias, which is given the sum of both.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
 """tinygrad: a loop over `tinygrad.nn.LSTMCell`, the only recurrent thing that it has.
 
-Parameters have torch's names and order of gates.
+Parameters have torch's names and order of gates. On a CPU it compiles each kernel by clang, or
+by what CC names. It takes no bfloat16 of NumPy's, which goes through float32.
 """
 
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tinygrad import Tensor
+from tinygrad import dtypes as types
 from tinygrad.nn import LSTMCell
 
 Array = NDArray[Any]
@@ -52,9 +54,17 @@ def rnn(
     for x_t in x:
         h, c = cell(_tensor(x_t), state)
         state = h.realize(), c.realize()
-        output.append(h.numpy())
-    return np.stack(output), (h.numpy()[None], c.numpy()[None])
+        output.append(_in_numpy(h, x.dtype))
+    return np.stack(output), (output[-1][None], _in_numpy(c, x.dtype)[None])
 
 
 def _tensor(array: Array) -> Tensor:
+    if array.dtype.name == "bfloat16":
+        return Tensor(array.astype(np.float32)).cast(types.bfloat16)
     return Tensor(np.ascontiguousarray(array))
+
+
+def _in_numpy(tensor: Tensor, dtype: Any) -> Array:
+    wide = tensor.dtype == types.bfloat16
+    array: Array = (tensor.cast(types.float32) if wide else tensor).numpy()
+    return array.astype(dtype) if wide else array

@@ -1,8 +1,8 @@
 """MLX's recurrent layers with the weights of torch's: what its pages share.
 
 One layer in one direction, batch-major or without a batch, that returns the states of all steps. A
-layer without biases has none; an `RNN` and an `LSTM` have one, which is given the sum of both, and a
-`GRU` has b of the gates (of n the input's alone) and bhn. Gates are in torch's order. MLX makes
+layer without biases has none; an `RNN` and an `LSTM` have one, which is given the sum of both, and
+a `GRU` has b of the gates (of n the input's alone) and bhn. Gates are in torch's order. MLX makes
 float32 of NumPy's float64 unless it is told the dtype, and NumPy cannot read its bfloat16.
 """
 

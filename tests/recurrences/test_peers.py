@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import recurrences
 
+import recurrences
 import rnnparity
 from rnnparity.cells.config import RNNConfig
 from rnnparity.implementations import contract, registry

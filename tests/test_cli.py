@@ -165,6 +165,8 @@ def test_a_pt_file_is_read_in_a_worker(tmp_path):
         (["check", "--cell", "elman"], "no cell 'elman': there are rnn, gru, lstm, all"),
         (["check", "--threads", "0"], "threads is 0"),
         (["check", "--timeout", "-1"], "timeout is -1"),
+        (["check", "--memory", "4"], "memory is '4', expected a size with its unit, as 4GB"),
+        (["check", "--device", "gpu"], "device is 'gpu', expected cpu, cuda, cuda:1 or mps"),
         (["check", "--matmul-precision", "half"], "matmul precision is 'half'"),
         (["check", "--weights", "none.safetensors"], "no file none.safetensors"),
         (["check", "numpy-loop", "--device", "cuda"], "no device cuda here"),
@@ -211,13 +213,27 @@ def test_other_weights_are_not_taken_for_those_of_the_run_that_is_resumed(tmp_pa
 
 
 def test_another_file_of_the_same_name_is_not_taken_for_the_one_that_passed(tmp_path):
+    """Nor what it imports; what others have done stays as it is."""
     path = broken_implementations.write(tmp_path, "own_type")
-    arguments = ("check", "own_type.py", "--dtype", "float64", "--out", "run")
+    (tmp_path / "beside.py").write_text("")
+    path.write_text("import beside\n" + path.read_text())
+    arguments = ("check", "own_type.py", "numpy-loop", "--dtype", "float64", "--out", "run")
     assert rnnparity(*arguments, cwd=tmp_path).returncode == 0
-    path.write_text(path.read_text() + "# changed\n")
-    refused = rnnparity(*arguments, "--resume", cwd=tmp_path)
-    assert refused.returncode == 2
-    assert "another own_type" in refused.stderr
+    records = tmp_path / "run" / "records.jsonl"
+    first = records.read_text().splitlines()
+    for changed in (path, tmp_path / "beside.py"):
+        changed.write_text(changed.read_text() + "# changed\n")
+        resumed = rnnparity(*arguments, "--resume", cwd=tmp_path)
+        assert resumed.returncode == 0, resumed.stderr
+        assert "own_type has changed since: 9 records" in resumed.stderr
+        again = records.read_text().splitlines()
+        assert sorted(map(_timeless, again)) == sorted(map(_timeless, first))
+        same = {json.loads(line)["implementation"] for line in set(first) & set(again)}
+        assert same == {"numpy-loop"}
+        first = again
+    resumed = rnnparity(*arguments, "--resume", cwd=tmp_path)
+    assert "has changed" not in resumed.stderr
+    assert records.read_text().splitlines() == first
 
 
 # As in a terminal, even if the tests run in the background, where the signal is ignored.
@@ -334,6 +350,16 @@ def test_the_version_is_told(tmp_path):
         (("check", "numpy-loop", "--lengths", "9" * 5000, "--weights", "w"), "name too long"),
         (("check", "\udcff.py"), "no Python file"),
         (("export", "n" * 5000 + ".onnx", "--weights", "w"), "no file w"),
+        (("check", "--memory", "0GB"), "expected a size with its unit"),
+        (("run", "--memory", "9" * 5000 + "GB"), "expected a size with its unit"),
+        (("judge", "--memory", "1e3GB", "--weights", "w", "--input", "x"), "expected a size"),
+        (("check", "--timeout", "x\n\x1b[2Jy"), "'--timeout': Input should be a valid number"),
+        (("compare", "a"), "Missing argument 'B' (python -m rnnparity compare -h tells more)"),
+        (("check", "--no-such-option"), "No such option: --no-such-option"),
+        (("check", "--xfail", "a\nb\u202ec"), "--xfail a b\\u202ec cannot be read"),
+        (("bench", "--processes", "9" * 400), "expected 64 at most"),
+        (("check", "numpy-loop", "--weights", "/dev/zero"), "/dev/zero is no regular file"),
+        (("judge", "--weights", "/dev/null", "--input", "x"), "/dev/null is no regular file"),
     ],
 )
 def test_a_slip_is_told_in_one_line(tmp_path, words, told):
@@ -343,6 +369,42 @@ def test_a_slip_is_told_in_one_line(tmp_path, words, told):
     assert done.stderr.count("\n") == 1
     assert len(done.stderr) < 500
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_what_has_no_end_is_not_read(tmp_path):
+    """A pipe into which nobody writes, or a device: reading it would take for ever."""
+    os.mkfifo(tmp_path / "pipe.npz")
+    os.mkfifo(tmp_path / "pipe.onnx")
+    weights.write(tmp_path / "w.safetensors", _small_weights())
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "records.jsonl").symlink_to("/dev/zero")
+    for words in (
+        ("check", "numpy-loop", "--weights", "pipe.npz"),
+        ("check", "numpy-loop", "--weights", "w.safetensors", "--input", "pipe.npz"),
+        ("check", "numpy-loop", "--xfail", "pipe.npz"),
+        ("judge", "--weights", "w.safetensors", "--input", "pipe.npz", "--output", "y.npy"),
+        ("export", "pipe.onnx", "--weights", "w.safetensors"),
+        ("report", "run"),
+        ("compare", "run", "run"),
+    ):
+        done = rnnparity(*words, cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "is no regular file" in done.stderr
+
+
+def test_what_is_refused_leaves_no_folder(tmp_path):
+    """The weights are kept with the run before the input is found to be none of theirs."""
+    weights.write(tmp_path / "w.safetensors", _small_weights())
+    np.save(tmp_path / "x.npy", np.ones((5, 2, 99), "f4"))
+    for words in (
+        ("check", "numpy-loop", "--input", "x.npy"),
+        ("check", "numpy-loop", "--input", "x.npy", "--out", "new/run"),
+        ("judge", "--input", "x.npy", "--output", "x.npy"),
+    ):
+        done = rnnparity(*words, "--weights", "w.safetensors", cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert {path.name for path in tmp_path.iterdir()} == {"w.safetensors", "x.npy"}
 
 
 def test_check_writes_a_report_where_it_is_asked_for(tmp_path):

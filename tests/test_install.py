@@ -15,6 +15,7 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"recurrences", "rnnparity"}
     assert "rnnparity/data/digits.safetensors" in names
+    assert "rnnparity/data/findings/onnxruntime-layout/script.py" in names
     assert "recurrences/py.typed" in names
     assert "rnnparity/py.typed" in names
 

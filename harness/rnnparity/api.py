@@ -16,10 +16,11 @@ from rnnparity.problems import presets, sizes
 from rnnparity.problems.cases import Case
 from rnnparity.problems.given import Sequences, Weights
 from rnnparity.problems.outputs import case_of_outputs
+from rnnparity.records import lock
 from rnnparity.report.notebook import ShownRun
 from rnnparity.runs import plan as plans
-from rnnparity.runs.check import Event, Progress
 from rnnparity.runs.check import check as run_check
+from rnnparity.runs.keeping import Event, Progress
 from rnnparity.runs.outputs import judge_outputs
 from rnnparity.runs.plan import Plan
 from rnnparity.timing.bench import Stage
@@ -52,6 +53,7 @@ def check(
     out: str | Path | None = None,
     resume: bool = False,
     timeout: float = TIMEOUT,
+    cluster: Any = None,
     progress: Progress = lambda event: None,
 ) -> ShownRun:
     """Check implementations against the truth, each in a process of its own.
@@ -85,6 +87,8 @@ def check(
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
         timeout: seconds for one case and for an import.
+        cluster: spread the work over a Dask cluster: the address of its scheduler, the path of its
+            scheduler file, or Dask's own `Client` or cluster. None for this machine.
         progress: called with every event.
 
     Returns:
@@ -98,28 +102,31 @@ def check(
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     name = "weights" if weights is not None else preset or QUICK
-    given = Weights(weights, prefix, nonlinearity, batch_first)
-    settings, wanted, kinds, directory, own, assumed = _asked(
-        name, implementations, cell, dtype, given, Sequences(x, h0, lengths, c0), out, settings
-    )
-    if weights is not None:
-        cases = own
-    elif cases is None:
-        cases = [one for kind in kinds for one in presets.preset(name, kind)]
-    chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
-    cases = tuple(one for one in cases if not chosen or one.id in chosen)
-    plan = Plan(
-        specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
-        cases=cases,
-        directory=directory,
-        preset=None if weights is not None else name,
-        devices=plans.several(device),
-        settings=settings,
-        resume=resume,
-        timeout=timeout,
-        assumed=assumed,
-        expected=plans.expected(xfail, directory if resume else None),
-    )
+    directory = Path(out) if out is not None else plans.new_directory(name)
+    with plans.undone(directory):
+        given = Weights(weights, prefix, nonlinearity, batch_first)
+        settings, wanted, kinds, own, assumed = _asked(
+            implementations, cell, dtype, given, Sequences(x, h0, lengths, c0), directory, settings
+        )
+        if weights is not None:
+            cases = own
+        elif cases is None:
+            cases = [one for kind in kinds for one in presets.preset(name, kind)]
+        chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
+        cases = tuple(one for one in cases if not chosen or one.id in chosen)
+        plan = Plan(
+            specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
+            cases=cases,
+            directory=directory,
+            preset=None if weights is not None else name,
+            devices=plans.devices(device),
+            settings=settings,
+            resume=resume,
+            timeout=timeout,
+            assumed=assumed,
+            expected=plans.expected(xfail, directory if resume else None),
+            cluster=cluster,
+        )
     return carry_out(plan, progress)
 
 
@@ -174,15 +181,16 @@ def judge(
     """
     settings, (wanted,) = settings or Settings(), plans.dtypes(dtype) or (None,)
     directory = Path(out) if out is not None else plans.new_directory("judge")
-    given = Weights(weights, prefix, nonlinearity, batch_first, cell)
-    inputs = {"x": x, "h0": h0, "c0": c0, "lengths": lengths}
-    outputs = {"output": output, "h_n": h_n, "c_n": c_n}
-    there = {key: value for key, value in outputs.items() if value is not None}
-    files = [Path(value).name for value in there.values() if isinstance(value, str | Path)]
-    kept = plans.kept_weights(given, directory, settings)
-    case, fit, notes = case_of_outputs(
-        kept, {k: v for k, v in inputs.items() if v is not None}, there, directory, wanted
-    )
+    with plans.undone(directory):
+        given = Weights(weights, prefix, nonlinearity, batch_first, cell)
+        inputs = {"x": x, "h0": h0, "c0": c0, "lengths": lengths}
+        outputs = {"output": output, "h_n": h_n, "c_n": c_n}
+        there = {key: value for key, value in outputs.items() if value is not None}
+        files = [Path(value).name for value in there.values() if isinstance(value, str | Path)]
+        kept = plans.kept_weights(given, directory, settings)
+        case, fit, notes = case_of_outputs(
+            kept, {k: v for k, v in inputs.items() if v is not None}, there, directory, wanted
+        )
     title = name or next(iter(files), "output")
     return ShownRun(**vars(judge_outputs(title, case, fit, notes, directory, settings)))
 
@@ -208,6 +216,7 @@ def bench(
     timeout: float = TIMEOUT,
     processes: int = PROCESSES,
     budget: float = BUDGET,
+    cluster: Any = None,
     progress: Callable[[Event | Stage], None] = lambda event: None,
 ) -> ShownRun:
     """Check implementations on the sizes of a preset, then time those that pass, in turns.
@@ -239,6 +248,8 @@ def bench(
         timeout: seconds for one case and for an import.
         processes: how many processes repeat each timing.
         budget: seconds that the rounds of one timing take in each process, if rounds are short.
+        cluster: spread the work over a Dask cluster: the address of its scheduler, the path of its
+            scheduler file, or Dask's own `Client` or cluster. None for this machine.
         progress: called with every event of the check, then with every step of the timing.
 
     Returns:
@@ -248,28 +259,31 @@ def bench(
         UsageError: something given cannot be used.
     """
     name = _timed_name(preset, size, weights, "cpu")
-    given = Weights(weights, prefix, nonlinearity, batch_first)
-    settings, wanted, kinds, directory, own, assumed = _asked(
-        name, implementations, cell, dtype, given, Sequences(x, None, lengths), out, settings
-    )
-    jobs = _jobs(name, _sizes(size), own, wanted, kinds)
-    plan = Plan(
-        specs=plans.specs(
-            implementations, peers, baseline=True, kinds=plans.kinds_of(j.case for j in jobs)
-        ),
-        cases=(),
-        jobs=jobs,
-        directory=directory,
-        preset=name if name in sizes.PRESETS else None,
-        devices=plans.several(device),
-        settings=settings,
-        resume=resume,
-        timeout=timeout,
-        processes=processes,
-        budget=budget,
-        assumed=assumed,
-        expected=plans.expected(xfail, directory if resume else None),
-    )
+    directory = Path(out) if out is not None else plans.new_directory(name)
+    with plans.undone(directory):
+        given = Weights(weights, prefix, nonlinearity, batch_first)
+        settings, wanted, kinds, own, assumed = _asked(
+            implementations, cell, dtype, given, Sequences(x, None, lengths), directory, settings
+        )
+        jobs = _jobs(name, _sizes(size), own, wanted, kinds)
+        plan = Plan(
+            specs=plans.specs(
+                implementations, peers, baseline=True, kinds=plans.kinds_of(j.case for j in jobs)
+            ),
+            cases=(),
+            jobs=jobs,
+            directory=directory,
+            preset=name if name in sizes.PRESETS else None,
+            devices=plans.devices(device),
+            settings=settings,
+            resume=resume,
+            timeout=timeout,
+            processes=processes,
+            budget=budget,
+            assumed=assumed,
+            expected=plans.expected(xfail, directory if resume else None),
+            cluster=cluster,
+        )
     return carry_out(plan, progress)
 
 
@@ -292,6 +306,7 @@ def run(
     out: str | Path | None = None,
     resume: bool = False,
     timeout: float = TIMEOUT,
+    cluster: Any = None,
     progress: Callable[[Event | Stage], None] = lambda event: None,
 ) -> ShownRun:
     """Do the main job: `check`, then `bench` what passes, into one folder.
@@ -323,6 +338,7 @@ def run(
         out: the run's folder; `results/<time>-<preset>` if None.
         resume: go on with the run in `out`.
         timeout: seconds for one case and for an import.
+        cluster: as for `bench`.
         progress: as for `bench`.
 
     Returns:
@@ -332,64 +348,63 @@ def run(
         UsageError: something given cannot be used.
     """
     name = _timed_name(preset, size, weights, QUICK, also=("full",))
-    given = Weights(weights, prefix, nonlinearity, batch_first)
-    settings, wanted, kinds, directory, own, assumed = _asked(
-        name, implementations, cell, dtype, given, Sequences(x, None, lengths), out, settings
-    )
-    full, quick = name == "full", name == QUICK
-    jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
-    cases = [*own] or [c for k in kinds for c in presets.preset("full" if full else QUICK, k)]
-    if cell is None and weights is None and not implementations:
-        cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
-    chosen = plans.in_dtypes(cases, wanted)
-    plan = Plan(
-        specs=plans.specs(implementations, peers, baseline=True, kinds=plans.kinds_of(chosen)),
-        cases=chosen,
-        jobs=jobs,
-        directory=directory,
-        preset=name if name == "full" or name in sizes.PRESETS else None,
-        devices=plans.several(device),
-        settings=settings,
-        resume=resume,
-        timeout=timeout,
-        processes=QUICK_PROCESSES if quick else PROCESSES,
-        budget=QUICK_BUDGET if quick else BUDGET,
-        assumed=assumed,
-        expected=plans.expected(xfail, directory if resume else None),
-    )
+    directory = Path(out) if out is not None else plans.new_directory(name)
+    with plans.undone(directory):
+        given = Weights(weights, prefix, nonlinearity, batch_first)
+        settings, wanted, kinds, own, assumed = _asked(
+            implementations, cell, dtype, given, Sequences(x, None, lengths), directory, settings
+        )
+        full, quick = name == "full", name == QUICK
+        jobs = _jobs("cpu" if full else name, _sizes(size), own, wanted, kinds)
+        cases = [*own] or [c for k in kinds for c in presets.preset("full" if full else QUICK, k)]
+        if cell is None and weights is None and not implementations:
+            cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
+        chosen = plans.in_dtypes(cases, wanted)
+        plan = Plan(
+            specs=plans.specs(implementations, peers, baseline=True, kinds=plans.kinds_of(chosen)),
+            cases=chosen,
+            jobs=jobs,
+            directory=directory,
+            preset=name if name == "full" or name in sizes.PRESETS else None,
+            devices=plans.devices(device),
+            settings=settings,
+            resume=resume,
+            timeout=timeout,
+            processes=QUICK_PROCESSES if quick else PROCESSES,
+            budget=QUICK_BUDGET if quick else BUDGET,
+            assumed=assumed,
+            expected=plans.expected(xfail, directory if resume else None),
+            cluster=cluster,
+        )
     return carry_out(plan, progress)
 
 
 def _asked(
-    name: str,
     implementations: Sequence[Any],
     cell: str | None,
     dtype: str | Sequence[str] | None,
     weights: Weights,
     sequences: Sequences,
-    out: str | Path | None,
+    directory: Path,
     settings: Settings | None,
-) -> tuple[
-    Settings, tuple[str, ...] | None, tuple[str, ...], Path, Sequence[Case], tuple[str, ...]
-]:
+) -> tuple[Settings, tuple[str, ...] | None, tuple[str, ...], Sequence[Case], tuple[str, ...]]:
     """Return what checking and timing take alike, as a plan has it; weights are kept.
 
-    Settings, dtypes, kinds of layers and the run's folder; of weights that are given, the cases on
-    them and how they are read, a line each.
+    Settings, dtypes and kinds of layers; of weights that are given, the cases on them and how they
+    are read, a line each.
 
     Raises:
         UsageError: something given cannot be used, or goes with weights, and they are not given.
     """
     settings, wanted = settings or Settings(), plans.dtypes(dtype)
     kinds = plans.kinds(cell, implementations)
-    directory = Path(out) if out is not None else plans.new_directory(name)
     if weights.source is None:
         if weights.prefix is not None or any(given is not None for given in sequences):
             raise UsageError("prefix, x, h0, c0 and lengths go with weights: give these, too")
-        return settings, wanted, kinds, directory, (), ()
+        return settings, wanted, kinds, (), ()
     of = weights._replace(kind=kinds[0] if cell and len(kinds) == 1 else None)
     own, assumed = plans.weights_cases(of, sequences, directory, wanted, settings)
-    return settings, wanted, kinds, directory, own, assumed
+    return settings, wanted, kinds, own, assumed
 
 
 def _timed_name(
@@ -435,6 +450,8 @@ def carry_out(plan: Plan, progress: Callable[[Any], None] = lambda event: None) 
 
     Args:
         plan: what is to be done.
+        cluster: spread the work over a Dask cluster: the address of its scheduler, the path of its
+            scheduler file, or Dask's own `Client` or cluster. None for this machine.
         progress: called with every event of the check, then with every stage of the timing.
 
     Returns:
@@ -445,12 +462,24 @@ def carry_out(plan: Plan, progress: Callable[[Any], None] = lambda event: None) 
     """
     if plan.jobs:
         extras.needed("bench", "timing")
+    if plan.cluster is not None:
+        extras.needed("cluster", "a run on a cluster")
+    with lock.held(plan.directory):
+        return _carried_out(plan, progress)
+
+
+def _carried_out(plan: Plan, progress: Callable[[Any], None]) -> ShownRun:
     begun, watch = time.monotonic(), Watch(plan.settings.threads)
     references: dict[Case, Reference] = {}
     made = run_check(plan, progress, references)
     if plan.jobs:
         if not made.interrupted:
-            run_bench(made, plan, references, watch, progress)
+            if plan.cluster is None:
+                run_bench(made, plan, references, watch, progress)
+            else:
+                from rnnparity.timing import spreading  # imports Dask
+
+                spreading.bench(made, plan, progress)
         made.environment["seconds"] = {
             "wall": time.monotonic() - begun,
             "imports_and_calls": stopwatch.covered(stopwatch.take(), begun),

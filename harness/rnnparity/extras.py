@@ -13,6 +13,7 @@ PACKAGES = {
     "cli": ("typer", "rich", "loky", "psutil", "cpuinfo"),
     "report": ("jinja2", "altair", "vl_convert"),
     "bench": ("scipy",),
+    "cluster": ("distributed",),
 }
 
 

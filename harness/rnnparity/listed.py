@@ -4,6 +4,7 @@ For the command line and for pytest's plugin, which imports nothing heavy.
 """
 
 from collections.abc import Iterator
+from importlib import resources
 
 from rnnparity.errors import UsageError
 
@@ -26,3 +27,9 @@ def lines(text: str, label: str) -> Iterator[tuple[int, str, str]]:
         if not colon or not reason:
             raise UsageError(f"{label}, line {number}: expected `id pattern: reason`")
         yield number, pattern, reason
+
+
+def of_peers() -> Iterator[tuple[int, str, str]]:
+    """Yield the lines of what is known of the peers (docs/findings.md)."""
+    path = resources.files("rnnparity") / "data" / "peers_xfail.txt"
+    return lines(path.read_text(encoding="utf-8"), str(path))

@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 
 from rnnparity.cells.config import RNNConfig
+from rnnparity.errors import UsageError
 from rnnparity.implementations import contract, execution
 from rnnparity.implementations.frameworks import get
-from rnnparity.implementations.settings import Settings, numeric_variables, threads_given
+from rnnparity.implementations.settings import (
+    Settings,
+    numeric_variables,
+    parse_memory,
+    threads_given,
+)
 from rnnparity.problems import arrays
 from rnnparity.problems.cases import Case
 from rnnparity.records import environment
@@ -160,3 +166,33 @@ def test_float16_that_xla_cannot_compile_is_unsupported():
     env = os.environ | {"XLA_FLAGS": "--xla_cpu_max_isa=SSE4_2"}
     can = subprocess.run([sys.executable, "-c", compiles], env=env, capture_output=True)
     assert ("'float16'" in dtypes("--xla_cpu_max_isa=SSE4_2")) == (can.returncode == 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4GB", 4 * 10**9),
+        ("500mb", 5 * 10**8),
+        ("1.5 GiB", 3 * 2**29),
+        ("2g", 2 * 10**9),
+        (" 1TB ", 10**12),
+        ("64k", 64000),
+        ("1KiB", 1024),
+    ],
+)
+def test_a_size_of_memory_is_read(text, size):
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "4", "GB", "-4GB", "0GB", "4XB", "4 G B", "nanGB", "infGB", "1e3GB", "4iB", "٤GB"]
+)
+def test_what_is_no_size_of_memory_is_refused(text):
+    with pytest.raises(UsageError, match="expected a size with its unit, as 4GB or 500MB"):
+        parse_memory(text)
+
+
+@pytest.mark.parametrize("memory", [-1, 1.5, "4GB", True, None, 10**30])
+def test_memory_is_bytes(memory):
+    with pytest.raises(UsageError, match="expected bytes"):
+        Settings(memory=memory)

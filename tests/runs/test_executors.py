@@ -83,7 +83,7 @@ def test_workers_that_share_the_cases_make_the_records_of_one(tmp_path, monkeypa
 
     one = run("one")
     assert not any(name.endswith("-2.log") for name in made)
-    monkeypatch.setattr("rnnparity.runs.check.PART", 2)
+    monkeypatch.setattr("rnnparity.runs.here.PART", 2)
     events.clear()
     shared = run("shared")
     assert {f"worker-numpy-loop{part}.log" for part in ("", "-2", "-3")} <= set(made)

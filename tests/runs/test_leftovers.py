@@ -99,7 +99,7 @@ def test_only_what_has_the_mark_is_ended():
     other = subprocess.Popen(sleeping)
     own = subprocess.Popen(sleeping, env={leftovers.MARK: mark})
     try:
-        while leftovers.end_marked(mark) == 0:  # until it has its environment
+        while leftovers.end(mark) == 0:  # until it has its environment
             time.sleep(0.01)
         assert own.wait() != 0
         assert other.poll() is None
@@ -144,4 +144,4 @@ def test_memory_has_a_limit(tmp_path):
     grows = "held = []\n    while True: held.append(np.ones(2**24)); time.sleep(0.05)"
     record = _check(tmp_path, grows, settings=Settings(memory=2 * 10**9))
     assert record.verdict == Verdict.ERROR
-    assert "GB of memory and was stopped: 2.0 GB are allowed (Settings.memory)" in record.reason
+    assert "GB of memory and was stopped: 2.0 GB are allowed (--memory;" in record.reason

@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 import threading
+from collections import Counter
 
 import msgspec
 import numpy as np
@@ -190,6 +191,33 @@ def test_resume_tries_errors_again(tmp_path):
     path = str(tmp_path / "mine.py")
     run = rnnparity.bench(path, out=tmp_path / "run", resume=True, **SHORT)
     assert {t.verdict for t in run.timings if t.mode == "forward"} == {"pass"}
+
+
+def test_resume_times_again_what_has_changed_with_all_others(tmp_path):
+    first, _ = timed(tmp_path, BODY)
+    again, _ = timed(tmp_path, BODY, resume=True)
+    assert again.timings == first.timings
+    third, _ = timed(tmp_path, BODY + "# changed", resume=True)
+    assert list(files.read_timings(tmp_path / "run")) == third.timings
+    assert [t.id for t in third.timings] == [t.id for t in first.timings]
+    assert not {t.seconds for t in third.timings if t.seconds} & {t.seconds for t in first.timings}
+    assert any("mine has changed since" in note for note in third.notes)
+
+
+def test_a_job_that_was_torn_is_timed_again(run, tmp_path):
+    """Wherever its lines end: an implementation's is the last."""
+    whole = (run.directory / files.TIMINGS).read_bytes().splitlines(keepends=True)
+    wanted = {
+        (t.definition, t.device, t.implementation)
+        for t in run.timings
+        if t.role == "implementation"
+    }
+    jobs = Counter((t.definition, t.mode) for t in run.timings)
+    first = next(iter(jobs.values()))
+    for count in range(1, first + 1):
+        (tmp_path / files.TIMINGS).write_bytes(b"".join(whole[:count]))
+        kept = files.keep_timed(tmp_path, wanted)
+        assert len(kept) == (count if count == first else 0)
 
 
 def test_threads_that_a_library_took(tmp_path):

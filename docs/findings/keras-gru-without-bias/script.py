@@ -12,4 +12,5 @@ try:
     keras.layers.GRU(4, use_bias=False, dtype="bfloat16", recurrent_initializer="zeros")(x)
     print("fixed")
 except (TypeError, ValueError) as error:
-    print("present:", " ".join(str(error).split())[:160])
+    print(" ".join(str(error).split())[:160])
+    print("present")

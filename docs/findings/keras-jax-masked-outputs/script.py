@@ -29,4 +29,5 @@ wrong = [] if not zeros.any() else ["zero_output_for_mask is not looked at if un
 wrong += (
     [] if (loop == unrolled).all() else [f"masked: {loop[0, 0]} or, unrolled, {unrolled[0, 0]}"]
 )
-print(f"present: {'; '.join(wrong)}" if wrong else "fixed")
+print("; ".join(wrong))
+print("present" if wrong else "fixed")

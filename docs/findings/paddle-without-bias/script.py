@@ -17,4 +17,5 @@ for layers in (1, 2):
         wrong.append(f"{layers} layer(s): killed by signal {-done.returncode}")
     elif done.returncode:
         wrong.append(f"{layers} layer(s): {done.stderr.strip().splitlines()[-1]}")
-print(f"present: {'; '.join(wrong)}" if wrong else "fixed")
+print("; ".join(wrong))
+print("present" if wrong else "fixed")

@@ -6,17 +6,20 @@ running   check, bench, run
 judging   judge
 reports   list, report, compare
 files     new, export
+findings  findings
 selftest  selftest
 """
 
 import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from rnnparity import words
-from rnnparity.cli import files, judging, reports, running, selftest
+from rnnparity.cli import files, findings, judging, reports, running, selftest
 from rnnparity.errors import UsageError, one_line
 
 app = typer.Typer(
@@ -49,32 +52,69 @@ def _options(
     pass
 
 
+# What is wrong with words on the command line; typer names only what is below this.
+_WrongWords: Any = typer.BadParameter.__mro__[2]
+
+# Characters of a line that says what is wrong: of a slip with many alternatives, too.
+MOST = 400
+
 app.command("list")(reports.list_command)
 for command in (
     *(running.check, running.bench, running.run, judging.judge),
     *(reports.report, reports.compare),
     *(files.new, files.export),
-    selftest.selftest,
+    *(selftest.selftest, findings.findings),
 ):
     app.command()(command)
 
 
 def main() -> None:
     """Run the command line; a usage error is one line and exit code 2."""
+    _open_streams()
     words.of_command_line()
     try:
-        app()
+        try:
+            status = app(standalone_mode=False)
+        finally:
+            sys.stdout.flush()  # what cannot be written is told here, not when Python ends
+        raise SystemExit(status or 0)
+    except _WrongWords as error:
+        if error.ctx is None or type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            raise SystemExit(2) from None
+        _refuse(f"{error.format_message().rstrip('.')} ({error.ctx.command_path} -h tells more)")
     except UsageError as error:
-        sys.stderr.write(f"rnnparity: {error}\n")
-        raise SystemExit(2) from None
+        _refuse(str(error))
     except UnicodeEncodeError as error:
         given = one_line(repr(error.object), 80)
-        sys.stderr.write(f"rnnparity: {given} has characters that no name of a file has\n")
-        raise SystemExit(2) from None
+        _refuse(f"{given} has characters that no name of a file has")
     except BrokenPipeError:  # whoever read our output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         raise SystemExit(1) from None
+    except MemoryError:
+        _refuse("what was given is larger than this machine's memory")
     except OSError as error:  # a name too long for the file system, a disk that is full, ...
         where = f"{one_line(error.filename, 120)}: " if error.filename else ""
-        sys.stderr.write(f"rnnparity: {where}{error.strerror or one_line(error)}\n")
-        raise SystemExit(2) from None
+        _give_up_output()
+        _refuse(f"{where}{error.strerror or one_line(error)}")
+
+
+def _refuse(line: str) -> NoReturn:
+    with suppress(OSError):
+        sys.stderr.write(f"rnnparity: {one_line(line, MOST)}\n")
+    raise SystemExit(2) from None
+
+
+def _open_streams() -> None:
+    """Open what the shell has closed (`>&-`): else a file of the run would take its number."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # It takes the lowest number that is free: this one's.
+            stream = Path(os.devnull).open("r+")  # noqa: SIM115
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+
+
+def _give_up_output() -> None:
+    """Let what is left of our output go nowhere: Python would try once more, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rnnparity.cli.options import BatchFirst, Nonlinearity, OfWeights, Prefix
+from rnnparity.cli.shared import regular
 from rnnparity.errors import UsageError, no_such
 
 
@@ -54,6 +55,7 @@ def export(
     from rnnparity.problems.weights import onnx_writer
     from rnnparity.problems.weights.formats import format_of
 
+    regular(weights=weights, out=target)
     if target.suffix != ".onnx":
         raise UsageError(f"{target} is no ONNX file: expected a name that ends in .onnx")
     if format_of(weights) == "onnx":

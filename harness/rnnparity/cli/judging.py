@@ -8,6 +8,7 @@ import typer
 from rnnparity.cli.options import (
     BatchFirst,
     Json,
+    Memory,
     OfWeights,
     Out,
     Precision,
@@ -15,7 +16,7 @@ from rnnparity.cli.options import (
     TanhAbsolute,
     Weights,
 )
-from rnnparity.cli.shared import console, exit_code, settings
+from rnnparity.cli.shared import console, exit_code, regular, settings
 from rnnparity.errors import UsageError
 
 _FILE = "a .npy, .npz, .safetensors or CSV file"
@@ -63,6 +64,7 @@ def judge(
     ] = None,
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     name: Annotated[
         str | None, typer.Option(help="What the port goes by.", show_default=False)
     ] = None,
@@ -75,6 +77,8 @@ def judge(
     from rnnparity.records.files import document
     from rnnparity.report import terminal
 
+    regular(weights=weights, input=input_, output=output, h_n=h_n, c_n=c_n, h0=h0, c0=c0)
+    regular(lengths=lengths)
     if weights is None or input_ is None:
         missing = "--weights" if weights is None else "--input"
         raise UsageError(f"{missing} is missing: expected the file that the port was given")
@@ -93,7 +97,7 @@ def judge(
         batch_first=batch_first or None,
         dtype=dtype,
         name=name,
-        settings=settings("1", matmul_precision, tanh_absolute),
+        settings=settings("1", matmul_precision, tanh_absolute, memory),
         out=out,
     )
     if json:

@@ -106,6 +106,13 @@ Precision = Annotated[str, typer.Option(help="Of matrix products: float32, tf32 
 TanhAbsolute = Annotated[
     float, typer.Option(help="Absolute error that tanh may have besides (docs/promise.md).")
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="What one implementation's process may take, as 4GB [default: half of the machine's].",
+        show_default=False,
+    ),
+]
 Timeout = Annotated[float, typer.Option(help="Seconds for one case, compilation included.")]
 Out = Annotated[
     Path | None,
@@ -126,3 +133,11 @@ Junit = Annotated[
     typer.Option("--junit", help="And write JUnit XML into this file.", show_default=False),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Spread over a Dask cluster: its scheduler's address (tcp://host:8786) or file.",
+        show_default=False,
+    ),
+]

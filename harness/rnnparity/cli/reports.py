@@ -7,17 +7,28 @@ from typing import Annotated
 
 import typer
 
-from rnnparity.cli.options import Json
-from rnnparity.cli.shared import console
+from rnnparity.cli.options import Cluster, Json
+from rnnparity.cli.shared import console, regular
 from rnnparity.defaults import THRESHOLD
 from rnnparity.errors import UsageError
 
 
-def list_command(json: Json = False) -> None:
-    """List implementations, their devices, the presets, and why something is absent."""
+def list_command(json: Json = False, cluster: Cluster = None) -> None:
+    """List implementations, their devices, the presets, and why something is absent.
+
+    With --cluster: its workers, and what they offer.
+    """
     from rnnparity.report import listing
 
     shown = console()
+    if cluster is not None:
+        with shown.status("asking each worker") if not json else nullcontext():
+            offered = listing.offered(cluster)
+        if json:
+            sys.stdout.write(listing.as_json(offered))
+        else:
+            listing.show_offered(offered, shown)
+        return
     with shown.status("asking each implementation") if not json else nullcontext():
         found = listing.collect()
     if json:
@@ -41,10 +52,19 @@ def report(
     """
     from rnnparity.report import writing
 
+    _check(*directories)
     if len(directories) > 1:
         sys.stdout.write(writing.compared(directories, out))
         return
     sys.stdout.write(f"report in {writing.write(directories[0], out)}\n")
+
+
+def _check(*folders: Path) -> None:
+    from rnnparity.records import files
+
+    for folder in folders:
+        for name in (files.RECORDS, files.TIMINGS, files.ENVIRONMENT):
+            regular(run=folder / name)
 
 
 def compare(
@@ -61,6 +81,7 @@ def compare(
     from rnnparity.timing import comparison
 
     extras.needed("bench", "comparing")
+    _check(before, after)
     for folder in (before, after):
         if not (folder / files.TIMINGS).exists():
             raise UsageError(f"{folder} has no {files.TIMINGS}: give the folder of a timing run")

@@ -11,6 +11,7 @@ from rnnparity.cli.options import (
     BatchFirst,
     CellKind,
     Chosen,
+    Cluster,
     Device,
     Dtype,
     Implementations,
@@ -18,6 +19,7 @@ from rnnparity.cli.options import (
     Json,
     Junit,
     Lengths,
+    Memory,
     Nonlinearity,
     OfSizes,
     OfWeights,
@@ -34,7 +36,7 @@ from rnnparity.cli.options import (
     Weights,
     Xfail,
 )
-from rnnparity.cli.shared import console, exit_code, settings, terminated
+from rnnparity.cli.shared import console, exit_code, regular, settings, terminated
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
 
@@ -63,12 +65,14 @@ def check(
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     timeout: Timeout = TIMEOUT,
     out: Out = None,
     report: Report = False,
     junit: Junit = None,
     json: Json = False,
     resume: Resume = False,
+    cluster: Cluster = None,
 ) -> None:
     """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
     _go(
@@ -87,7 +91,8 @@ def check(
         **_on_weights(
             weights, prefix, input_, lengths, nonlinearity, batch_first, {"h0": h0, "c0": c0}
         ),
-        settings=settings(threads, matmul_precision, tanh_absolute),
+        settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
+        cluster=cluster,
         out=out,
         resume=resume,
         timeout=timeout,
@@ -115,6 +120,7 @@ def bench(
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     processes: Annotated[int, typer.Option(help="Processes that repeat each timing.")] = PROCESSES,
     budget: Annotated[
         float, typer.Option(help="Seconds per timing and process, where calls are short.")
@@ -123,6 +129,7 @@ def bench(
     out: Out = None,
     json: Json = False,
     resume: Resume = False,
+    cluster: Cluster = None,
 ) -> None:
     """Time what passes, in turns with torch.nn.RNN. Exit codes as for check."""
     _go(
@@ -137,7 +144,8 @@ def bench(
         size=size,
         xfail=xfail,
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
-        settings=settings(threads, matmul_precision, tanh_absolute),
+        settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
+        cluster=cluster,
         processes=processes,
         budget=budget,
         out=out,
@@ -170,10 +178,12 @@ def run(
     threads: Threads = "1",
     matmul_precision: Precision = "float32",
     tanh_absolute: TanhAbsolute = 0.0,
+    memory: Memory = None,
     timeout: Timeout = TIMEOUT,
     out: Out = None,
     json: Json = False,
     resume: Resume = False,
+    cluster: Cluster = None,
 ) -> None:
     """Do the main job: check, time what passes, show both. Exit codes as for check."""
     _go(
@@ -188,7 +198,8 @@ def run(
         size=size,
         xfail=xfail,
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
-        settings=settings(threads, matmul_precision, tanh_absolute),
+        settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
+        cluster=cluster,
         out=out,
         resume=resume,
         timeout=timeout,
@@ -208,6 +219,7 @@ def _on_weights(
 
     A file that holds states and lengths beside x gives these, too, where there is a use for them.
     """
+    regular(weights=weights, input=x, lengths=lengths, **(states or {}))
     found: dict[str, Any] = {"x": None, "lengths": None} | dict.fromkeys(states or {})
     if x is not None or lengths is not None or any((states or {}).values()):
         from rnnparity.problems.given import parse_lengths
@@ -244,6 +256,7 @@ def _go(
 
     if junit is not None and (junit.is_dir() or not junit.parent.is_dir()):
         raise UsageError(f"{junit} cannot be written: expected a file in a folder that is there")
+    regular(xfail=arguments["xfail"])
     if report:
         extras.needed("report", "the report")
     if arguments["out"] is not None and not str(arguments["out"]).strip(". "):
@@ -253,17 +266,21 @@ def _go(
     signal.signal(signal.SIGTERM, terminated)
     with terminal.Display(console(stderr=True)) as display:
         result = getattr(api, job)(*implementations, progress=display, **arguments)
+    written = None
+    if report and result.records:
+        from rnnparity.report import writing
+
+        written = writing.write(result.directory)
+    if junit is not None:
+        from rnnparity.report import writing
+
+        writing.write_junit(result, junit)
+    # All files are there before anything is shown: what reads it may stop reading.
     if json:
         made = [*result.records, *result.timings]
         sys.stdout.buffer.write(document(result.environment, made) + b"\n")
     else:
         terminal.show(result, console())
-    if report and result.records:
-        from rnnparity.report import writing
-
-        console(stderr=json).print(f"report in {writing.write(result.directory)}", soft_wrap=True)
-    if junit is not None:
-        from rnnparity.report import writing
-
-        writing.write_junit(result, junit)
+    if written is not None:
+        console(stderr=json).print(f"report in {written}", soft_wrap=True)
     raise SystemExit(exit_code(result, implementations))

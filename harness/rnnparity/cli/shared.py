@@ -1,5 +1,7 @@
 """What several commands need: settings, a console, how they are stopped, how they end."""
 
+from pathlib import Path
+from stat import S_IFREG, S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from rnnparity.errors import UsageError, one_line
@@ -11,23 +13,61 @@ if TYPE_CHECKING:
     from rnnparity.records.run import Run
 
 
-def settings(threads: str, matmul_precision: str, tanh_absolute: float = 0.0) -> Any:
+def settings(
+    threads: str,
+    matmul_precision: str,
+    tanh_absolute: float = 0.0,
+    memory: str | None = None,
+    elsewhere: bool = False,
+) -> Any:
     """Return the settings that options name.
 
+    Args:
+        threads: a number, or "all" of this machine's.
+        matmul_precision: of matrix products.
+        tanh_absolute: error that tanh may have besides.
+        memory: of a worker, as "4GB".
+        elsewhere: whether other machines do the work, whose cores are not known here.
+
     Raises:
-        UsageError: threads is no number that can be had here.
+        UsageError: threads is no number that can be had here, or memory no size.
     """
-    from rnnparity.implementations.settings import Settings
+    from rnnparity.implementations.settings import Settings, parse_memory
     from rnnparity.records.environment import usable_cores
 
     if threads != "all" and not (threads.isdecimal() and len(threads) < 10):
         raise UsageError(
             f"threads is {one_line(threads, 60)!r}, expected a number of 1 or more, or all"
         )
+    if threads == "all" and elsewhere:
+        raise UsageError("threads is all, expected a number with --cluster: machines may differ")
     count = usable_cores() if threads == "all" else int(threads)
-    if count > usable_cores():
+    if count > usable_cores() and not elsewhere:
         raise UsageError(f"threads is {count}, expected at most {usable_cores()}, the cores here")
-    return Settings(threads=count, matmul_precision=matmul_precision, tanh_absolute=tanh_absolute)
+    return Settings(
+        threads=count,
+        matmul_precision=matmul_precision,
+        tanh_absolute=tanh_absolute,
+        memory=0 if memory is None else parse_memory(memory),
+    )
+
+
+def regular(**files: object) -> None:
+    """Refuse what has no end, or waits for somebody to write: a pipe, a socket, a device.
+
+    Args:
+        **files: what files to be read were given, by what they are of.
+
+    Raises:
+        UsageError: one is no regular file.
+    """
+    for name, given in files.items():
+        try:
+            mode = Path(str(given)).stat().st_mode if given is not None else S_IFREG
+        except (OSError, ValueError):  # whoever reads it says what is wrong
+            continue
+        if not (S_ISREG(mode) or S_ISDIR(mode)):
+            raise UsageError(f"{name} {given} is no regular file: copy what it gives into one")
 
 
 def console(stderr: bool = False) -> "Console":

@@ -1,14 +1,16 @@
 """Every case of the matrix, on the implementations named by `--rnn-impl`, or on all registered."""
 
 import os
+from fnmatch import fnmatchcase
 
 import pytest
 
+from rnnparity import listed
 from rnnparity.cells.config import KINDS
 from rnnparity.conformance import matrix
 from rnnparity.conformance.evaluation import SETTINGS, devices_of, evaluate, find_device
 from rnnparity.errors import UsageError
-from rnnparity.implementations.registry import Spec, declared, is_alone, resolve_all
+from rnnparity.implementations.registry import Spec, is_alone, kind_of, resolve_all
 from rnnparity.problems.cases import Case, full_id
 from rnnparity.verdicts import Verdict
 
@@ -29,15 +31,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 kind,
                 case,
                 id=_id(spec, kind, case),
-                # What a peer's library warns about is not this suite's to mend.
-                marks=[pytest.mark.filterwarnings("ignore")] if spec.peer else [],
+                marks=_of_peer(_id(spec, kind, case)) if spec.peer else [],
             )
             for spec in _specs(metafunc.config)
-            for cell in [declared(spec, "kind") or "rnn"]
+            for cell in [kind_of(spec)]
             for kind in matrix.kinds_here(spec, devices_of)
             for case in _cases(spec, cell, named)
         ],
     )
+
+
+def _of_peer(name: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a test: what a peer's library gets wrong is not this suite's to mend."""
+    known = [reason for _, pattern, reason in listed.of_peers() if fnmatchcase(name, pattern)]
+    expected = [pytest.mark.xfail(reason=reason, strict=True) for reason in known[:1]]
+    return [pytest.mark.filterwarnings("ignore"), *expected]
 
 
 def _cases(spec: Spec, cell: str, named: bool) -> list[Case]:

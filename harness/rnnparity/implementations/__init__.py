@@ -7,6 +7,7 @@ modules         one made of a module of PyTorch's
 module_names    what modules call their parameters, and the line to write for others'
 whose_arrays    which framework's arrays a function takes
 neighbours      what a user's file imports from beside it
+sources         what tells that one has changed: its code, and versions
 settings        threads and precision of its process
 frameworks      the border to NumPy, JAX and PyTorch: their devices, their arrays
 compiled        made ready to be called, once per set of weights

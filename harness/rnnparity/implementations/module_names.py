@@ -29,12 +29,11 @@ class NoTorchNames(Exception):
 
 def is_module(given: Any) -> bool:
     """Whether this is a `torch.nn.Module`, or a class of them."""
-    torch = sys.modules.get("torch")
-    if torch is None:
+    nn = getattr(sys.modules.get("torch"), "nn", None)  # it may be on its way, in another thread
+    module = getattr(nn, "Module", None)
+    if module is None:
         return False
-    return isinstance(given, torch.nn.Module) or (
-        isinstance(given, type) and issubclass(given, torch.nn.Module)
-    )
+    return isinstance(given, module) or (isinstance(given, type) and issubclass(given, module))
 
 
 def whose(given: Any) -> Any:

@@ -136,8 +136,13 @@ def _of_kinds(text: str, kinds: tuple[str, ...]) -> list[Spec]:
     if found:
         return found
     own = resolve(text, kinds[0])
-    kind = declared(own, "kind")
+    kind = kind_of(own)
     return [msgspec.structs.replace(own, kind=kind if kind in kinds else kinds[0])]
+
+
+def kind_of(spec: Spec) -> str:
+    """Return the kind that a module declares, or where it is registered, since it has several."""
+    return declared(spec, "kind") or spec.kind
 
 
 def declared(spec: Spec, name: str) -> str | None:

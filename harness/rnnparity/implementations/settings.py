@@ -11,11 +11,12 @@ Who decides on a variable that the user has set, too:
 """
 
 import os
+import re
 from collections.abc import Mapping
 
 import msgspec
 
-from rnnparity.errors import UsageError
+from rnnparity.errors import UsageError, one_line
 
 # From the finest: a framework may be finer than it is allowed to be, never coarser.
 MATMUL_PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -42,6 +43,13 @@ PREFIXES = (
     *("TORCHDYNAMO_", "TORCHINDUCTOR_", "VECLIB_", "XLA_"),
 )
 NAMES = ("LD_PRELOAD", "NPROC", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
+
+# What a size of memory may be said in; "g" and "gb" are the same, as in Docker's options.
+UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+UNITS |= {f"{unit}i": 2 ** (10 * power) for power, unit in enumerate("kmgt", 1)}
+
+# More bytes than any machine has; what records can hold ends soon after.
+MOST_MEMORY = 10**18
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,10 +84,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"matmul precision is {self.matmul_precision!r}, "
                 f"expected one of {', '.join(MATMUL_PRECISIONS)}"
             )
-
         if not 0 <= self.tanh_absolute < 1:
             raise UsageError(
                 f"tanh_absolute is {self.tanh_absolute}, expected an error from 0 to 1, as 1e-7"
+            )
+        whole = isinstance(self.memory, int) and not isinstance(self.memory, bool)
+        if not (whole and 0 <= self.memory < MOST_MEMORY):
+            raise UsageError(
+                f"memory is {one_line(repr(self.memory), 60)}, expected bytes, as 4 * 10**9, or 0 "
+                "for half of what the machine has"
             )
 
     def environment_variables(self, given: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -135,6 +148,21 @@ def threads_given(given: Mapping[str, str] | None = None) -> int:
     # Of nested regions, the outer one's.
     first = given.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return max(1, int(first)) if first.isdecimal() else 1
+
+
+def parse_memory(text: str) -> int:
+    """Return the bytes that a size of memory is: "4GB", "1.5 GiB", "500m".
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([kmgt]i?)b?", text.strip().lower(), re.ASCII)
+    size = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    if not 0 < size < MOST_MEMORY:
+        raise UsageError(
+            f"memory is {one_line(text, 60)!r}, expected a size with its unit, as 4GB or 500MB"
+        )
+    return size
 
 
 def _with_flag(flags: str, name: str, value: str) -> str:

@@ -18,7 +18,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     ran in (float32 cases). `same_bits_twice` says, for cases with invariants, whether the same
     input gave the same bits again. `diagnosis` names the known mistakes that reproduce a failing
     result. `seconds` is what the check took, judging included. `own` is the verdict and the reason
-    that an `xfail` has without the list that expects it.
+    that an `xfail` has without the list that expects it. `host` names the machine of a cluster, one
+    of `hosts` in the environment; "" is the machine that this describes.
     """
 
     implementation: str
@@ -36,6 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     diagnosis: tuple[str, ...] = ()
     cell: str = "rnn"
     seconds: float | None = None
+    host: str = ""
     definition: Case | None = None
     own: tuple[Verdict, str] | None = None
 

@@ -1,5 +1,6 @@
 """What machine and which versions a run was made on, read off, never typed in."""
 
+import hashlib
 import os
 import platform
 import re
@@ -12,11 +13,14 @@ from typing import Any
 
 import msgspec
 
-from rnnparity.errors import writing_into
 from rnnparity.implementations.settings import Settings, numeric_variables
+from rnnparity.records import disk
 from rnnparity.records.check import SCHEMA
 
 PACKAGE = Path(__file__).parents[1]
+
+# The rooms that decide what a record says.
+DECIDING = ("cells", "problems", "implementations", "judging", "records", "runs", "timing")
 
 
 def environment(settings: Settings) -> dict[str, Any]:
@@ -29,6 +33,7 @@ def environment(settings: Settings) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "rnnparity": version("rnnparity"),
+        "source": _source(),
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join([_program(), *map(_without_folders, sys.argv[1:])]),
@@ -57,8 +62,7 @@ def write_environment(directory: Path, settings: Settings) -> None:
         UsageError: the folder cannot be written to.
     """
     text = msgspec.json.format(msgspec.json.encode(environment(settings)), indent=2)
-    with writing_into(directory):
-        (directory / "environment.json").write_bytes(text + b"\n")
+    disk.replace(directory / "environment.json", text + b"\n")
 
 
 def usable_cores() -> int:
@@ -66,6 +70,15 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _source() -> str:
+    """Return a digest of the code that verdicts and times come from: all but what shows them."""
+    digest = hashlib.sha256()
+    for room in DECIDING:
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            digest.update(path.relative_to(PACKAGE).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _program() -> str:
@@ -100,6 +113,7 @@ def _commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
+    # Without the lock that `git status` takes, which would outlive it if it were killed.
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()

@@ -9,11 +9,12 @@ import msgspec
 
 from rnnparity.errors import UsageError
 from rnnparity.problems.cases import Case
+from rnnparity.records import disk
 from rnnparity.records.check import Record
-from rnnparity.records.timing import Timing
+from rnnparity.records.timing import IMPLEMENTATION, Timing
 from rnnparity.verdicts import Verdict
 
-R = TypeVar("R")
+R = TypeVar("R", Record, Timing)
 
 # A case, a device and an implementation.
 Key = tuple[Case | None, str, str]
@@ -24,26 +25,40 @@ ENVIRONMENT = "environment.json"
 
 
 class Recorder:
-    """Appends records to a run's folder, one flushed line each; safe to share between threads."""
+    """Appends records to a run's folder, each on disk when `write` returns; for several threads."""
 
     def __init__(self, directory: Path, name: str = RECORDS) -> None:
-        """Make the folder and open its records for appending."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Make the folder and open its records for appending, without a torn last line.
+
+        Raises:
+            UsageError: they cannot be written.
+        """
         self._path = directory / name
-        self._file = self._path.open("ab")
-        self._written = [self._path.read_bytes()]
+        with disk.refusing(self._path):
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("ab", buffering=0)
+            there = self._path.read_bytes()
+            self._written = [there[: there.rfind(b"\n") + 1]]
+            self._file.truncate(len(self._written[0]))
         self._lock = Lock()
 
-    def write(self, record: Record | Timing) -> None:
-        """Append one line."""
-        line = msgspec.json.encode(record) + b"\n"
-        with self._lock:
-            self._file.write(line)
-            self._file.flush()
-            self._written.append(line)
+    def write(self, *records: Record | Timing) -> None:
+        """Append a line for each, all of them or none.
+
+        Raises:
+            UsageError: they cannot be written.
+        """
+        lines = _in_lines(records)
+        with self._lock, disk.refusing(self._path):
+            disk.append(self._file, lines)
+            self._written.append(lines)
 
     def close(self) -> None:
-        """Close the file; what somebody else has done to it meanwhile is undone."""
+        """Close the file; what somebody else has done to it meanwhile is undone.
+
+        Raises:
+            UsageError: that cannot be undone.
+        """
         self._file.close()
         written = b"".join(self._written)
         try:
@@ -51,8 +66,7 @@ class Recorder:
                 return
         except OSError:  # removed, with its folder perhaps
             pass
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(self._path, written)
+        disk.replace(self._path, written)
 
 
 def read(directory: Path, notes: list[str] | None = None) -> Iterator[Record]:
@@ -109,21 +123,36 @@ def read_environment(directory: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not the environment of a run: {error}") from None
 
 
-def keep_decided(
-    directory: Path, now: Callable[[Record], Record] = lambda record: record
-) -> list[Record]:
-    """Reduce a run's records to those that a later run need not make again, and return them.
-
-    Errors go, since their cause may be mended, and so does what concerns no case.
+def keep(
+    directory: Path,
+    name: str,
+    kind: type[R],
+    is_kept: Callable[[R], bool],
+    now: Callable[[R], R] = lambda one: one,
+) -> tuple[list[R], list[R]]:
+    """Reduce a run's records or timings to some of them.
 
     Args:
         directory: of the run.
-        now: returns what a record says by what is known now.
+        name: of their file.
+        kind: `Record` or `Timing`.
+        is_kept: whether one is.
+        now: returns what one says by what is known now.
+
+    Returns:
+        Those that are kept, and those that are gone.
+
+    Raises:
+        UsageError: a line is none of them, or the file cannot be written.
     """
-    found = [now(record) for record in read(directory) if record.definition is not None]
-    kept = [record for record in found if record.verdict != Verdict.ERROR]
-    _rewrite(directory / RECORDS, kept)
-    return kept
+    path = directory / name
+    kept, gone = list[R](), list[R]()
+    before = list(_lines(path, kind, None))
+    for one in map(now, before):
+        (kept if is_kept(one) else gone).append(one)
+    if kept != before:
+        disk.replace(path, _in_lines(kept))
+    return kept, gone
 
 
 def keep_timed(
@@ -145,33 +174,32 @@ def keep_timed(
     jobs: dict[tuple[Any, ...], list[Timing]] = {}
     for one in map(now, read_timings(directory)):
         jobs.setdefault((one.definition, one.device, one.mode), []).append(one)
-    kept = []
-    for (case, device, _), timings in jobs.items():
+    again = set()
+    for job, timings in jobs.items():
+        case, device, _ = job
         missing = {name for c, d, name in wanted if (c, d) == (case, device)}
         missing -= {one.implementation for one in timings if one.verdict != Verdict.ERROR}
         if not missing:
-            kept += timings
             continue
-        others = {one.implementation for one in timings if one.role == "implementation"} - asked
+        others = {one.implementation for one in timings if one.role == IMPLEMENTATION} - asked
         if others:
             raise UsageError(
                 f"{directory} has timings of {', '.join(sorted(others))} that would be lost: "
                 "all of a run are timed together; name them too, or give another folder"
             )
-    _rewrite(directory / TIMINGS, kept)
+        again.add(job)
+    kept, _ = keep(
+        directory,
+        TIMINGS,
+        Timing,
+        lambda one: (one.definition, one.device, one.mode) not in again,
+        now,
+    )
     return kept
 
 
-def _rewrite(path: Path, kept: Iterable[Record | Timing]) -> None:
-    if path.exists():
-        _replace(path, b"".join(msgspec.json.encode(record) + b"\n" for record in kept))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file at once: killed in between, it is as it was."""
-    mended = path.with_suffix(".mended")
-    mended.write_bytes(content)
-    mended.replace(path)
+def _in_lines(records: Iterable[Record | Timing]) -> bytes:
+    return b"".join(msgspec.json.encode(record) + b"\n" for record in records)
 
 
 def document(environment: dict[str, Any], records: Sequence[Record | Timing]) -> bytes:

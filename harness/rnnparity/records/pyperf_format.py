@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from rnnparity.records import disk
 from rnnparity.records.run import Run
 from rnnparity.records.timing import Timing
 
@@ -29,7 +30,7 @@ def write(run: Run) -> Path | None:
     if not timed:
         return None
     path = run.directory / PYPERF
-    path.write_bytes(msgspec.json.encode(document(timed, run.environment)) + b"\n")
+    disk.replace(path, msgspec.json.encode(document(timed, run.environment)) + b"\n")
     return path
 
 

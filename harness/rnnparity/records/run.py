@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from rnnparity.errors import UsageError
-from rnnparity.records import files
+from rnnparity.records import disk, files
 from rnnparity.records.check import SCHEMA, Record
 from rnnparity.records.timing import Timing
 from rnnparity.verdicts import Verdict
@@ -26,7 +26,7 @@ class Run:
         records: of its checks.
         timings: of what it timed.
         interrupted: whether it was ended before all was done.
-        notes: one line for everything in the folder that could not be read.
+        notes: one line for everything in the folder that could not be read, or no longer counts.
         title: what it goes by beside others; the folder's name if empty.
     """
 
@@ -55,10 +55,13 @@ class Run:
         return {one.verdict for one in self.records} | {one.verdict for one in self.timings}
 
     def write_environment(self) -> None:
-        """Write what the run is made on into its folder."""
+        """Write what the run is made on into its folder.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
         text = msgspec.json.format(msgspec.json.encode(self.environment), indent=2)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / files.ENVIRONMENT).write_bytes(text + b"\n")
+        disk.replace(self.directory / files.ENVIRONMENT, text + b"\n")
 
 
 def read(directory: Path) -> Run:
@@ -105,6 +108,7 @@ class _Environment(msgspec.Struct):
     implementations: dict[str, str] = {}
     settings: dict[str, Any] = {}
     frameworks: dict[str, dict[str, Any]] = {}
+    hosts: dict[str, dict[str, Any]] = {}
     timing: dict[str, Any] = {}
     best: _Best | None = None
     assumed: list[str] = []

@@ -38,6 +38,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         flop: of the matrix products of the forward pass. bytes: that it must move at least.
         steps: (T, seconds) of shorter sequences and this one, for the line through them:
         fixed: seconds of a call besides its steps; per_step: seconds of a step.
+        host: the machine of a cluster; "" is the one that the run's environment describes.
     """
 
     implementation: str
@@ -73,6 +74,7 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fixed: float | None = None
     per_step: float | None = None
     definition: Case | None = None
+    host: str = ""
 
     @property
     def id(self) -> str:

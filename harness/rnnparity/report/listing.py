@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rnnparity import extras
 from rnnparity.cells.config import KINDS
 from rnnparity.defaults import TIMEOUT
 from rnnparity.implementations import registry
@@ -43,6 +44,36 @@ def collect() -> dict[str, Description]:
     return found
 
 
+def offered(target: str) -> dict[str, Any]:
+    """Ask every worker of a Dask cluster what it offers.
+
+    Args:
+        target: the scheduler's address, or the path of its scheduler file.
+
+    Raises:
+        UsageError: there is no scheduler, or it has no workers.
+    """
+    extras.needed("cluster", "a list of a cluster")
+    from rnnparity.runs.cluster import connecting
+
+    specs = tuple(registry.resolve_all([], peers=True, kinds=tuple(KINDS)))
+    with connecting.connected(target, specs, Settings(), TIMEOUT) as workers:
+        return workers.survey()
+
+
+def show_offered(found: dict[str, Any], console: Console) -> None:
+    """Print what the workers of a cluster offer."""
+    table = Table(pad_edge=False)
+    columns = ("worker", "host", "cores", "memory", "devices", "frameworks", "resources")
+    for column in columns:
+        table.add_column(column)
+    for one in found["workers"]:
+        table.add_row(*(one[column] for column in columns))
+    console.print(table)
+    for worker, why in found["unused"].items():
+        console.print(f"not used: {worker}: {why}", soft_wrap=True)
+
+
 def document(found: dict[str, Description]) -> str:
     """Return the list as one JSON document."""
     listed: dict[str, Any] = {
@@ -51,6 +82,11 @@ def document(found: dict[str, Description]) -> str:
         "sizes": {name: meaning for name, (meaning, _) in sizes.PRESETS.items()},
         "regimes": {name: regime.meaning for name, regime in REGIMES.items()},
     }
+    return as_json(listed)
+
+
+def as_json(listed: dict[str, Any]) -> str:
+    """Return plain data as one JSON document."""
     return msgspec.json.format(msgspec.json.encode(listed), indent=2).decode() + "\n"
 
 

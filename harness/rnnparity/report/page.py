@@ -132,7 +132,15 @@ def _colours() -> str:
 
 
 def machine(environment: dict[str, Any]) -> str:
-    """Return the machine in a line."""
+    """Return the machine in a line; of a cluster all that did the work, those alike together."""
+    alike: dict[str, list[str]] = {}
+    for name, one in environment.get("hosts", {}).items():
+        alike.setdefault(_machine(one), []).append(name)
+    lines = [f"{summary.some(names)}: {line}" for line, names in alike.items()]
+    return "; ".join(lines) or _machine(environment)
+
+
+def _machine(environment: dict[str, Any]) -> str:
     words = [
         environment.get("cpu_model"),
         f"{environment['cpu_cores_usable']} cores" if "cpu_cores_usable" in environment else None,

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import (
@@ -24,7 +24,7 @@ from rnnparity.report import error_table
 from rnnparity.report.error_table import ErrorTable, short, tally
 from rnnparity.report.failing import failing, kind_of
 from rnnparity.report.timing_table import headed, show_timings
-from rnnparity.runs.check import Event
+from rnnparity.runs.keeping import Event
 from rnnparity.timing.bench import Stage
 from rnnparity.verdicts import Verdict
 
@@ -81,11 +81,17 @@ class Display:
             self._counts[name] = Counter()
 
     def __call__(self, event: Event | Stage) -> None:
-        """Show one event of a check, or one stage of a timing."""
-        if isinstance(event, Stage):
-            self._show_stage(event)
-            return
+        """Show one event of a check, or one stage of a timing; if that fails, the run goes on."""
+        with suppress(OSError):
+            if isinstance(event, Stage):
+                self._show_stage(event)
+            else:
+                self._show_event(event)
+
+    def _show_event(self, event: Event) -> None:
         if event.announced:
+            for note in event.notes:
+                self._console.print(note, soft_wrap=True)
             self._announce(event.announced)
             return
         name = event.implementation

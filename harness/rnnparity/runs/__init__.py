@@ -2,6 +2,10 @@
 
 plan       who, on what, where and how
 check      carrying a plan out
+keeping    records as they are made
+one_check  an implementation on a case and a device, judged
+here       driving checks on this machine
+cluster    spreading them over a Dask cluster
 expected   failures that are expected
 resuming   whether a run can be gone on with, and from where
 work       what a worker is asked: pure functions

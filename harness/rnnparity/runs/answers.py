@@ -7,6 +7,7 @@ outcome that can be read is then compared with the case that was asked for.
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
+from types import NoneType
 from typing import Annotated, Any, Generic, ParamSpec, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -25,6 +26,9 @@ from rnnparity.verdicts import Verdict
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+# What has no text in it that anybody else wrote.
+NO_TEXT = (int, float, NoneType, Verdict, np.ndarray)
 
 # No result is without these.
 ALWAYS = ("output", "h_n")
@@ -104,8 +108,10 @@ def in_lines(told: T) -> T:
     Terminals, records and pages show what implementations say; arrays are left as they are.
     """
     found: Any = told
+    if isinstance(told, NO_TEXT):
+        return told
     if isinstance(told, str):
-        found = told if isinstance(told, Verdict) else one_line(told)
+        found = one_line(told)
     elif isinstance(told, tuple | list):
         found = type(told)(map(in_lines, told))
     elif isinstance(told, dict):

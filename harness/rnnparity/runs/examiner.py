@@ -58,6 +58,10 @@ class Examiner:
         self._other.close()
         self._spare.close()
 
+    def forget(self) -> None:
+        """Drop what is kept of cases that will not come again."""
+        self._asked.clear()
+
     def describe(self) -> Description:
         """Load the implementation and return what it is."""
         try:

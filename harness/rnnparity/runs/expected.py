@@ -9,7 +9,6 @@ whose checks fails is outdated, and told: a list that only grows hides what it w
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,9 +76,7 @@ def kept(directory: Path) -> tuple[Expected, ...]:
 
 def of_peers() -> tuple[Expected, ...]:
     """Return what is known of the peers (docs/findings.md)."""
-    path = resources.files("rnnparity") / "data" / "peers_xfail.txt"
-    found = _parsed(path.read_text(encoding="utf-8"), str(path))
-    return tuple(one._replace(of_peers=True) for one in found)
+    return tuple(Expected(pattern, reason, True) for _, pattern, reason in listed.of_peers())
 
 
 def _parsed(text: str, label: str) -> tuple[Expected, ...]:

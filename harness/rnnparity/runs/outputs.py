@@ -73,8 +73,8 @@ def judge_outputs(
     with writing_into(directory):
         kept = {name: saved.values for name, saved in given.items()}
         np.savez(directory / f"output-{digest.hexdigest()[:8]}.npz", **kept)  # type: ignore[arg-type]  # as in `given.case`: its stub
-        recorder = files.Recorder(directory)
-        recorder.write(run.records[0])
-        recorder.close()
-        run.write_environment()
+    recorder = files.Recorder(directory)
+    recorder.write(run.records[0])
+    recorder.close()
+    run.write_environment()
     return run

@@ -125,8 +125,8 @@ def note(values: Iterable[Spec | Case]) -> None:
         _places[found.label.digest] = found.place
 
 
-def own_code(spec: Spec) -> bytes:
-    """Return what a user's Python file held when it was noted.
+def own_files(spec: Spec) -> Mapping[str, bytes]:
+    """Return what a user's Python file, and what it imports beside it, held when it was noted.
 
     Raises:
         UsageError: it is not there, and never was.
@@ -135,7 +135,7 @@ def own_code(spec: Spec) -> bytes:
         note([spec])
     if spec.target not in _originals:
         raise UsageError(f"no Python file {spec.target}: it cannot be read")
-    return _originals[spec.target].files[Path(spec.target).name]
+    return _originals[spec.target].files
 
 
 def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
@@ -172,6 +172,12 @@ def take_over(places: dict[str, Place], folder: str) -> None:
     """Be told, in a worker, what `for_workers` returned."""
     _places.update(places)
     _folder[:] = [folder]
+
+
+def remove_folder() -> None:
+    """Remove the folder of what was sent, in a worker whose parent was killed and cannot do it."""
+    for folder in _folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Pickler(pickle.Pickler):

@@ -1,16 +1,20 @@
 """What a run is to do: made by the command line and by Python alike, and checked once."""
 
+import re
+import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rnnparity.cells.config import KINDS
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
-from rnnparity.errors import UsageError, no_such
+from rnnparity.errors import UsageError, no_such, one_line
 from rnnparity.implementations import registry
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
@@ -50,6 +54,8 @@ class Plan:
         budget: seconds that the rounds of one timing take in each process, if rounds are short.
         assumed: how the user's weights and input are read, a line each.
         expected: failures that are expected.
+        cluster: the Dask cluster that does the work: the address of its scheduler, the path of its
+            scheduler file, or an object of Dask's. None for this machine.
     """
 
     specs: tuple[Spec, ...]
@@ -65,6 +71,7 @@ class Plan:
     budget: float = BUDGET
     assumed: tuple[str, ...] = ()
     expected: tuple[Expected, ...] = ()
+    cluster: Any = None
 
     def __post_init__(self) -> None:
         """Refuse a plan of nothing, and no time for it.
@@ -75,11 +82,12 @@ class Plan:
         for name in ("timeout", "budget", "processes"):
             value = getattr(self, name)
             if not value > 0:
-                raise UsageError(f"{name} is {value:g}, expected more than 0")
+                told = one_line(value, 60)
+                raise UsageError(f"{name} is {told}, expected more than 0")
         if self.processes > MOST_PROCESSES:
+            given = one_line(self.processes, 60)
             raise UsageError(
-                f"processes is {self.processes:.0f}, expected {MOST_PROCESSES} at most: they live "
-                "side by side"
+                f"processes is {given}, expected {MOST_PROCESSES} at most: they live side by side"
             )
         if not self.all_cases:
             raise UsageError("no case is left to check: give other dtypes, cases or another preset")
@@ -93,6 +101,11 @@ class Plan:
     def cases_of(self, spec: Spec) -> list[Case]:
         """What an implementation is checked on: the cases of its kind of layers."""
         return [case for case in self.all_cases if case.config.kind == spec.kind]
+
+    @property
+    def for_cluster(self) -> tuple[Any, tuple[Spec, ...], Settings, float]:
+        """What `cluster.connecting.connected` is to know."""
+        return self.cluster, self.specs, self.settings, self.timeout
 
     @property
     def names(self) -> list[str]:
@@ -131,6 +144,18 @@ def several(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(given) if given else None
 
 
+def devices(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return devices that were asked for; None for all that are found.
+
+    Raises:
+        UsageError: one is no name of a device, here or elsewhere.
+    """
+    for name in (found := several(given)) or ():
+        if not re.fullmatch(r"(cpu|mps|cuda)(:\d{1,4})?", name, re.ASCII):
+            raise UsageError(f"device is {one_line(name, 60)!r}, expected cpu, cuda, cuda:1 or mps")
+    return found
+
+
 def kinds(given: str | None, implementations: Sequence[Any]) -> tuple[str, ...]:
     """Return the kinds of layers that were asked for, or that a user's own modules declare.
 
@@ -148,7 +173,7 @@ def kinds(given: str | None, implementations: Sequence[Any]) -> tuple[str, ...]:
     if given is not None:
         return (given,)
     own = [text for text in map(_text, implementations) if text not in registry.registered()]
-    found = [registry.declared(registry.resolve(text), "kind") or "rnn" for text in own]
+    found = [registry.kind_of(registry.resolve(text)) for text in own]
     return tuple(kind for kind in KINDS if kind in found) or ("rnn",)
 
 
@@ -248,6 +273,21 @@ def _keep_in_worker(given: Weights, directory: Path, settings: Settings) -> Kept
             raise UsageError(told) from None
         finally:
             worker.stop()
+
+
+@contextmanager
+def undone(directory: Path) -> Iterator[None]:
+    """Remove a folder, and those above it, if they are made in here for what cannot be done."""
+    new = list(takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
+    try:
+        yield
+    except UsageError:
+        for path in new[:1]:
+            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # what others have put there since
+            for path in new[1:]:
+                path.rmdir()
+        raise
 
 
 def new_directory(preset: str, under: Path = Path("results")) -> Path:

@@ -40,11 +40,17 @@ ENVIRONMENT = {"PYTHONSAFEPATH": "1", "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
 # thread learns of it when it next runs a line of Python, not while it waits.
 WAKE_EVERY = 0.5
 
+# Looks after which an answer is lost: its process has it, and has done nothing since.
+LOST_AFTER = 20
+
 # Seconds that a pool, whose process is dead, has to end its threads.
 STOPPED_WITHIN = 10
 
 # When this worker began: until its first call it imports what that needs.
 _began: list[float] = []
+
+# Where this worker says, a byte for each, how many answers it has.
+_counted: list[str] = []
 
 
 class WorkerLost(Exception):
@@ -62,13 +68,15 @@ Start = Callable[[Settings, Path], Executor]
 def fresh_process(settings: Settings, log: Path) -> Executor:
     """Start a fresh interpreter with the settings' variables, whose output goes to the log."""
     mark = leftovers.mark()
+    places, folder = parcels.for_workers()
+    counted = Path(folder) / f"answers-{mark}"
     executor: Any = ProcessPoolExecutor(
         max_workers=1,
         initializer=_begin,
-        initargs=(str(log), *parcels.for_workers()),
+        initargs=(os.getpid(), str(log), str(counted), places, folder),
         env=settings.environment_variables() | ENVIRONMENT | {leftovers.MARK: mark},
     )
-    executor.mark = mark
+    executor.mark, executor.counted = mark, counted
     found: Executor = executor
     return found
 
@@ -86,6 +94,9 @@ class Worker:
         """
         self._settings, self._log, self._start = settings, log, start
         self._executor: Any = None  # an Executor
+        self._asked = 0
+        self._idle, self._spent = 0, -1.0  # looks since its answer, and the CPU's seconds then
+        self._started: set[Any] = set()  # of psutil's processes
         self._closed = False
         self._lock = threading.Lock()
 
@@ -141,6 +152,8 @@ class Worker:
                 raise WorkerLost("was stopped")
             if self._executor is None:
                 self._executor = self._start(self._settings, self._log)
+                self._asked, self._started = 0, set()
+            self._asked, self._idle = self._asked + 1, 0
             with _shielded():
                 future: Future[bytes] = self._executor.submit(_noted, function, packed, *sent)
                 return future
@@ -158,24 +171,37 @@ class Worker:
             if code is not None:  # the pool does not see it while a child holds its pipes
                 ended = f"{signal.Signals(-code).name}({code})" if code < 0 else f"EXIT({code})"
                 raise Misbehaved(_cause(ended))
-        taken = leftovers.resident(pids)
-        if taken > (most := self._settings.memory or leftovers.most_memory()):
+        self._started |= (now := leftovers.started(pids))
+        most = self._settings.memory or leftovers.most_memory()
+        if (taken := leftovers.memory(now, most)) > most:
             raise Misbehaved(
-                f"took {taken / 1e9:.1f} GB of memory and was stopped: {most / 1e9:.1f} GB are "
-                "allowed (Settings.memory)"
+                f"took {_size(taken)} of memory and was stopped: {_size(most)} are allowed "
+                "(--memory; in Python, Settings.memory)"
             )
+        counted = getattr(self._executor, "counted", None)
+        if counted is not None and leftovers.size(counted) >= self._asked:
+            before, self._spent = self._spent, leftovers.seconds(pids)
+            self._idle = self._idle + 1 if self._spent == before else 0
+        if self._idle > LOST_AFTER:
+            raise Misbehaved("has broken the pipe that its answers take")
 
     def stop(self) -> None:
         """Kill the process, if there is one, and what it has left behind."""
         with self._lock:
             executor, self._executor = self._executor, None
         if isinstance(executor, ProcessPoolExecutor):
-            leftovers.end_marked(executor.mark)
-            with suppress(Exception):  # what was half written to the pool is awaited no more
-                executor._result_queue._writer.close()
+            own = leftovers.started(getattr(executor, "_processes", None) or ())
+            leftovers.end(executor.mark, self._started | own)
+            executor.counted.unlink(missing_ok=True)
             ending = partial(executor.shutdown, wait=True, kill_workers=True)
             ended = threading.Thread(target=ending, daemon=True)
             ended.start()
+            ended.join(WAKE_EVERY)
+            if ended.is_alive():  # the pool awaits the rest of what was half written to it
+                with suppress(Exception):
+                    writer = executor._result_queue._writer
+                    handle, writer._handle = writer._handle, None  # the pool closes it, too
+                    os.close(handle)
             ended.join(STOPPED_WITHIN)
             leftovers.cut(self._log)
         elif executor is not None:
@@ -206,6 +232,10 @@ def finish(futures: "Iterable[Future[Any]]") -> None:
             future.result()
 
 
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
 def _cause(message: str) -> str:
     signalled = re.search(r"(SIG[A-Z]+)\(-\d+\)", message)
     if signalled:
@@ -233,12 +263,20 @@ def _noted(function: Callable[..., Any], packed: bytes, *sent: parcels.Parcel) -
     """Run a function (in a worker), whose start counts as the implementations' work."""
     if _began:
         stopwatch.note([(_began.pop(), time.monotonic())])
-    return answers.answer(parcels.call, function, packed, *sent)
+    told = answers.answer(parcels.call, function, packed, *sent)
+    for path in _counted:
+        with suppress(OSError), Path(path).open("ab") as file:
+            file.write(b".")
+    return told
 
 
-def _begin(log: str, places: dict[str, parcels.Place], folder: str) -> None:
+def _begin(
+    parent: int, log: str, counted: str, places: dict[str, parcels.Place], folder: str
+) -> None:
     """Set up a worker: output to its log, crashes explained there, Ctrl-C left to the parent."""
     _began.append(time.monotonic())
+    _counted.append(counted)
+    leftovers.apart()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -254,11 +292,16 @@ def _begin(log: str, places: dict[str, parcels.Place], folder: str) -> None:
     from rnnparity.implementations.execution import leave_arithmetic_alone
 
     leave_arithmetic_alone()
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    told = parent, os.environ[leftovers.MARK]
+    threading.Thread(target=_end_with, args=told, daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, whatever it is doing."""
+def _end_with(parent: int, mark: str) -> None:
+    """End this process when its parent is gone, whatever it is doing, and leave nothing behind."""
     while os.getppid() == parent:
         time.sleep(1)
-    os._exit(1)
+    try:
+        parcels.remove_folder()
+        leftovers.end(mark, within=0)  # trackers end with this process
+    finally:
+        os._exit(1)

@@ -12,7 +12,7 @@ from rnnparity.problems.sizes import Job
 from rnnparity.records import files, pyperf_format
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
-from rnnparity.records.timing import Timing
+from rnnparity.records.timing import IMPLEMENTATION, Timing
 from rnnparity.runs.plan import Plan
 from rnnparity.timing import machine
 from rnnparity.timing.session import Session
@@ -35,6 +35,7 @@ def bench(
     references: dict[Case, Reference],
     watch: machine.Watch | None = None,
     progress: Callable[[Stage], None] = lambda stage: None,
+    best: bool = True,
 ) -> None:
     """Time what passed, and add timings to the run and to its folder.
 
@@ -44,17 +45,11 @@ def bench(
         references: of the cases, as far as they are at hand.
         watch: of the machine since before the checks, if they were made just now.
         progress: called for every job and process.
+        best: whether the best that the machine does is measured, too.
     """
-    settings, jobs = plan.settings, plan.jobs
+    settings = plan.settings
     watch = watch or machine.Watch(settings.threads)
-    # A job is kept if all that is to be timed took part in it: they are compared within a job.
-    names = set(plan.names)
-    checked = {(r.definition, r.device, r.implementation): r for r in run.records}
-    wanted = {key for key in checked if key[-1] in names}
-    run.timings += files.keep_timed(run.directory, wanted, partial(_as_checked, checked))
-    done = {(one.definition, one.mode, one.device) for one in run.timings}
-    devices = dict.fromkeys(r.device for r in run.records if r.definition is not None)
-    todo = [(d, job) for d in devices for job in jobs if (job.case, job.mode, d) not in done]
+    todo = jobs_left(run, plan)
     recorder = files.Recorder(run.directory, files.TIMINGS)
     workers = Workers(plan, run.directory)
     try:
@@ -62,15 +57,18 @@ def bench(
             session = Session(run, plan, references, workers)
             for i, (device, job) in enumerate(todo):
 
-                def tell(share: float, i: int = i, what: str = _words(job, device)) -> None:
+                def tell(share: float, i: int = i, what: str = words(job, device)) -> None:
                     progress(Stage(i, len(todo), what, share))
 
                 tell(0.0)
-                for timing in session.time(device, job, tell):
-                    recorder.write(timing)
-                    run.timings.append(timing)
+                # What is written of a job when it is torn lacks an implementation, and shows.
+                made = sorted(
+                    session.time(device, job, tell), key=lambda one: one.role == IMPLEMENTATION
+                )
+                recorder.write(*made)
+                run.timings += made
             progress(Stage(len(todo), len(todo), ""))
-            if workers.imported:
+            if workers.imported and best:
                 run.environment["best"] = workers.best(sorted(_frameworks(run)))
     except KeyboardInterrupt:
         run.interrupted = True
@@ -102,7 +100,20 @@ def _as_checked(checked: Mapping[files.Key, Record], one: Timing) -> Timing:
     return replace(one, verdict=record.verdict, reason=record.reason)
 
 
-def _words(job: Job, device: str) -> str:
+def jobs_left(run: Run, plan: Plan) -> list[tuple[str, Job]]:
+    """Return what is to be timed where; the run gets the timings that it has already."""
+    # A job is kept if all that is to be timed took part in it: they are compared within a job.
+    names = set(plan.names)
+    checked = {(r.definition, r.device, r.implementation): r for r in run.records}
+    wanted = {key for key in checked if key[-1] in names}
+    run.timings += files.keep_timed(run.directory, wanted, partial(_as_checked, checked))
+    done = {(one.definition, one.mode, one.device) for one in run.timings}
+    devices = dict.fromkeys(r.device for r in run.records if r.definition is not None)
+    return [(d, job) for d in devices for job in plan.jobs if (job.case, job.mode, d) not in done]
+
+
+def words(job: Job, device: str) -> str:
+    """Return what a job is, in words."""
     case = job.case
     I, H = case.config.input_size, case.config.hidden_size
     return f"T={case.T} B={case.B} I={I} H={H} {case.dtype} {job.mode} on {device}"

@@ -144,10 +144,11 @@ def _fastest(call: Callable[[], Any]) -> float:
 class Watch:
     """Sees what makes timings unstable, from its making to `warnings`."""
 
-    def __init__(self, threads: int) -> None:
-        """Look at the machine before the run puts load on it."""
+    def __init__(self, threads: int, load: float | None = None) -> None:
+        """Look at the machine before the run puts load on it; if it has, `load` is from before."""
         self._threads, self._cores = threads, usable_cores()
-        self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        now = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        self._load = now if load is None else load
         self._cpu = psutil.cpu_times()
 
     def warnings(self) -> list[str]:

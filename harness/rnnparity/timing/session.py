@@ -18,6 +18,7 @@ from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Worker, WorkerLost
 from rnnparity.timing import control, machine
 from rnnparity.timing.contestants import Contestant
+from rnnparity.timing.culprits import Culprits, Told
 from rnnparity.timing.samples import suspicion, with_times
 from rnnparity.timing.turns import Measured
 from rnnparity.timing.workers import Workers
@@ -44,6 +45,7 @@ class Session:
         self.run, self.plan, self.references, self.workers = run, plan, references, workers
         self.specs, self.settings = plan.specs, plan.settings
         self.rng = random.Random(0)
+        self.culprits = Culprits(workers, plan.budget, self._verdict)
         self.frameworks = {r.implementation: r.framework for r in run.records}
 
     def time(self, device: str, job: Job, tell: Callable[[float], None]) -> list[Timing]:
@@ -68,8 +70,11 @@ class Session:
                 told = Verdict.UNSUPPORTED, "needs a process of its own, and all take turns in one"
                 timings.append(self._timing(one, device, job, *told))
             elif job.mode != FORWARD and "grad_x" not in record.quantities:
-                told = Verdict.UNSUPPORTED, "declares no gradients"
-                timings.append(self._timing(one, device, job, *told))
+                why = Verdict.UNSUPPORTED, "declares no gradients"
+                timings.append(self._timing(one, device, job, *why))
+            elif spec.name in self.culprits.out:
+                why = Verdict.ERROR, self.culprits.out[spec.name]
+                timings.append(self._timing(one, device, job, *why))
             else:
                 passed.append(one)
         if not passed:
@@ -79,11 +84,19 @@ class Session:
         contestants += self._bounds(passed, job, device)
         if device == "cpu":
             contestants.append(Contestant(control.NAME, Spec(control.NAME, ""), CONTROL))
-        measured, outcomes = self._measure(tuple(contestants), device, job, tell)
+        taking_turns = tuple(contestants)
+        measured, outcomes = self._measure(taking_turns, device, job, tell)
+        told = self._told(taking_turns, device, job, measured, outcomes)
+        spoilers = self.culprits.spoilers(taking_turns, told, device, job)
+        if spoilers:
+            self.culprits.out |= spoilers
+            for worker in self.workers.all:
+                worker.stop()
+            measured, outcomes = self._measure(taking_turns, device, job, tell, spoilers)
+            told = self._told(taking_turns, device, job, measured, outcomes)
         there = tuple(c for c in passed if not all(m.error for m in measured[c.name]))
         points = self._steps(there, device, job)
-        timings += self._judged(contestants, baseline, device, job, measured, outcomes, points)
-        return timings
+        return timings + self._judged(taking_turns, baseline, device, job, measured, told, points)
 
     def _bounds(self, passed: list[Contestant], job: Job, device: str) -> list[Contestant]:
         config = job.case.config
@@ -102,17 +115,18 @@ class Session:
         device: str,
         job: Job,
         tell: Callable[[float], None],
+        left_out: dict[str, str] | None = None,
     ) -> tuple[dict[str, list[Measured]], dict[str, Outcome]]:
         self.workers.warm(contestants)
         measured: dict[str, list[Measured]] = {c.name: [] for c in contestants}
         outcomes: dict[str, Outcome] = {}
-        culprits: dict[str, str] = {}
+        culprits = dict(left_out or {})
         for p, worker in enumerate(self.workers.all):
             there = tuple(c for c in contestants if c.name not in culprits)
             try:
                 found, kept = self.workers.measure(worker, there, device, job, self.plan.budget, p)
             except WorkerLost:
-                culprits |= self._culprits(there, device, job, p)
+                culprits |= self.culprits.fallen(there, device, job, p)
                 there = tuple(c for c in there if c.name not in culprits)
                 found, kept = self._without(worker, there, device, job, p)
             found |= {name: Measured(error=why) for name, why in culprits.items()}
@@ -123,26 +137,22 @@ class Session:
                 if name not in outcomes or self.rng.random() < 1 / (p + 1):
                     outcomes[name] = outcome
             tell((p + 1) / (len(self.workers.all) + 1))  # shorter sequences are left
+        if not left_out:
+            self.culprits.note(contestants, culprits)
         return measured, outcomes
 
-    def _culprits(
-        self, contestants: tuple[Contestant, ...], device: str, job: Job, seed: int
-    ) -> dict[str, str]:
-        """Return who brings down a process of its own, and how: it has brought down the shared one.
-
-        Each is measured alone, in a new process, with the same budget: what takes so many calls to
-        break breaks there, too.
-        """
-        found = {}
-        for one in contestants:
-            worker = self.workers.another()
-            try:
-                self.workers.measure(worker, (one,), device, job, self.plan.budget, seed)
-            except WorkerLost as lost:
-                found[one.name] = f"its process {lost}"
-            finally:
-                worker.close()
-        return found
+    def _told(
+        self,
+        contestants: Iterable[Contestant],
+        device: str,
+        job: Job,
+        measured: dict[str, list[Measured]],
+        outcomes: dict[str, Outcome],
+    ) -> dict[str, Told]:
+        return {
+            c.name: self._verdict(c, job, device, measured[c.name], outcomes.get(c.name))
+            for c in contestants
+        }
 
     def _without(
         self, worker: Worker, there: tuple[Contestant, ...], device: str, job: Job, seed: int
@@ -182,13 +192,9 @@ class Session:
         device: str,
         job: Job,
         measured: dict[str, list[Measured]],
-        outcomes: dict[str, Outcome],
+        told: dict[str, Told],
         points: dict[str, list[tuple[int, float]]],
     ) -> list[Timing]:
-        told = {
-            c.name: self._verdict(c, job, device, measured[c.name], outcomes.get(c.name))
-            for c in contestants
-        }
         of_baseline = measured[baseline.name] if told[baseline.name][0] == Verdict.PASS else None
         timings = []
         for contestant in contestants:
@@ -262,18 +268,24 @@ class Session:
         framework = self.frameworks.get(contestant.spec.name, "")
         if contestant.role == BOUND:
             framework = contestant.name.partition(" ")[0]
-        return Timing(
-            implementation=contestant.name,
-            framework=framework,
-            device=device,
-            dtype=job.case.dtype,
-            case=job.case.id,
-            mode=job.mode,
-            verdict=verdict,
-            reason=reason,
-            role=contestant.role,
-            threads=self.settings.threads,
-            flop=floating_point_operations(job.case),
-            bytes=compulsory_bytes(job.case),
-            definition=job.case,
-        )
+        one = without_times(contestant.name, framework, device, job, verdict, reason)
+        return msgspec.structs.replace(one, role=contestant.role, threads=self.settings.threads)
+
+
+def without_times(
+    name: str, framework: str, device: str, job: Job, verdict: Verdict, reason: str
+) -> Timing:
+    """Return a timing that says what it is of, and what came of it, and has no times."""
+    return Timing(
+        implementation=name,
+        framework=framework,
+        device=device,
+        dtype=job.case.dtype,
+        case=job.case.id,
+        mode=job.mode,
+        verdict=verdict,
+        reason=reason,
+        flop=floating_point_operations(job.case),
+        bytes=compulsory_bytes(job.case),
+        definition=job.case,
+    )

@@ -77,6 +77,9 @@ class TorchBorder(Border):
         """Copy; bfloat16 crosses as its bits."""
         if not isinstance(array, torch.Tensor):
             raise ContractViolation(f"expected a torch.Tensor, got a {type(array).__name__}")
+        if array.layout != torch.strided or array.device.type == "meta":
+            told = f"one of layout {array.layout} on {array.device}"
+            raise ContractViolation(f"expected a dense torch.Tensor, got {told}")
         array = array.detach().cpu().clone()
         if array.dtype == torch.bfloat16:
             bits: NDArray[Any] = array.view(torch.int16).numpy()

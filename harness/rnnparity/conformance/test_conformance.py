@@ -10,7 +10,7 @@ from rnnparity.cells.config import KINDS
 from rnnparity.conformance import matrix
 from rnnparity.conformance.evaluation import SETTINGS, devices_of, evaluate, find_device
 from rnnparity.errors import UsageError
-from rnnparity.implementations.registry import Spec, kind_of, resolve_all
+from rnnparity.implementations.registry import Spec, is_alone, kind_of, resolve_all
 from rnnparity.problems.cases import Case, full_id
 from rnnparity.verdicts import Verdict
 
@@ -59,7 +59,8 @@ def _specs(config: pytest.Config) -> list[Spec]:
     try:
         if named:
             return resolve_all(named)
-        return resolve_all([], peers=True, kinds=tuple(KINDS))
+        every = resolve_all([], peers=True, kinds=tuple(KINDS))
+        return [spec for spec in every if not is_alone(spec)]  # all tests share a process
     except UsageError as error:
         raise pytest.UsageError(f"--rnn-impl: {error}") from None
 

@@ -273,7 +273,7 @@ def _import(target: str) -> Any:
 
 
 def _asked_for_by(spec: Spec, error: BaseException) -> bool:
-    """Whether the failed import stands in the implementation itself."""
+    """Whether the failed import stands in the implementation itself, or in its package."""
     where, trace = "", error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
@@ -281,12 +281,10 @@ def _asked_for_by(spec: Spec, error: BaseException) -> bool:
         trace = trace.tb_next
     if spec.target.endswith(".py"):
         return Path(where) == Path(spec.target)
-    return (
-        where.replace("\\", "/")
-        .removesuffix(".py")
-        .endswith(spec.target.partition(":")[0].replace(".", "/"))
-        or where == importlib.__file__
-    )
+    package, _, module = spec.target.partition(":")[0].rpartition(".")
+    # Also a module beside it, if it is in a package: pages of one library have one in common.
+    own = f"{package.replace('.', '/')}/" if package else f"{module}.py"
+    return f"/{own}" in "/" + where.replace("\\", "/") or where == importlib.__file__
 
 
 def _findable(name: str) -> bool:

@@ -49,6 +49,11 @@ def is_baseline(spec: Spec) -> bool:
     return spec == registered(spec.kind).get(BASELINE)
 
 
+def is_alone(spec: Spec) -> bool:
+    """Whether it declares that it needs a process of its own: `process = "own"`."""
+    return declared(spec, "process") == "own"
+
+
 def without_kind(name: str) -> str:
     """Return the name that users write: of "numpy-loop (gru)" numpy-loop."""
     return re.sub(rf" \(({'|'.join(KINDS)})\)$", "", name)

@@ -30,6 +30,9 @@ def collect() -> dict[str, Description]:
         worker = Worker(settings, Path(folder) / "worker.log")
         try:
             for spec in registry.resolve_all([], peers=True, kinds=tuple(KINDS)):
+                if registry.is_alone(spec):
+                    worker.stop()
+                    worker = Worker(settings, Path(folder) / "worker.log")
                 try:
                     told = worker.call(TIMEOUT, work.describe, spec, settings)
                     found[spec.name] = answers.in_lines(told)

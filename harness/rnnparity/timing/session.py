@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.implementations.registry import Spec, is_baseline
+from rnnparity.implementations.registry import Spec, is_alone, is_baseline
 from rnnparity.judging.reference import Reference, reference
 from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
@@ -66,6 +66,9 @@ class Session:
             one = Contestant(spec.name, spec)
             if not record.verdict.is_right:
                 timings.append(self._timing(one, device, job, record.verdict, record.reason))
+            elif is_alone(spec):
+                why = Verdict.UNSUPPORTED, "needs a process of its own, and all take turns in one"
+                timings.append(self._timing(one, device, job, *why))
             elif job.mode != FORWARD and "grad_x" not in record.quantities:
                 why = Verdict.UNSUPPORTED, "declares no gradients"
                 timings.append(self._timing(one, device, job, *why))

@@ -1,55 +1,44 @@
-"""Flax: `nnx.RNN` over `nnx.SimpleCell`.
+"""Flax: `nnx.RNN` and `nnx.Bidirectional` over `nnx.SimpleCell`.
 
-It has one bias, which is given the sum of both; kernels are (in, out); it returns the carry first,
-and is batch-major unless told otherwise.
+It has one bias, which is given the sum of both; kernels are (in, out).
 """
+
+from functools import partial
+from typing import Any
 
 import jax
 from flax import nnx
 
+from recurrences.peers import flax_layers, flax_nnx
+
 Array = jax.Array
-Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], bias_ih, bias_hh [H]
 Kept = tuple[Array, Array, Array]  # kernels [I, H], [H, H] and bias [H], as the module has them
 
 framework = "jax"
 dtypes = ("float64", "float32", "float16", "bfloat16")
+supports = flax_layers.SUPPORTS
+prepare = flax_nnx.prepare
 
 
-def prepare(cell: Cell, nonlinearity: str) -> Kept:
-    """Return what the module keeps: kernels `[I, H]` and `[H, H]`, and one bias `[H]`.
-
-    Args:
-        cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
-        nonlinearity: not needed.
-    """
-    weight_ih, weight_hh, bias_ih, bias_hh = cell
-    return weight_ih.T, weight_hh.T, bias_ih + bias_hh
-
-
-def layer(x: Array, h0: Array, cell: Kept, nonlinearity: str) -> tuple[Array, Array]:
-    """Run one layer in one direction over a whole sequence.
-
-    Args:
-        x: input, `[T, B, I]`.
-        h0: initial hidden state, `[B, H]`.
-        cell: what `prepare` returned.
-        nonlinearity: "tanh" or "relu".
-
-    Returns:
-        The output `[T, B, H]` and h_n `[B, H]`.
-    """
-    from_x, from_h, bias = cell
+def _cell(kept: Kept, nonlinearity: str) -> nnx.SimpleCell:
+    from_x, from_h, bias = kept
     module = nnx.SimpleCell(
-        in_features=x.shape[2],
-        hidden_features=h0.shape[1],
+        in_features=from_x.shape[0],
+        hidden_features=from_x.shape[1],
         activation_fn={"tanh": nnx.tanh, "relu": nnx.relu}[nonlinearity],
-        dtype=x.dtype,
-        param_dtype=x.dtype,
+        dtype=from_x.dtype,
+        param_dtype=from_x.dtype,
         rngs=nnx.Rngs(0),
     )
     module.dense_i.kernel = nnx.Param(from_x)
     module.dense_i.bias = nnx.Param(bias)
     module.dense_h.kernel = nnx.Param(from_h)
-    rnn = nnx.RNN(module, time_major=True, return_carry=True)
-    h_n, output = rnn(x, initial_carry=h0)
-    return output, h_n
+    return module
+
+
+def rnn(
+    x: Array, h0: Array | None, kept: list[Kept], config: Any, lengths: Array | None
+) -> tuple[Array, Any]:
+    """Run all layers, with arguments laid out as `torch.nn.RNN` takes them."""
+    layer = flax_nnx.layer(partial(_cell, nonlinearity=config.nonlinearity))
+    return flax_layers.rnn(layer, x, h0, kept, config, lengths)

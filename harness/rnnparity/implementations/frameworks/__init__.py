@@ -25,7 +25,10 @@ FRAMEWORKS = ("numpy", "jax", "torch")
 # Kinds of devices, as frameworks name them here.
 KINDS = ("cpu", "cuda", "mps")
 
-_INSTALL = {name: f"pip install 'rnnparity[{name}]'" for name in ("torch", "jax")}
+# The extra that brings a package, by the name under which that is imported.
+_EXTRAS = {name: name for name in ("torch", "jax", "flax", "keras", "equinox", "haiku", "tinygrad")}
+_EXTRAS |= {"mlx": "mlx", "paddle": "paddle", "onnxruntime": "onnxruntime", "numba": "numba"}
+_EXTRAS |= {"tensorflow": "keras-tensorflow", "openvino": "keras-openvino"}
 
 
 class Border(Protocol):
@@ -154,4 +157,5 @@ def as_set(border: Border, settings: Settings) -> Iterator[None]:
 
 def install_hint(package: str) -> str:
     """Return the command that installs what is missing."""
-    return _INSTALL.get(package, f"pip install {package}")
+    extra = _EXTRAS.get(package)
+    return f"pip install 'rnnparity[{extra}]'" if extra else f"pip install {package}"

@@ -1,9 +1,13 @@
 """The work of a check runs in any executor: its tasks are pure functions of picklable values."""
 
+import os
 import pickle
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+from time import sleep
 
 import numpy as np
+import pytest
 
 from rnnparity.cells.config import RNNConfig
 from rnnparity.implementations.registry import resolve
@@ -12,6 +16,7 @@ from rnnparity.problems.cases import Case
 from rnnparity.runs import work
 from rnnparity.runs.check import check
 from rnnparity.runs.plan import Plan
+from rnnparity.runs.processes import Worker, WorkerLost
 
 CASES = tuple(Case(config=RNNConfig(input_size=3, hidden_size=4), T=5, B=2, seed=i) for i in (0, 1))
 
@@ -96,3 +101,18 @@ def test_workers_that_share_the_cases_make_the_records_of_one(tmp_path, monkeypa
     assert figures[0] == figures[1]
     planned = [(event.implementation, event.planned) for event in events if event.planned]
     assert planned == [("numpy-loop", 5)]
+
+
+def test_what_is_stopped_while_it_waits_is_lost_at_once(tmp_path):
+    """A future that is cancelled before it begins: nobody is told, and the time-out is far."""
+    pool, begun = ThreadPoolExecutor(1), Event()
+    pool.submit(begun.wait)
+    worker = Worker(Settings(), tmp_path / "log", start=lambda settings, log: pool)
+    with ThreadPoolExecutor(1) as caller:
+        waiting = caller.submit(worker.call, 1000, os.getpid)
+        while not pool._work_queue.qsize():
+            sleep(0.01)
+        worker.stop()
+        with pytest.raises(WorkerLost, match="was stopped"):
+            waiting.result()
+    begun.set()

@@ -217,6 +217,8 @@ class Worker:
 def _awaited(future: "Future[R]", timeout: float, look: Callable[[], None] = lambda: None) -> R:
     deadline = time.monotonic() + timeout
     while not wait((future,), min(WAKE_EVERY, deadline - time.monotonic())).done:
+        if future.cancelled():  # who has stopped the executor: of this, `wait` says nothing
+            raise WorkerLost("was stopped")
         if time.monotonic() >= deadline:
             raise FutureTimeout
         look()

@@ -329,6 +329,8 @@ def test_the_version_is_told(tmp_path):
     [
         (("check", "numpy-lop"), "did you mean numpy-loop?"),
         (("check", "--preset", "quik"), "did you mean quick?"),
+        (("check", "--preset", ""), "no preset ''"),
+        (("bench", "--preset", ""), "no preset of sizes ''"),
         (("check", "--dtype", "float23"), "did you mean float32?"),
         (("bench", "--preset", "streeming"), "did you mean streaming?"),
         (("bench", "--size", "5,4,5"), "expected T,B,I,H, each 1 or more"),

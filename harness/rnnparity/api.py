@@ -101,7 +101,7 @@ def check(
         raise UsageError(f"preset {preset} and weights or cases are given: give one of them")
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
-    name = "weights" if weights is not None else preset or QUICK
+    name = "weights" if weights is not None else QUICK if preset is None else preset
     directory = Path(out) if out is not None else plans.new_directory(name)
     with plans.undone(directory):
         given = Weights(weights, prefix, nonlinearity, batch_first)
@@ -419,9 +419,10 @@ def _timed_name(
         if preset is not None:
             raise UsageError(f"preset {preset} and sizes or weights are given: give one of them")
         return "weights" if weights is not None else "sizes"
-    if (preset or default) not in also:
-        sizes.check_name(preset or default)
-    return preset or default
+    name = default if preset is None else preset
+    if name not in also:
+        sizes.check_name(name)
+    return name
 
 
 def _sizes(given: Sequence[str | Sequence[int]] | None) -> list[sizes.Size]:

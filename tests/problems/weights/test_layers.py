@@ -75,8 +75,9 @@ def test_an_average_of_weights_is_asked_for_by_its_prefix(prefix, factor):
 def test_which_of_several_is_not_guessed(prefix, message):
     with pytest.raises(UsageError, match=message):
         weights.read(EMA, prefix)
-    with pytest.raises(UsageError, match=r"under the prefix 'zzz': there is \(no prefix\)$"):
-        weights.read(ONE, "zzz")
+    for prefix in ("zzz", "..", "/"):
+        with pytest.raises(UsageError, match=r": there is \(no prefix\)$"):
+            weights.read(ONE, prefix)
 
 
 @pytest.mark.parametrize("kind", KINDS)

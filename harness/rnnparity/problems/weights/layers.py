@@ -146,7 +146,8 @@ def _layers(tensors: dict[str, Any]) -> list[Layer]:
 def _under(prefix: str, found: list[Layer], label: str) -> Layer:
     """Return the layer of a prefix, or of a part ("rnn" of "module.rnn") that is of one only."""
     wanted = prefix.replace("/", ".").strip(".")
-    exact = [layer for layer in found if layer.prefix.rstrip(".") == wanted]
+    none = bool(prefix) and not wanted  # dots and slashes alone name nothing
+    exact = [layer for layer in found if layer.prefix.rstrip(".") == wanted and not none]
     part = [layer for layer in found if wanted and f".{wanted}." in f".{layer.prefix}"]
     if len(exact or part) == 1:
         return _one_bias((exact or part)[0], label)

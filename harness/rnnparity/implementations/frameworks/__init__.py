@@ -28,7 +28,8 @@ KINDS = ("cpu", "cuda", "mps")
 # The extra that brings a package, by the name under which that is imported.
 _EXTRAS = {name: name for name in ("torch", "jax", "flax", "keras", "equinox", "haiku", "tinygrad")}
 _EXTRAS |= {"mlx": "mlx", "paddle": "paddle", "onnxruntime": "onnxruntime", "numba": "numba"}
-_EXTRAS |= {"tensorflow": "keras-tensorflow", "openvino": "keras-openvino"}
+_EXTRAS |= {"onnx": "onnx", "openvino": "openvino", "tract": "tract"}
+_EXTRAS |= {"tensorflow": "keras-tensorflow"}
 
 
 class Border(Protocol):

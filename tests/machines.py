@@ -30,9 +30,10 @@ XLA_FEATURES = {"AVX2": ("+avx2", "+avx512f"), "SSE4_2": ("+sse4.2", "+avx,")}
 # library's setting leaves out the tests that name those of others alone; those of JAX also beside
 # its own, since they compile for long.
 NAMED = {
-    "numpy": "numpy-loop or numpy_loop or numba or onnxruntime",
+    "numpy": "numpy-loop or numpy_loop or numba or onnxruntime or onnx-reference or openvino "
+    "or mlx or paddle",
     "torch": "torch-rnn or torch-loop or torch_loop or torch-c or torchs",
-    "jax": "jax or flax or keras",
+    "jax": "jax or flax or keras or haiku or equinox",
 }
 _ANY = " or ".join(NAMED.values())
 OF_NUMPY = f"({NAMED['numpy']}) and not ({NAMED['jax']}) or not ({_ANY})"

@@ -199,12 +199,12 @@ def test_one_who_is_killed_before_it_has_begun_leaves_no_worker(tmp_path):
 @POSIX
 def test_a_full_disk_loses_nothing_and_is_told(tmp_path):
     """A limit on the size of files stands for it: some records are written, then no more."""
-    import resource
-
-    def limited():
+    code = """
+        import os, resource, sys
         resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, resource.RLIM_INFINITY))
-
-    done = command_line(*CHECK, cwd=tmp_path, preexec_fn=limited)
+        os.execv(sys.executable, [sys.executable, "-m", "rnnparity", *sys.argv[1:]])
+    """
+    done = python(code, *CHECK, cwd=tmp_path)
     is_told(done, "records.jsonl cannot be written", "File too large", "--resume --out run goes on")
     path = tmp_path / "run" / files.RECORDS
     held = path.read_bytes()

@@ -409,3 +409,17 @@ def test_numba_fuseds_functions_in_float32(kind):
     assert (np.abs(found - true) / np.spacing(np.abs(true).astype(np.float32))).max() < 6
     for function in (module._float32_logistic, module._rational_tanh):
         assert np.isnan(function(np.float32(np.nan)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_gate_that_is_shut_lets_nothing_of_a_large_state_through(page):
+    """In float32 s(-200) is 0: a bound on the exponent would leave 4e-39 of 1e30."""
+    module, H, I = page_of("lstm", page), 3, 2
+    cell = [np.zeros(shape, "f4") for shape in ((4 * H, I), (4 * H, H), (4 * H,), (4 * H,))]
+    cell[2][:] = np.repeat(np.array([0, -200, 0, 0], "f4"), H)  # f; and g is 0, so i g is
+    x, h0 = np.zeros((2, 1, I), "f4"), np.zeros((1, H), "f4")
+    c0 = np.full((1, H), 1e30, "f4")
+    if page == "torch_loop":
+        x, h0, c0, *cell = map(torch.from_numpy, (x, h0, c0, *cell))
+    output, *_ = module.layer(x, h0, c0, module.prepare(tuple(cell)))
+    assert not np.asarray(output).any()

@@ -208,14 +208,18 @@ def _logistic(value: Any) -> Any:
 
 @_in_order
 def _float32_logistic(value: Any) -> Any:
-    """Return 1 / (1 + exp(-a)), right to three units in the last place wherever it is normal."""
+    """Return 1 / (1 + exp(-a)), right to three units in the last place wherever it is normal.
+
+    Below that it is zero: a large state, times what is all but zero, would not be.
+    """
     f = np.float32
     x = min(max(-value, f(-GREATEST)), f(GREATEST))
     n = np.floor(x * f(LOG2_E) + f(0.5))
     r = (x - n * f(LN_2)) - n * f(LN_2_REST)
     p = ((((f(R[0]) * r + f(R[1])) * r + f(R[2])) * r + f(R[3])) * r + f(R[4])) * r + f(R_0)
     power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return f(1) / (f(1) + (p * r * r + r + f(1)) * power)
+    found = f(1) / (f(1) + (p * r * r + r + f(1)) * power)
+    return f(0) if value < f(-GREATEST) else found
 
 
 @_compiled

@@ -9,7 +9,7 @@ import pytest
 
 import recurrences
 import rnnparity
-from rnnparity.cells.config import RNNConfig
+from rnnparity.cells.config import KINDS, RNNConfig
 from rnnparity.implementations import contract, registry
 from rnnparity.implementations.registry import Spec, declared, is_alone
 from rnnparity.problems.cases import Case
@@ -20,18 +20,22 @@ PAGES = [
     for path in sorted(FOLDER.glob("*.py"))
     if declared(Spec("", str(path)), "framework")
 ]
-ALONE = [spec for spec in PAGES if is_alone(spec)]
+ALONE = [spec for kind in KINDS for spec in registry.registered(kind).values() if is_alone(spec)]
 
 
 @pytest.mark.parametrize("spec", ALONE, ids=lambda spec: spec.name)
 def test_a_peer_that_needs_a_process_of_its_own(spec, tmp_path):
     """In float32, in all that it says it does at once, and one step on."""
-    kind = declared(spec, "kind") or "rnn"
     config = RNNConfig(
-        input_size=5, hidden_size=7, num_layers=2, bidirectional=True, batch_first=True, kind=kind
+        input_size=5,
+        hidden_size=7,
+        num_layers=2,
+        bidirectional=True,
+        batch_first=True,
+        kind=spec.kind,
     )
     cases = [Case(config=config, T=6, B=3, ragged=True), Case(config=config, T=6, B=3)]
-    run = rnnparity.check(spec.target, cases=cases, out=tmp_path / "run")
+    run = rnnparity.check(spec.name, cases=cases, out=tmp_path / "run")
     if {record.verdict for record in run.records} == {"absent"}:
         pytest.skip(run.records[0].reason)
     assert [(record.verdict, record.reason) for record in run.records] == [("pass", "")] * 2
@@ -41,7 +45,7 @@ def test_a_peer_that_needs_a_process_of_its_own(spec, tmp_path):
 def test_two_backends_of_keras_in_a_process_are_refused(one):
     for package in ("keras", "jax", one):
         pytest.importorskip(package) if package == "jax" else _needs(package)
-    code = f"import recurrences.peers.keras_gru, recurrences.peers.keras_{one}_gru"
+    code = f"import recurrences.peers.keras_gru, recurrences.peers.keras_{one}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"on {one} it needs a process of its own" in done.stderr
 

@@ -26,10 +26,11 @@ FRAMEWORKS = ("numpy", "jax", "torch")
 KINDS = ("cpu", "cuda", "mps")
 
 # The extra that brings a package, by the name under which that is imported.
-_EXTRAS = {name: name for name in ("torch", "jax", "flax", "keras", "equinox", "haiku", "tinygrad")}
-_EXTRAS |= {"mlx": "mlx", "paddle": "paddle", "onnxruntime": "onnxruntime", "numba": "numba"}
-_EXTRAS |= {"onnx": "onnx", "openvino": "openvino", "tract": "tract"}
-_EXTRAS |= {"tensorflow": "keras-tensorflow"}
+_LIBRARIES = (
+    *("torch", "jax", "flax", "keras", "equinox", "haiku", "mlx", "paddle", "tinygrad", "numba"),
+    *("onnx", "onnxruntime", "openvino", "tract"),
+)
+_EXTRAS = {name: name for name in _LIBRARIES} | {"tensorflow": "keras-tensorflow"}
 
 
 class Border(Protocol):

@@ -2,7 +2,8 @@
 
     python results/cluster.py writer            records per second into a run's folder
     python results/cluster.py tasks             checks per second through the scheduler, by workers
-    python results/cluster.py speedup           a preset with one worker and with two
+    python results/cluster.py speedup           a preset with one worker and with two, a core each
+    python results/cluster.py floor             the noise floor of timings, here and on a worker
 
 `tasks` has the real scheduler and the real client; its workers are real, too, but many in a process
 and what they return is made up: nothing is computed. So it shows what everything but the checks
@@ -15,6 +16,7 @@ import asyncio
 import importlib.util
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,7 +34,9 @@ from rnnparity.problems.cases import Case
 from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.records.environment import environment, usable_cores
+from rnnparity.records.timing import AGAIN
 from rnnparity.runs.cluster import on_worker
+from rnnparity.timing import noise
 from rnnparity.verdicts import Verdict
 
 # The names of what is checked: as many as come with the package.
@@ -196,6 +200,7 @@ def _measured(file: Path, scheduler: psutil.Process, count: int, checks: int) ->
     own, moments, given = psutil.Process(), [], []
     give = spreading._Spreading._give
 
+    # Tasks are counted where they are given out: nothing else tells of each.
     def counted(self: Any, worker: str, block: Any) -> None:
         if not given:
             moments.append((time.perf_counter(), cpu(scheduler), cpu(own)))
@@ -228,7 +233,7 @@ def cpu(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def speedup(preset: str, names: list[str]) -> str:
+def speedup(preset: str, names: list[str], pinned: bool) -> str:
     """Time a preset's checks with one worker and with two, and see who used the CPU."""
     import distributed
 
@@ -239,10 +244,12 @@ def speedup(preset: str, names: list[str]) -> str:
         with tempfile.TemporaryDirectory() as folder, started(Path(folder)) as there:
             file, scheduler, start = there
             for k in range(count):
-                start(
+                worker = start(
                     *("-m", "distributed.cli.dask_worker", "--no-dashboard", "--nthreads", 1),
                     *("--host", "127.0.0.1", "--scheduler-file", file, "--name", k),
                 )
+                if pinned and hasattr(worker, "cpu_affinity"):  # else XLA compiles on both
+                    worker.cpu_affinity([worker.cpu_affinity()[k]])
             wait_for(file, count)
             own, begun = cpu(psutil.Process()), time.perf_counter()
             run = api.check(*names, preset=preset, out=Path(folder) / "run", cluster=str(file))
@@ -260,6 +267,35 @@ def speedup(preset: str, names: list[str]) -> str:
     return "\n".join(rows)
 
 
+def floor(sizes: list[str], rounds: int) -> str:
+    """Time the baseline against itself, in turns here and on a worker of a cluster."""
+    rows = ["| what | where | noise floor: the median run's, and the range | ratios |",
+            "|---|---|---:|---:|"]  # fmt: skip
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder, started(Path(folder)) as there:
+        file, _, start = there
+        start(
+            *("-m", "distributed.cli.dask_worker", "--no-dashboard", "--nthreads", 1),
+            *("--host", "127.0.0.1", "--scheduler-file", file),
+        )
+        wait_for(file, 1)
+        for k in range(rounds):
+            for where, cluster in (("here", None), ("on a worker", str(file))):
+                out = Path(folder) / f"run-{k}-{cluster is None}"
+                run = api.bench("numpy-loop", size=sizes, out=out, cluster=cluster)
+                for one in run.timings:
+                    if one.role == AGAIN and one.ratio is not None:
+                        told = noise.floor(one, run.timings), one.ratio
+                        found.setdefault((f"{one.case}, {one.mode}", where), []).append(told)
+    for (what, where), told in sorted(found.items()):
+        floors, ratios = zip(*told, strict=True)
+        rows.append(
+            f"| {what} | {where} | {statistics.median(floors):.1%}, {min(floors):.1%} to "
+            f"{max(floors):.1%} | {min(ratios):.3f} to {max(ratios):.3f} |"
+        )
+    return "\n".join(rows)
+
+
 def main() -> None:
     """Measure what the arguments say, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -270,7 +306,11 @@ def main() -> None:
     by_workers.add_argument("--checks", type=int, default=40_000)
     of_preset = commands.add_parser("speedup")
     of_preset.add_argument("--preset", default="full")
+    of_preset.add_argument("--unpinned", action="store_true", help="workers may use all cores")
     of_preset.add_argument("names", nargs="*", default=[])
+    of_floor = commands.add_parser("floor")
+    of_floor.add_argument("--size", nargs="*", default=["20,4,8,16", "100,16,64,64"])
+    of_floor.add_argument("--rounds", type=int, default=5)
     as_host = commands.add_parser("host")
     as_host.add_argument("address")
     as_host.add_argument("count", type=int)
@@ -283,7 +323,8 @@ def main() -> None:
     made = {
         "writer": lambda: writer(given.records),
         "tasks": lambda: tasks([int(n) for n in given.workers.split(",")], given.checks),
-        "speedup": lambda: speedup(given.preset, given.names),
+        "speedup": lambda: speedup(given.preset, given.names, not given.unpinned),
+        "floor": lambda: floor(given.size, given.rounds),
     }[given.what]()
     print(f"{platform.processor() or platform.machine()}, {usable_cores()} cores, load "
           f"{os.getloadavg()[0]:.1f} at the end\n\n{made}")  # fmt: skip

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -196,3 +197,19 @@ def test_what_is_no_size_of_memory_is_refused(text):
 def test_memory_is_bytes(memory):
     with pytest.raises(UsageError, match="expected bytes"):
         Settings(memory=memory)
+
+
+def test_the_processor_calls_itself_by_the_kernels_name_or_another_is_asked_for(
+    tmp_path, monkeypatch
+):
+    told = tmp_path / "cpuinfo"
+    told.write_text("processor\t: 0\nmodel name\t: Some  Processor 9\n\nmodel name\t: Another\n")
+    monkeypatch.setattr(environment, "CPU", told)
+    assert environment._cpu_model() == "Some Processor 9"
+    told.write_text("processor\t: 0\nBogoMIPS\t: 50.00\n")  # as on ARM
+    monkeypatch.setitem(
+        sys.modules, "cpuinfo", SimpleNamespace(get_cpu_info=lambda: {"brand_raw": "Neoverse-N1"})
+    )
+    assert environment._cpu_model() == "Neoverse-N1"
+    monkeypatch.setattr(environment, "CPU", tmp_path / "absent")
+    assert environment._cpu_model() == "Neoverse-N1"

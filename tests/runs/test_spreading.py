@@ -236,3 +236,28 @@ def test_an_answer_that_is_one_is_read():
 def test_large_cases_go_alone():
     small, large = CASES[0], CASES[0].replace(T=10_000, B=8)
     assert spreading._elements(large) > spreading.ELEMENTS > 8 * spreading._elements(small)
+
+
+def test_cases_of_one_shape_go_to_one_worker_till_it_needs_help(tmp_path):
+    """What compiles for a shape does it once, where the four workers could share it."""
+    shapes = [CASES[0].replace(T=T) for T in (5, 6, 7, 8)]
+    cases = tuple(case.replace(seed=seed) for seed in range(24) for case in shapes)
+    workers = Workers({name: offer() for name in "abcd"})
+    made = run(workers, tmp_path, cases=cases)
+    assert len(made.records) == 2 * len(cases)
+    whose = {}
+    for worker, asks, _ in workers.given[:8]:  # two blocks each
+        for ask in asks:
+            whose.setdefault(ask.case.T, set()).add(worker)
+    assert sorted(map(len, whose.values())) == [1, 1, 1, 1]
+    assert len(set.union(*whose.values())) == 4
+
+
+def test_one_shape_is_shared_by_all(tmp_path):
+    cases = tuple(CASES[0].replace(seed=seed) for seed in range(40))
+    workers = Workers({"a": offer(), "b": offer()})
+    run(workers, tmp_path, cases=cases)
+    done = {name: 0 for name in "ab"}
+    for worker, asks, _ in workers.given:
+        done[worker] += len(asks)
+    assert min(done.values()) >= 0.4 * 80

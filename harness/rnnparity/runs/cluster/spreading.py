@@ -6,7 +6,6 @@ is then computed once in the whole cluster.
 """
 
 import time
-from collections import deque
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from rnnparity.problems.cases import Case
 from rnnparity.records.check import Record
 from rnnparity.runs import answers
 from rnnparity.runs.cluster import on_worker
+from rnnparity.runs.cluster.alike import Alike
 from rnnparity.runs.cluster.calls import COME_WITHIN, LOSSES, Call, Cluster, SchedulerGone
 from rnnparity.runs.cluster.on_worker import Ask, Offer
 from rnnparity.runs.keeping import Event, Keeper
@@ -52,7 +52,7 @@ class Group:
 
     pairs: tuple[Pair, ...]
     resource: str
-    cases: deque[Case]
+    cases: Alike
     workers: frozenset[str] = frozenset()
 
 
@@ -199,7 +199,7 @@ class _Spreading:
                     self._tell_earlier(spec, device, own)
         for (_, resource), pairs in new.items():
             cases = [c for c in self.plan.cases_of(pairs[0][0]) if self._left(c, pairs)]
-            self.groups.append(Group(tuple(pairs), resource, deque(cases)))
+            self.groups.append(Group(tuple(pairs), resource, Alike(cases)))
         parted = []
         for group in self.groups:
             by_workers: dict[frozenset[str], list[Pair]] = {}
@@ -207,7 +207,7 @@ class _Spreading:
                 able = frozenset(w for w in offers if self._able(w, {pair}, group.resource))
                 by_workers.setdefault(able, []).append(pair)
             for able, pairs in by_workers.items():
-                parted.append(Group(tuple(pairs), group.resource, group.cases.copy(), able))
+                parted.append(Group(tuple(pairs), group.resource, Alike(group.cases), able))
         self.groups = [group for group in parted if group.cases]
         for block in self.again:
             block.worker = ""
@@ -288,10 +288,11 @@ class _Spreading:
         asks: list[Ask] = []
         elements = 0.0
         for _ in range(most):
-            if not group.cases or (elements and elements + _elements(group.cases[0]) > ELEMENTS):
+            size = _elements(group.cases.next(worker)) if group.cases else 0.0
+            if not size or (elements and elements + size > ELEMENTS):
                 break
-            case = group.cases.popleft()
-            elements += _elements(case)
+            case = group.cases.take(worker)
+            elements += size
             asks += [Ask(case, spec, device) for spec, device in self._left(case, group.pairs)]
         return Block(tuple(asks), group.resource) if asks else self._next(worker)
 

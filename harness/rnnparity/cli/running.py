@@ -28,6 +28,7 @@ from rnnparity.cli.options import (
     Precision,
     Prefix,
     Preset,
+    Python,
     Report,
     Resume,
     TanhAbsolute,
@@ -73,6 +74,7 @@ def check(
     json: Json = False,
     resume: Resume = False,
     cluster: Cluster = None,
+    python: Python = None,
 ) -> None:
     """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
     _go(
@@ -93,6 +95,7 @@ def check(
         ),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
+        python=python,
         out=out,
         resume=resume,
         timeout=timeout,
@@ -130,6 +133,7 @@ def bench(
     json: Json = False,
     resume: Resume = False,
     cluster: Cluster = None,
+    python: Python = None,
 ) -> None:
     """Time what passes, in turns with torch.nn.RNN. Exit codes as for check."""
     _go(
@@ -146,6 +150,7 @@ def bench(
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
+        python=python,
         processes=processes,
         budget=budget,
         out=out,
@@ -184,6 +189,7 @@ def run(
     json: Json = False,
     resume: Resume = False,
     cluster: Cluster = None,
+    python: Python = None,
 ) -> None:
     """Do the main job: check, time what passes, show both. Exit codes as for check."""
     _go(
@@ -200,6 +206,7 @@ def run(
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
+        python=python,
         out=out,
         resume=resume,
         timeout=timeout,

@@ -95,8 +95,12 @@ def exit_code(result: "Run", asked_for: list[str]) -> int:
     if any(verdict.is_wrong for verdict in result.verdicts) or result.environment.get("outdated"):
         return 1
     absent = [r for r in result.records if r.verdict == Verdict.ABSENT]
+    bare = {text.rpartition("@")[0] or text for text in asked_for}
     missing = [
-        r for r in absent if {r.implementation, without_kind(r.implementation)} & {*asked_for}
+        r
+        for r in absent
+        for name in [without_kind(r.implementation)]
+        if {r.implementation, name, name.rpartition("@")[0]} & {*asked_for, *bare}
     ]
     if missing:
         raise UsageError(

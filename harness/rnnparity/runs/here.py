@@ -133,8 +133,11 @@ class _Session:
                 first = spec.name not in self.described
                 before = self.described.setdefault(spec.name, description.verdict)
                 if description.versions:
-                    frameworks = self.keeper.run.environment["frameworks"]
-                    frameworks[description.framework] = description.versions
+                    found = self.keeper.run.environment
+                    if spec.python:
+                        found["interpreters"][spec.name]["framework"] = description.versions
+                    else:
+                        found["frameworks"][description.framework] = description.versions
             if description.verdict:
                 if first or before is None:
                     judgement = Judgement(description.verdict, description.reason, {})

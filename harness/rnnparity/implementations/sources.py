@@ -37,7 +37,7 @@ def fingerprint(files: Mapping[str, bytes]) -> str:
         found |= {one.partition(".")[0] for one in _imported(data, "")} | _declared(data)
     found |= {under for name in found for under in BENEATH.get(name, ())}
     found -= sys.stdlib_module_names
-    versions = [f"{name} {told}" for name in sorted(found) if (told := _version(name))]
+    versions = [f"{name} {told}" for name in sorted(found) if (told := version_of(name))]
     return " ".join([digest.hexdigest()[:12], *versions])
 
 
@@ -88,7 +88,7 @@ def _found(name: str) -> ModuleSpec | None:
 
 
 def _imported(code: bytes, package: str) -> Iterator[str]:
-    """Give the names that import statements may mean, wherever they stand.
+    """Give the names that statements and calls may import, wherever they stand.
 
     Args:
         code: of a file; nothing is found in one that is no Python.
@@ -109,6 +109,12 @@ def _imported(code: bytes, package: str) -> Iterator[str]:
             home = ".".join([*above, *([node.module] if node.module else [])])
             yield home
             yield from (f"{home}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and "import_module" in (
+            getattr(node.func, "attr", ""),
+            getattr(node.func, "id", ""),
+        ):
+            named = [one.value for one in node.args[:1] if isinstance(one, ast.Constant)]
+            yield from (name for name in named if isinstance(name, str))
 
 
 def _declared(code: bytes) -> set[str]:
@@ -118,7 +124,7 @@ def _declared(code: bytes) -> set[str]:
 
 
 @cache
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
     """Return the version of the package that a module comes with; empty if that is not known."""
     try:
         return version(name)

@@ -96,14 +96,15 @@ def look(python: str) -> Python:
     if os.name != "posix":
         raise UsageError(f"{python} cannot be used: another Python needs Linux or macOS")
     try:
-        version, lacking = json.loads(_told(python, LOOK, *NEEDED))
+        told = _told(python, LOOK, *NEEDED)
+        version, lacking = msgspec.json.decode(told, type=tuple[str, tuple[str, ...]])
         parts = tuple(map(int, version.split(".")))
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError, msgspec.MsgspecError) as error:
         raise UsageError(f"{python} is no Python that works: {_why(error)}") from None
     if parts < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise UsageError(f"{python} is Python {version}, expected {oldest} or newer")
-    return Python(version, tuple(map(str, lacking)))
+    return Python(version, lacking)
 
 
 def absent(python: str) -> str:
@@ -154,16 +155,15 @@ class Process(Executor):
         told = serving.Beginning(os.getpid(), str(log), str(self.counted), places, folder)
         self._first: list[bytes] = [msgspec.msgpack.encode(told)]
 
-    def submit(self, noted: Any, function: Any, /, *args: Any, **_: Any) -> "Future[Any]":
+    def submit(self, noted: Any, /, *args: Any, **_: Any) -> "Future[Any]":
         """Ask for a function's answer.
 
         Args:
             noted: what calls it in a process of this Python; there it is the same by its name.
-            function: importable by name there.
-            *args: its packed arguments, and the files that are sent with them.
+            *args: the function, importable by name there; its packed arguments; files.
             **_: none.
         """
-        packed, *sent = args
+        function, packed, *sent = args
         place = f"{function.__module__}:{function.__qualname__}"
         message = msgspec.msgpack.encode(serving.Call(place, packed, sent))
         future: Future[Any] = Future()

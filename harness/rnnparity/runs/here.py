@@ -135,7 +135,9 @@ class _Session:
                 if description.versions:
                     found = self.keeper.run.environment
                     if spec.python:
-                        found["interpreters"][spec.name]["framework"] = description.versions
+                        of_it = found["interpreters"][spec.name]
+                        of_it["framework"] = description.versions
+                        of_it["packages"] |= description.packages
                     else:
                         found["frameworks"][description.framework] = description.versions
             if description.verdict:

@@ -58,6 +58,8 @@ def earlier_records(plan: Plan, described: dict[str, Any], notes: list[str]) -> 
     then, now = before.get("implementations", {}), described["implementations"]
     changed = {name for name in now if then.get(name) != now[name]}
     described["implementations"] = then | now
+    pythons = before.get("interpreters", {}) | described.get("interpreters", {})
+    described |= {"interpreters": pythons} if pythons else {}
     cases = {_wherever(case) for case in plan.all_cases}
     ids = {case.id for case in cases}
 

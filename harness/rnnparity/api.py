@@ -1,7 +1,7 @@
 """What Python callers use: `check`, `bench`, `run`, each the plan of a run; and `judge`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def check(
     resume: bool = False,
     timeout: float = TIMEOUT,
     cluster: Any = None,
-    python: str | Path | None = None,
+    python: str | Path | Mapping[str, str] | None = None,
     progress: Progress = lambda event: None,
 ) -> ShownRun:
     """Check implementations against the truth, each in a process of its own.
@@ -91,7 +91,7 @@ def check(
         cluster: spread the work over a Dask cluster: the address of its scheduler, the path of its
             scheduler file, or Dask's own `Client` or cluster. None for this machine.
         python: the path of another Python, or of its environment, which runs those that are named
-            without one (`NAME@PATH`).
+            without one (`NAME@PATH`); or paths by registered name.
         progress: called with every event.
 
     Returns:
@@ -222,7 +222,7 @@ def bench(
     processes: int = PROCESSES,
     budget: float = BUDGET,
     cluster: Any = None,
-    python: str | Path | None = None,
+    python: str | Path | Mapping[str, str] | None = None,
     progress: Callable[[Event | Stage], None] = lambda event: None,
 ) -> ShownRun:
     """Check implementations on the sizes of a preset, then time those that pass, in turns.
@@ -318,7 +318,7 @@ def run(
     resume: bool = False,
     timeout: float = TIMEOUT,
     cluster: Any = None,
-    python: str | Path | None = None,
+    python: str | Path | Mapping[str, str] | None = None,
     progress: Callable[[Event | Stage], None] = lambda event: None,
 ) -> ShownRun:
     """Do the main job: `check`, then `bench` what passes, into one folder.

@@ -226,6 +226,25 @@ def test_names_tell_pythons_apart(tmp_path):
     assert [spec.name for spec in found] == ["numpy-loop@python", "numpy-loop@python3"]
 
 
+def test_a_file_says_which_python_runs_what(tmp_path):
+    """Also what is not named: peers, and all kinds of layers."""
+    one, two = python_of(tmp_path / "one"), python_of(tmp_path / "two")
+    told = tmp_path / "pythons.txt"
+    told.write_text(f"# of ours\ntorch-cell = one/bin/python\n\nnumpy-loop={two}  # a remark\n")
+    pythons = interpreters.read(told)
+    assert pythons == {"torch-cell": str(one), "numpy-loop": str(two)}
+    found = resolve_all(["numpy-loop", f"numpy-loop@{one}"], True, ("rnn", "gru"), pythons)
+    names = [spec.name for spec in found if spec.python]
+    of_rnn = ["numpy-loop@two", "numpy-loop@one", "torch-cell@one"]
+    assert names == of_rnn + [f"{name} (gru)" for name in of_rnn]
+    for line, why in [("numpy-loop", "line 1: expected"), ("a = nowhere", "no Python 'nowhere'")]:
+        told.write_text(line)
+        with pytest.raises(UsageError, match=why):
+            interpreters.read(told)
+    with pytest.raises(UsageError, match="no implementation 'numpy-lop'"):
+        resolve_all([], pythons={"numpy-lop": str(one)})
+
+
 def test_a_file_with_an_at_in_its_name_is_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my@port.py").write_text(PORT)

@@ -150,3 +150,11 @@ Python = Annotated[
         show_default=False,
     ),
 ]
+Pythons = Annotated[
+    Path | None,
+    typer.Option(
+        "--pythons",
+        help="File with a Python for each that needs another, one `NAME = PATH` a line.",
+        show_default=False,
+    ),
+]

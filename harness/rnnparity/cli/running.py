@@ -29,6 +29,7 @@ from rnnparity.cli.options import (
     Prefix,
     Preset,
     Python,
+    Pythons,
     Report,
     Resume,
     TanhAbsolute,
@@ -75,6 +76,7 @@ def check(
     resume: Resume = False,
     cluster: Cluster = None,
     python: Python = None,
+    pythons: Pythons = None,
 ) -> None:
     """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
     _go(
@@ -95,7 +97,7 @@ def check(
         ),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
-        python=python,
+        python=_python(python, pythons),
         out=out,
         resume=resume,
         timeout=timeout,
@@ -134,6 +136,7 @@ def bench(
     resume: Resume = False,
     cluster: Cluster = None,
     python: Python = None,
+    pythons: Pythons = None,
 ) -> None:
     """Time what passes, in turns with torch.nn.RNN. Exit codes as for check."""
     _go(
@@ -150,7 +153,7 @@ def bench(
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
-        python=python,
+        python=_python(python, pythons),
         processes=processes,
         budget=budget,
         out=out,
@@ -190,6 +193,7 @@ def run(
     resume: Resume = False,
     cluster: Cluster = None,
     python: Python = None,
+    pythons: Pythons = None,
 ) -> None:
     """Do the main job: check, time what passes, show both. Exit codes as for check."""
     _go(
@@ -206,11 +210,22 @@ def run(
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
-        python=python,
+        python=_python(python, pythons),
         out=out,
         resume=resume,
         timeout=timeout,
     )
+
+
+def _python(python: str | None, pythons: Path | None) -> str | dict[str, str] | None:
+    if pythons is None:
+        return python
+    if python is not None:
+        raise UsageError("--python and --pythons are both given: give one of them")
+    from rnnparity.implementations import interpreters
+
+    regular(pythons=pythons)
+    return interpreters.read(pythons)
 
 
 def _on_weights(

@@ -50,6 +50,28 @@ def absolute(path: str) -> str:
     return str(Path(command).absolute())
 
 
+def read(path: Path) -> dict[str, str]:
+    """Return the Pythons that a file names for implementations: `NAME = PATH` a line, `#` a remark.
+
+    Raises:
+        UsageError: it cannot be read, a line is no such line, or there is no such Python.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    found = {}
+    for number, line in enumerate(lines, 1):
+        bare = line.partition("#")[0].strip()
+        name, equals, python = (part.strip() for part in bare.partition("="))
+        if bare and not (name and equals and python):
+            raise UsageError(f"{path}, line {number}: expected `NAME = PATH`")
+        if bare:  # paths are meant from where the file is
+            beside = path.parent / python
+            found[name] = absolute(str(beside) if beside.exists() else python)
+    return found
+
+
 def labels(pythons: Iterable[str]) -> dict[str, str]:
     """Return what is shown of the paths of Pythons: as much of their ends as tells them apart."""
     places = {python: _place(Path(python)) for python in pythons}

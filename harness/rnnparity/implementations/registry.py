@@ -1,6 +1,7 @@
 """Finding implementations by name, without importing any of them."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -89,7 +90,10 @@ def resolve(text: str, kind: str = "rnn") -> Spec:
 
 
 def resolve_all(
-    texts: list[str], peers: bool = False, kinds: tuple[str, ...] = ("rnn",)
+    texts: list[str],
+    peers: bool = False,
+    kinds: tuple[str, ...] = ("rnn",),
+    pythons: Mapping[str, str] | None = None,
 ) -> list[Spec]:
     """Resolve several, all registered ones if none is named; names are kept unique.
 
@@ -98,6 +102,7 @@ def resolve_all(
         peers: whether peers come along, unless they are named.
         kinds: of layers, in all of which registered names are looked up; a user's own module is
             of the one that it declares.
+        pythons: by registered name, the Python that runs one where none is written.
 
     Raises:
         UsageError: one is no registered name, no file and no module.
@@ -108,6 +113,15 @@ def resolve_all(
         specs = [spec for spec in every if not spec.peer]
     if peers:
         specs += [spec for spec in every if spec.peer]
+    for name in pythons or {}:
+        if not any(name in registered(kind) for kind in KINDS):
+            raise UsageError(no_such("implementation", name, registered()))
+    specs = [
+        msgspec.structs.replace(
+            spec, python=spec.python or (pythons or {}).get(without_kind(spec.name), "")
+        )
+        for spec in specs
+    ]
     unique: dict[tuple[str, str], Spec] = {}
     for spec in sorted(specs, key=lambda spec: kinds.index(spec.kind)):
         unique.setdefault((spec.target, spec.python), spec)

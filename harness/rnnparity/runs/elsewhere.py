@@ -96,7 +96,7 @@ def look(python: str) -> Python:
     if os.name != "posix":
         raise UsageError(f"{python} cannot be used: another Python needs Linux or macOS")
     try:
-        told = _told(python, LOOK, *NEEDED)
+        told = "".join(_told(python, LOOK, *NEEDED).splitlines()[-1:])  # others may print, too
         version, lacking = msgspec.json.decode(told, type=tuple[str, tuple[str, ...]])
         parts = tuple(map(int, version.split(".")))
     except (OSError, subprocess.SubprocessError, ValueError, msgspec.MsgspecError) as error:

@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -120,7 +120,7 @@ def specs(
     peers: bool = False,
     baseline: bool = False,
     kinds: tuple[str, ...] = ("rnn",),
-    python: str | Path | None = None,
+    python: str | Path | Mapping[str, str] | None = None,
 ) -> tuple[Spec, ...]:
     """Return where implementations are.
 
@@ -130,20 +130,25 @@ def specs(
         peers: whether the peers come along.
         baseline: whether torch's own comes along, first, if it is registered.
         kinds: of layers: "rnn", "gru", "lstm", in this order.
-        python: runs those that are named and have no other.
+        python: runs those that are named and have no other; several by registered name.
 
     Raises:
         UsageError: one cannot be found, or its Python cannot be used.
     """
     named = [_text(one) for one in implementations]
-    if python is not None:
+    several = (
+        {name: interpreters.absolute(one) for name, one in python.items()}
+        if isinstance(python, Mapping)
+        else {}
+    )
+    if isinstance(python, str | Path):
         if not named:
             raise UsageError("python is given: name the implementations that it is to run")
         own = interpreters.absolute(str(python))
         named = [one if interpreters.parted(one)[1] else f"{one}@{own}" for one in named]
     if baseline and named and registry.BASELINE in registry.registered(kinds[0]):
         named.insert(0, registry.BASELINE)
-    found = tuple(registry.resolve_all(named, peers, kinds))
+    found = tuple(registry.resolve_all(named, peers, kinds, several))
     for spec in found:
         if spec.python:
             elsewhere.look(spec.python)

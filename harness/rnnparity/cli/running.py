@@ -38,7 +38,14 @@ from rnnparity.cli.options import (
     Weights,
     Xfail,
 )
-from rnnparity.cli.shared import console, exit_code, regular, settings, terminated
+from rnnparity.cli.shared import (
+    console,
+    exit_code,
+    other_python,
+    regular,
+    settings,
+    terminated,
+)
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
 
@@ -97,7 +104,7 @@ def check(
         ),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
-        python=_python(python, pythons),
+        python=other_python(python, pythons),
         out=out,
         resume=resume,
         timeout=timeout,
@@ -153,7 +160,7 @@ def bench(
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
-        python=_python(python, pythons),
+        python=other_python(python, pythons),
         processes=processes,
         budget=budget,
         out=out,
@@ -210,22 +217,11 @@ def run(
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
-        python=_python(python, pythons),
+        python=other_python(python, pythons),
         out=out,
         resume=resume,
         timeout=timeout,
     )
-
-
-def _python(python: str | None, pythons: Path | None) -> str | dict[str, str] | None:
-    if pythons is None:
-        return python
-    if python is not None:
-        raise UsageError("--python and --pythons are both given: give one of them")
-    from rnnparity.implementations import interpreters
-
-    regular(pythons=pythons)
-    return interpreters.read(pythons)
 
 
 def _on_weights(

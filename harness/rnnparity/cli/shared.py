@@ -70,6 +70,22 @@ def regular(**files: object) -> None:
             raise UsageError(f"{name} {given} is no regular file: copy what it gives into one")
 
 
+def other_python(python: str | None, pythons: Path | None) -> str | dict[str, str] | None:
+    """Return what `--python` names, or the file of `--pythons`.
+
+    Raises:
+        UsageError: both are given, or the file cannot be used.
+    """
+    if pythons is None:
+        return python
+    if python is not None:
+        raise UsageError("--python and --pythons are both given: give one of them")
+    from rnnparity.implementations import interpreters
+
+    regular(pythons=pythons)
+    return interpreters.read(pythons)
+
+
 def console(stderr: bool = False) -> "Console":
     """Return a console that shows text as it is."""
     from rich.console import Console

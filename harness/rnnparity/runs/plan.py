@@ -136,19 +136,17 @@ def specs(
         UsageError: one cannot be found, or its Python cannot be used.
     """
     named = [_text(one) for one in implementations]
-    several = (
-        {name: interpreters.absolute(one) for name, one in python.items()}
-        if isinstance(python, Mapping)
-        else {}
-    )
-    if isinstance(python, str | Path):
+    by_name: dict[str, str] = {}
+    if isinstance(python, Mapping):
+        by_name = {name: interpreters.absolute(str(one)) for name, one in python.items()}
+    elif python is not None:
         if not named:
             raise UsageError("python is given: name the implementations that it is to run")
         own = interpreters.absolute(str(python))
         named = [one if interpreters.parted(one)[1] else f"{one}@{own}" for one in named]
     if baseline and named and registry.BASELINE in registry.registered(kinds[0]):
         named.insert(0, registry.BASELINE)
-    found = tuple(registry.resolve_all(named, peers, kinds, several))
+    found = tuple(registry.resolve_all(named, peers, kinds, by_name))
     for spec in found:
         if spec.python:
             elsewhere.look(spec.python)

@@ -1,7 +1,7 @@
 """What Python callers use: `check`, `bench`, `run`, each the plan of a run; and `judge`."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,14 @@ def check(
     resume: bool = False,
     timeout: float = TIMEOUT,
     cluster: Any = None,
+    python: str | Path | Mapping[str, str] | None = None,
     progress: Progress = lambda event: None,
 ) -> ShownRun:
     """Check implementations against the truth, each in a process of its own.
 
     Args:
         *implementations: registered names, files, or modules (themselves or by
-            name); none for all that are registered.
+            name); none for all that are registered. `NAME@PATH` is run by the Python at PATH.
         peers: whether the peers come along.
         preset: "quick" (if None), "edges" or "full", unless `cases` or `weights` are given.
         cell: the kind of layers: "rnn", "gru", "lstm" or "all"; None for what `cases`, `weights` or
@@ -89,6 +90,8 @@ def check(
         timeout: seconds for one case and for an import.
         cluster: spread the work over a Dask cluster: the address of its scheduler, the path of its
             scheduler file, or Dask's own `Client` or cluster. None for this machine.
+        python: the path of another Python, or of its environment, which runs those that are named
+            without one (`NAME@PATH`); or paths by registered name.
         progress: called with every event.
 
     Returns:
@@ -115,7 +118,9 @@ def check(
         chosen, cases = plans.several(case), plans.in_dtypes(cases, wanted)
         cases = tuple(one for one in cases if not chosen or one.id in chosen)
         plan = Plan(
-            specs=plans.specs(implementations, peers, kinds=plans.kinds_of(cases) or kinds),
+            specs=plans.specs(
+                implementations, peers, kinds=plans.kinds_of(cases) or kinds, python=python
+            ),
             cases=cases,
             directory=directory,
             preset=None if weights is not None else name,
@@ -217,6 +222,7 @@ def bench(
     processes: int = PROCESSES,
     budget: float = BUDGET,
     cluster: Any = None,
+    python: str | Path | Mapping[str, str] | None = None,
     progress: Callable[[Event | Stage], None] = lambda event: None,
 ) -> ShownRun:
     """Check implementations on the sizes of a preset, then time those that pass, in turns.
@@ -250,6 +256,7 @@ def bench(
         budget: seconds that the rounds of one timing take in each process, if rounds are short.
         cluster: spread the work over a Dask cluster: the address of its scheduler, the path of its
             scheduler file, or Dask's own `Client` or cluster. None for this machine.
+        python: as for `check`; what another Python runs is not timed.
         progress: called with every event of the check, then with every step of the timing.
 
     Returns:
@@ -268,7 +275,11 @@ def bench(
         jobs = _jobs(name, _sizes(size), own, wanted, kinds)
         plan = Plan(
             specs=plans.specs(
-                implementations, peers, baseline=True, kinds=plans.kinds_of(j.case for j in jobs)
+                implementations,
+                peers,
+                baseline=True,
+                kinds=plans.kinds_of(j.case for j in jobs),
+                python=python,
             ),
             cases=(),
             jobs=jobs,
@@ -307,6 +318,7 @@ def run(
     resume: bool = False,
     timeout: float = TIMEOUT,
     cluster: Any = None,
+    python: str | Path | Mapping[str, str] | None = None,
     progress: Callable[[Event | Stage], None] = lambda event: None,
 ) -> ShownRun:
     """Do the main job: `check`, then `bench` what passes, into one folder.
@@ -339,6 +351,7 @@ def run(
         resume: go on with the run in `out`.
         timeout: seconds for one case and for an import.
         cluster: as for `bench`.
+        python: as for `bench`.
         progress: as for `bench`.
 
     Returns:
@@ -361,7 +374,9 @@ def run(
             cases += [one for kind in KINDS if kind not in kinds for one in presets.glance(kind)]
         chosen = plans.in_dtypes(cases, wanted)
         plan = Plan(
-            specs=plans.specs(implementations, peers, baseline=True, kinds=plans.kinds_of(chosen)),
+            specs=plans.specs(
+                implementations, peers, True, kinds=plans.kinds_of(chosen), python=python
+            ),
             cases=chosen,
             jobs=jobs,
             directory=directory,

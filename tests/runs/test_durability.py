@@ -180,11 +180,11 @@ def test_one_who_is_killed_before_it_has_begun_leaves_no_worker(tmp_path):
     (tmp_path / "sent").mkdir()
     code = """
         import subprocess, sys, time
-        from rnnparity.runs import processes
+        from rnnparity.runs import serving
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], **quiet)
         print(child.pid, flush=True)
-        processes._begin(1, sys.argv[1], sys.argv[1] + ".counted", {}, sys.argv[2])
+        serving.begin(1, sys.argv[1], sys.argv[1] + ".counted", {}, sys.argv[2])
         time.sleep(1000)
     """
     environment = os.environ | {"RNNPARITY_WORKER": tmp_path.name}

@@ -64,9 +64,15 @@ def test_what_an_implementation_is_made_of(package, name, counts):
     assert (sources.of_module("ofmine.port:layer") != before) == counts
 
 
+def test_what_is_imported_by_a_call_belongs_to_it():
+    code = b"import importlib\nkeras = importlib.import_module('numpy')\nimport_module(name)"
+    assert " numpy " in sources.fingerprint({"port.py": code})
+    assert "numpy" not in sources.fingerprint({"port.py": code.replace(b"_module(", b"_other(")})
+
+
 def test_the_versions_of_what_it_imports_belong_to_it(package, monkeypatch):
     versions = {"numpy": "1", "jax": "2", "jaxlib": "3", "torch": "4"}
-    monkeypatch.setattr(sources, "_version", lambda name: versions.get(name, ""))
+    monkeypatch.setattr(sources, "version_of", lambda name: versions.get(name, ""))
     before = sources.of_module("ofmine.port")
     assert before.split(" ", 1)[1] == "jax 2 jaxlib 3 numpy 1"
     versions["torch"] = "5"  # it does not import it

@@ -18,7 +18,8 @@ Implementations = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[IMPL]...",
-        help="Registered names (numpy-loop), files (my_rnn.py) or modules (pkg.mod). All if none.",
+        help="Registered names (numpy-loop), files (my_rnn.py) or modules (pkg.mod). All if none. "
+        "NAME@PATH: run by the Python at PATH.",
         show_default=False,
     ),
 ]
@@ -138,6 +139,22 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         help="Spread over a Dask cluster: its scheduler's address (tcp://host:8786) or file.",
+        show_default=False,
+    ),
+]
+Python = Annotated[
+    str | None,
+    typer.Option(
+        "--python",
+        help="Run what is named with another Python: its path, or its environment's.",
+        show_default=False,
+    ),
+]
+Pythons = Annotated[
+    Path | None,
+    typer.Option(
+        "--pythons",
+        help="File with a Python for each that needs another, one `NAME = PATH` a line.",
         show_default=False,
     ),
 ]

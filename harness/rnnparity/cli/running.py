@@ -28,6 +28,8 @@ from rnnparity.cli.options import (
     Precision,
     Prefix,
     Preset,
+    Python,
+    Pythons,
     Report,
     Resume,
     TanhAbsolute,
@@ -36,7 +38,14 @@ from rnnparity.cli.options import (
     Weights,
     Xfail,
 )
-from rnnparity.cli.shared import console, exit_code, regular, settings, terminated
+from rnnparity.cli.shared import (
+    console,
+    exit_code,
+    other_python,
+    regular,
+    settings,
+    terminated,
+)
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError
 
@@ -73,6 +82,8 @@ def check(
     json: Json = False,
     resume: Resume = False,
     cluster: Cluster = None,
+    python: Python = None,
+    pythons: Pythons = None,
 ) -> None:
     """Check parity. Exit code 0: all pass; 1: something fails or breaks; 2: bad usage."""
     _go(
@@ -93,6 +104,7 @@ def check(
         ),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
+        python=other_python(python, pythons),
         out=out,
         resume=resume,
         timeout=timeout,
@@ -130,6 +142,8 @@ def bench(
     json: Json = False,
     resume: Resume = False,
     cluster: Cluster = None,
+    python: Python = None,
+    pythons: Pythons = None,
 ) -> None:
     """Time what passes, in turns with torch.nn.RNN. Exit codes as for check."""
     _go(
@@ -146,6 +160,7 @@ def bench(
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
+        python=other_python(python, pythons),
         processes=processes,
         budget=budget,
         out=out,
@@ -184,6 +199,8 @@ def run(
     json: Json = False,
     resume: Resume = False,
     cluster: Cluster = None,
+    python: Python = None,
+    pythons: Pythons = None,
 ) -> None:
     """Do the main job: check, time what passes, show both. Exit codes as for check."""
     _go(
@@ -200,6 +217,7 @@ def run(
         **_on_weights(weights, prefix, input_, lengths, nonlinearity, batch_first),
         settings=settings(threads, matmul_precision, tanh_absolute, memory, cluster is not None),
         cluster=cluster,
+        python=other_python(python, pythons),
         out=out,
         resume=resume,
         timeout=timeout,

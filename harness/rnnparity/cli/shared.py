@@ -70,6 +70,22 @@ def regular(**files: object) -> None:
             raise UsageError(f"{name} {given} is no regular file: copy what it gives into one")
 
 
+def other_python(python: str | None, pythons: Path | None) -> str | dict[str, str] | None:
+    """Return what `--python` names, or the file of `--pythons`.
+
+    Raises:
+        UsageError: both are given, or the file cannot be used.
+    """
+    if pythons is None:
+        return python
+    if python is not None:
+        raise UsageError("--python and --pythons are both given: give one of them")
+    from rnnparity.implementations import interpreters
+
+    regular(pythons=pythons)
+    return interpreters.read(pythons)
+
+
 def console(stderr: bool = False) -> "Console":
     """Return a console that shows text as it is."""
     from rich.console import Console
@@ -95,8 +111,12 @@ def exit_code(result: "Run", asked_for: list[str]) -> int:
     if any(verdict.is_wrong for verdict in result.verdicts) or result.environment.get("outdated"):
         return 1
     absent = [r for r in result.records if r.verdict == Verdict.ABSENT]
+    bare = {text.rpartition("@")[0] or text for text in asked_for}
     missing = [
-        r for r in absent if {r.implementation, without_kind(r.implementation)} & {*asked_for}
+        r
+        for r in absent
+        for name in [without_kind(r.implementation)]
+        if {r.implementation, name, name.rpartition("@")[0]} & {*asked_for, *bare}
     ]
     if missing:
         raise UsageError(

@@ -58,7 +58,10 @@ def _specs(config: pytest.Config) -> list[Spec]:
     named = config.getoption("--rnn-impl")
     try:
         if named:
-            return resolve_all(named)
+            found = resolve_all(named)
+            if any(spec.python for spec in found):
+                raise UsageError("all tests share this Python: leave out @PATH")
+            return found
         every = resolve_all([], peers=True, kinds=tuple(KINDS))
         return [spec for spec in every if not is_alone(spec)]  # all tests share a process
     except UsageError as error:

@@ -1,6 +1,7 @@
 """Who is compared: finding, loading and calling an implementation. Nothing here judges.
 
 registry        finding one by name
+interpreters    which Python runs one: NAME@PATH
 contract        loading one, and what it must define
 support         what one declares that it can do
 modules         one made of a module of PyTorch's

@@ -1,6 +1,7 @@
 """Finding implementations by name, without importing any of them."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ import msgspec
 
 from rnnparity.cells.config import KINDS
 from rnnparity.errors import UsageError, no_such
+from rnnparity.implementations import interpreters
 
 GROUP = "rnnparity.implementations"
 PEERS = "rnnparity.peers"  # what others offer: run when named, or when asked for
@@ -23,6 +25,7 @@ class Spec(msgspec.Struct, frozen=True):
     target: str  # "pkg.mod", "pkg.mod:attribute", or the absolute path of a file
     peer: bool = False
     kind: str = "rnn"  # of the cases that it is given
+    python: str = ""  # the path of the Python that runs it; "" for this process's own
 
 
 @cache
@@ -50,8 +53,8 @@ def is_baseline(spec: Spec) -> bool:
 
 
 def is_alone(spec: Spec) -> bool:
-    """Whether it declares that it needs a process of its own: `process = "own"`."""
-    return declared(spec, "process") == "own"
+    """Whether it needs a process of its own: by its Python, or by a line `process = "own"`."""
+    return bool(spec.python) or declared(spec, "process") == "own"
 
 
 def without_kind(name: str) -> str:
@@ -87,15 +90,19 @@ def resolve(text: str, kind: str = "rnn") -> Spec:
 
 
 def resolve_all(
-    texts: list[str], peers: bool = False, kinds: tuple[str, ...] = ("rnn",)
+    texts: list[str],
+    peers: bool = False,
+    kinds: tuple[str, ...] = ("rnn",),
+    pythons: Mapping[str, str] | None = None,
 ) -> list[Spec]:
     """Resolve several, all registered ones if none is named; names are kept unique.
 
     Args:
-        texts: what a user wrote.
+        texts: what a user wrote, of each also the Python that runs it: `NAME@PATH`.
         peers: whether peers come along, unless they are named.
         kinds: of layers, in all of which registered names are looked up; a user's own module is
             of the one that it declares.
+        pythons: by registered name, the Python that runs one where none is written.
 
     Raises:
         UsageError: one is no registered name, no file and no module.
@@ -106,38 +113,43 @@ def resolve_all(
         specs = [spec for spec in every if not spec.peer]
     if peers:
         specs += [spec for spec in every if spec.peer]
-    unique: dict[str, Spec] = {}
-    for spec in sorted(specs, key=lambda spec: kinds.index(spec.kind)):
-        unique.setdefault(spec.target, spec)
-    return [
-        msgspec.structs.replace(spec, name=_told_apart(spec, [*unique.values()]))
-        for spec in unique.values()
+    for name in pythons or {}:
+        if not any(name in registered(kind) for kind in KINDS):
+            raise UsageError(no_such("implementation", name, registered()))
+    specs = [
+        msgspec.structs.replace(
+            spec, python=spec.python or (pythons or {}).get(without_kind(spec.name), "")
+        )
+        for spec in specs
     ]
+    unique: dict[tuple[str, str], Spec] = {}
+    for spec in sorted(specs, key=lambda spec: kinds.index(spec.kind)):
+        unique.setdefault((spec.target, spec.python), spec)
+    labels = interpreters.labels({spec.python for spec in unique.values() if spec.python})
+    found = []
+    for spec in unique.values():
+        name = _told_apart(spec, [*unique.values()])
+        if spec.python:  # its kind, if it is told, stays at the end
+            bare = without_kind(name)
+            name = f"{bare}@{labels[spec.python]}{name.removeprefix(bare)}"
+        found.append(msgspec.structs.replace(spec, name=name))
+    return found
 
 
 def _told_apart(spec: Spec, others: list[Spec]) -> str:
     """Return the spec's name, or as much of the end of its target as no other of that name has."""
-    alike = [other.target for other in others if other.name == spec.name]
-    if len(alike) == 1:
-        return spec.name
-
-    def end(target: str, parts: int) -> str:
-        return Path(*Path(target).parts[-parts:]).as_posix()
-
-    return next(
-        end(spec.target, parts)
-        for parts in range(2, len(spec.target) + 3)
-        if [end(target, parts) for target in alike].count(end(spec.target, parts)) == 1
-    )
+    alike = {other.target for other in others if other.name == spec.name}
+    return spec.name if len(alike) == 1 else interpreters.end(spec.target, alike, least=2)
 
 
 def _of_kinds(text: str, kinds: tuple[str, ...]) -> list[Spec]:
-    found = [registered(kind)[text] for kind in kinds if text in registered(kind)]
-    if found:
-        return found
-    own = resolve(text, kinds[0])
-    kind = kind_of(own)
-    return [msgspec.structs.replace(own, kind=kind if kind in kinds else kinds[0])]
+    name, python = interpreters.parted(text)
+    found = [registered(kind)[name] for kind in kinds if name in registered(kind)]
+    if not found:
+        own = resolve(name, kinds[0])
+        kind = kind_of(own)
+        found = [msgspec.structs.replace(own, kind=kind if kind in kinds else kinds[0])]
+    return [msgspec.structs.replace(spec, python=python) for spec in found]
 
 
 def kind_of(spec: Spec) -> str:

@@ -6,6 +6,7 @@ these files import. What they read besides is not known.
 
 import ast
 import hashlib
+import json
 import re
 import sys
 import warnings
@@ -36,7 +37,7 @@ def fingerprint(files: Mapping[str, bytes]) -> str:
         found |= {one.partition(".")[0] for one in _imported(data, "")} | _declared(data)
     found |= {under for name in found for under in BENEATH.get(name, ())}
     found -= sys.stdlib_module_names
-    versions = [f"{name} {told}" for name in sorted(found) if (told := _version(name))]
+    versions = [f"{name} {told}" for name in sorted(found) if (told := version_of(name))]
     return " ".join([digest.hexdigest()[:12], *versions])
 
 
@@ -63,6 +64,13 @@ def of_module(target: str) -> str:
     return fingerprint(files)
 
 
+def tell(target: str) -> None:
+    """Print the fingerprint of a module, or of the files that stdin holds, by name, as JSON."""
+    files = json.load(sys.stdin)
+    held = {name: text.encode("latin-1") for name, text in files.items()}
+    print(fingerprint(held) if held else of_module(target))
+
+
 def _found(name: str) -> ModuleSpec | None:
     """Find a module as importing it would, but import no package on the way."""
     spec: ModuleSpec | None = None
@@ -80,7 +88,7 @@ def _found(name: str) -> ModuleSpec | None:
 
 
 def _imported(code: bytes, package: str) -> Iterator[str]:
-    """Give the names that import statements may mean, wherever they stand.
+    """Give the names that statements and calls may import, wherever they stand.
 
     Args:
         code: of a file; nothing is found in one that is no Python.
@@ -101,6 +109,12 @@ def _imported(code: bytes, package: str) -> Iterator[str]:
             home = ".".join([*above, *([node.module] if node.module else [])])
             yield home
             yield from (f"{home}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and "import_module" in (
+            getattr(node.func, "attr", ""),
+            getattr(node.func, "id", ""),
+        ):
+            named = [one.value for one in node.args[:1] if isinstance(one, ast.Constant)]
+            yield from (name for name in named if isinstance(name, str))
 
 
 def _declared(code: bytes) -> set[str]:
@@ -110,7 +124,7 @@ def _declared(code: bytes) -> set[str]:
 
 
 @cache
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
     """Return the version of the package that a module comes with; empty if that is not known."""
     try:
         return version(name)

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from rnnparity.implementations import interpreters
 from rnnparity.implementations.settings import Settings, numeric_variables
 from rnnparity.records import disk
 from rnnparity.records.check import SCHEMA
@@ -102,6 +103,9 @@ def _program() -> str:
 
 def _without_folders(argument: str) -> str:
     """Return a command's argument; of an absolute path the last part, which is all that matters."""
+    name, at, python = argument.rpartition("@")
+    if at and Path(python).is_absolute():
+        return f"{_without_folders(name)}@{interpreters.labels([python])[python]}"
     return Path(argument).name if Path(argument).is_absolute() else argument
 
 

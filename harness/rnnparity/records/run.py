@@ -100,6 +100,12 @@ class _Best(msgspec.Struct):
     copy_bytes_per_second: float | None = None
 
 
+class _Interpreter(msgspec.Struct):
+    python: str = ""
+    packages: dict[str, str] = {}
+    framework: dict[str, Any] = {}
+
+
 class _Environment(msgspec.Struct):
     """What reports read of an environment, with the types that they rely on."""
 
@@ -109,6 +115,7 @@ class _Environment(msgspec.Struct):
     settings: dict[str, Any] = {}
     frameworks: dict[str, dict[str, Any]] = {}
     hosts: dict[str, dict[str, Any]] = {}
+    interpreters: dict[str, _Interpreter] = {}
     timing: dict[str, Any] = {}
     best: _Best | None = None
     assumed: list[str] = []

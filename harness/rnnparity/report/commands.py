@@ -74,7 +74,11 @@ def _target(implementation: str, run: Run) -> str:
     """Return what an implementation is called by: its name, or its file's."""
     identity = str(run.environment.get("implementations", {}).get(implementation, ""))
     file = identity.partition(" ")[0]
-    return file if file.endswith(".py") else without_kind(implementation)
+    name = without_kind(implementation)
+    if not file.endswith(".py"):
+        return name
+    has_python = implementation in run.environment.get("interpreters", {})
+    return f"{file}@{name.rpartition('@')[2]}" if has_python else file
 
 
 def _settings(run: Run) -> list[str]:

@@ -132,12 +132,12 @@ def _colours() -> str:
 
 
 def machine(environment: dict[str, Any]) -> str:
-    """Return the machine in a line; of a cluster all that did the work, those alike together."""
+    """Return the machine and the Pythons in a line; of a cluster all machines, alike ones once."""
     alike: dict[str, list[str]] = {}
     for name, one in environment.get("hosts", {}).items():
         alike.setdefault(_machine(one), []).append(name)
     lines = [f"{summary.some(names)}: {line}" for line, names in alike.items()]
-    return "; ".join(lines) or _machine(environment)
+    return "; ".join([*(lines or [_machine(environment)]), *summary.pythons(environment)])
 
 
 def _machine(environment: dict[str, Any]) -> str:

@@ -94,6 +94,16 @@ def some(these: Sequence[str]) -> str:
     return ", ".join(these[:NAMED] if more else these) + more
 
 
+def pythons(environment: dict[str, Any]) -> list[str]:
+    """Return which Python and packages ran what, a line each, if others than this one did."""
+    alike: dict[str, list[str]] = {}
+    for name, one in environment.get("interpreters", {}).items():
+        packages = [f"{key} {version}" for key, version in one.get("packages", {}).items()]
+        line = ", ".join([f"Python {one.get('python', '')}".strip(), *packages])
+        alike.setdefault(line, []).append(name)
+    return [f"{some(names)}: {line}" for line, names in alike.items()]
+
+
 def largest_z(record: Record) -> float | None:
     """Return the largest z of all quantities; infinity if one is not finite."""
     found = [math.inf if q.z is None else q.z for q in record.quantities.values()]

@@ -20,7 +20,7 @@ from rich.text import Text
 from rnnparity.implementations.registry import without_kind
 from rnnparity.records.check import Record
 from rnnparity.records.run import Run
-from rnnparity.report import error_table
+from rnnparity.report import error_table, summary
 from rnnparity.report.error_table import ErrorTable, short, tally
 from rnnparity.report.failing import failing, kind_of
 from rnnparity.report.timing_table import headed, show_timings
@@ -153,6 +153,8 @@ def show(run: Run, console: Console) -> None:
         console.print(line, style="dim", soft_wrap=True)
     for table in error_table.tables(run):
         console.print(_table(table))
+    for line in summary.pythons(run.environment):
+        console.print(line, style="dim", soft_wrap=True)
     _show_failures(run, console)
     for record in run.records:
         if record.definition is None and record.verdict == Verdict.ABSENT:

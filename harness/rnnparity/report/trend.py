@@ -118,7 +118,9 @@ def versions(run: Run) -> str:
     """Return the versions of a run's frameworks in a line."""
     shown = ("numpy", "torch", "jax")
     found = _frameworks(run).items()
-    return ", ".join(f"{name} {version}" for name, version in found if name in shown)
+    own = [f"{name} {version}" for name, version in found if name in shown]
+    others = summary.pythons(run.environment)
+    return "; ".join([", ".join(own), *others] if own else others)
 
 
 def _frameworks(run: Run) -> dict[str, Any]:
@@ -132,7 +134,12 @@ def _surroundings(run: Run) -> dict[str, Any]:
     told = {"python": "python", "cpu_model": "processor", "preset": "preset"}
     named = {told[n]: run.environment[n] for n in told if run.environment.get(n)}
     settings: dict[str, Any] = run.environment.get("settings", {})
-    return _frameworks(run) | named | settings
+    others = {
+        f"{name} of {whose}": version
+        for whose, one in run.environment.get("interpreters", {}).items()
+        for name, version in {"python": one.get("python"), **one.get("packages", {})}.items()
+    }
+    return _frameworks(run) | others | named | settings
 
 
 def _means(run: Run) -> dict[tuple[str, str], float]:

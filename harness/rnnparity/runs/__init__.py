@@ -10,6 +10,8 @@ expected   failures that are expected
 resuming   whether a run can be gone on with, and from where
 work       what a worker is asked: pure functions
 processes  worker processes
+serving    their own side: beginning, answering, ending
+elsewhere  worker processes of another Python
 leftovers  what a worker leaves behind, or takes too much of
 parcels    the files of a task: labels in place of paths, sent to who lacks them
 answers    what a worker sends back: plain data, checked

@@ -13,7 +13,7 @@ from rnnparity.runs.expected import KEPT_LINES, told
 from rnnparity.runs.keeping import Event, Keeper, Progress
 from rnnparity.runs.plan import Plan
 from rnnparity.runs.processes import Start, fresh_process
-from rnnparity.runs.resuming import earlier_records, identity
+from rnnparity.runs.resuming import earlier_records, identity, told_by
 
 
 def check(
@@ -47,6 +47,9 @@ def _made(plan: Plan, progress: Progress, check_all: Callable[[Keeper], None]) -
         "preset": plan.preset,
         "implementations": {s.name: identity(s) for s in plan.specs},
     }
+    named = described["implementations"]
+    if elsewhere := {s.name: told_by(named[s.name]) for s in plan.specs if s.python}:
+        described["interpreters"] = elsewhere
     if plan.assumed:
         described["assumed"] = list(plan.assumed)
     if lines := told(plan.expected):

@@ -1,6 +1,7 @@
 """Which questions of `work` one implementation is asked, and what if its process dies."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rnnparity.implementations.settings import Settings
 from rnnparity.judging import precision
 from rnnparity.problems import arrays
 from rnnparity.problems.cases import Case
-from rnnparity.runs import answers, work
+from rnnparity.runs import answers, elsewhere, work
 from rnnparity.runs.processes import Start, Worker, WorkerLost, fresh_process
 from rnnparity.runs.work import Description
 from rnnparity.verdicts import Verdict
@@ -41,9 +42,11 @@ class Examiner:
             settings: of its processes.
             log: gets what they print.
             timeout: seconds for one case, and for the import.
-            start: makes the executors that run it.
+            start: makes the executors that run it, with this process's own Python.
         """
         self.spec, self.settings, self.timeout = spec, settings, timeout
+        if spec.python:
+            start = partial(elsewhere.Process, spec.python)
         threads = 2 if settings.threads == 1 else 1
         self._other_settings = msgspec.structs.replace(settings, threads=threads)
         self._worker, self._spare = Worker(settings, log, start), Worker(settings, log, start)
@@ -64,8 +67,14 @@ class Examiner:
 
     def describe(self) -> Description:
         """Load the implementation and return what it is."""
+        python = self.spec.python
+        if lacking := python and elsewhere.absent(python):
+            return Description(verdict=Verdict.ABSENT, reason=lacking)
         try:
             found = self._worker.call(self.timeout, work.describe, self.spec, self.settings)
+            if python and found.verdict == Verdict.ABSENT:  # says what to install there
+                there = found.reason.replace("pip install", f"{python} -m pip install")
+                found = msgspec.structs.replace(found, reason=there)
             return answers.in_lines(found)
         except WorkerLost as lost:
             return Description(verdict=Verdict.ERROR, reason=f"on import: {lost}")

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from rnnparity import listed
 from rnnparity.errors import UsageError
+from rnnparity.implementations.registry import without_kind
 from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.verdicts import Verdict
@@ -37,9 +38,13 @@ class Expected(NamedTuple):
     reason: str
     of_peers: bool = False
 
-    def is_of(self, *ids: str) -> bool:
-        """Whether it says something of a check, by its whole id, or the id of its case."""
-        return any(fnmatchcase(one, self.pattern) for one in ids)
+    def is_of(self, record: Record) -> bool:
+        """Whether it is of a check, by its id, that without its Python, or its case's."""
+        name = record.implementation
+        bare, at, python = without_kind(name).rpartition("@")
+        kind = name.removeprefix(f"{bare}{at}{python}")
+        here = f"{bare}{kind}{record.id.removeprefix(name)}" if at else record.id
+        return any(fnmatchcase(one, self.pattern) for one in (record.id, here, record.case))
 
 
 def read_expected(path: str | Path) -> tuple[Expected, ...]:
@@ -88,7 +93,7 @@ def as_expected(expected: Iterable[Expected], record: Record) -> Record:
     verdict, reason = record.own or (record.verdict, record.reason)
     if verdict.is_wrong:
         for one in expected:
-            if one.is_of(record.id, record.case):
+            if one.is_of(record):
                 why = f"{one.reason} ({verdict}: {reason})"
                 own = verdict, reason
                 return replace(record, verdict=Verdict.XFAIL, reason=why, own=own)
@@ -97,18 +102,14 @@ def as_expected(expected: Iterable[Expected], record: Record) -> Record:
 
 def unmatched(expected: Iterable[Expected], records: Sequence[Record]) -> list[Expected]:
     """Return the user's lines that say something of no check at all."""
-    return [
-        one
-        for one in expected
-        if not one.of_peers and not any(one.is_of(r.id, r.case) for r in records)
-    ]
+    return [one for one in expected if not one.of_peers and not any(one.is_of(r) for r in records)]
 
 
 def outdated(expected: Iterable[Expected], records: Sequence[Record]) -> list[Expected]:
     """Return the lines that something was checked of, none of which failed."""
     found = []
     for one in expected:
-        own = [r.verdict for r in records if one.is_of(r.id, r.case)]
+        own = [r.verdict for r in records if one.is_of(r)]
         if any(v.is_right for v in own) and Verdict.XFAIL not in own:
             found.append(one)
     return found

@@ -133,8 +133,13 @@ class _Session:
                 first = spec.name not in self.described
                 before = self.described.setdefault(spec.name, description.verdict)
                 if description.versions:
-                    frameworks = self.keeper.run.environment["frameworks"]
-                    frameworks[description.framework] = description.versions
+                    found = self.keeper.run.environment
+                    if spec.python:
+                        of_it = found["interpreters"][spec.name]
+                        of_it["framework"] = description.versions
+                        of_it["packages"] |= description.packages
+                    else:
+                        found["frameworks"][description.framework] = description.versions
             if description.verdict:
                 if first or before is None:
                     judgement = Judgement(description.verdict, description.reason, {})

@@ -42,10 +42,9 @@ def apart() -> None:
     A tracker removes semaphores and shared memory that are left. Ours serve all workers; who needs
     one here starts another.
     """
-    from loky.backend import resource_tracker as of_loky
-
     if os.name == "posix":
-        for module in (of_loky, resource_tracker):
+        of_loky = sys.modules.get("loky.backend.resource_tracker")  # not where a Python has no loky
+        for module in filter(None, (of_loky, resource_tracker)):
             tracker: Any = module._resource_tracker
             with contextlib.suppress(OSError, TypeError):
                 os.close(tracker._fd)

@@ -30,6 +30,9 @@ from rnnparity.problems.cases import Case
 
 R = TypeVar("R")
 
+# What every Python that can be a worker's reads.
+PROTOCOL = 4
+
 Stamps = dict[str, tuple[int, int]]  # of each file its size, and when it was changed
 
 
@@ -141,7 +144,7 @@ def own_files(spec: Spec) -> Mapping[str, bytes]:
 def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
     """Write a task's arguments, in which labels stand for paths."""
     buffer = io.BytesIO()
-    pickler = _Pickler(buffer, pickle.HIGHEST_PROTOCOL)
+    pickler = _Pickler(buffer, PROTOCOL)
     pickler.dump((args, kwargs))
     return Packed(buffer.getvalue(), pickler.originals)
 
@@ -192,11 +195,16 @@ class _Pickler(pickle.Pickler):
         if any(path not in _originals for path in paths.values()):
             note([value])
         found = {field: _originals[path] for field, path in paths.items() if path in _originals}
-        if not found:
-            return NotImplemented
+        if not found:  # structs by their fields: msgspec may be another version there
+            told = isinstance(value, msgspec.Struct)
+            return (_made, (type(value), msgspec.structs.asdict(value))) if told else NotImplemented
         labels = {field: original.label for field, original in found.items()}
         self.originals |= {original.label.digest: original for original in found.values()}
         return _unpacked, (msgspec.structs.replace(value, **dict.fromkeys(found, "")), labels)
+
+
+def _made(kind: type[Any], fields: dict[str, Any]) -> Any:
+    return kind(**fields)
 
 
 def _unpacked(value: Any, labels: dict[str, Label]) -> Any:

@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,14 +15,14 @@ from typing import Any
 from rnnparity.cells.config import KINDS
 from rnnparity.defaults import BUDGET, PROCESSES, TIMEOUT
 from rnnparity.errors import UsageError, no_such, one_line
-from rnnparity.implementations import registry
+from rnnparity.implementations import interpreters, registry
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems.cases import Case
 from rnnparity.problems.dtypes import NAMES, name_of
 from rnnparity.problems.given import Kept, Sequences, Weights, case, keep, told
 from rnnparity.problems.sizes import Job
-from rnnparity.runs import parcels, processes
+from rnnparity.runs import elsewhere, parcels, processes
 from rnnparity.runs.expected import Expected, kept, of_peers, read_expected
 
 DEFAULT_SETTINGS = Settings()
@@ -91,6 +91,8 @@ class Plan:
             )
         if not self.all_cases:
             raise UsageError("no case is left to check: give other dtypes, cases or another preset")
+        if self.cluster is not None and any(spec.python for spec in self.specs):
+            raise UsageError("another Python runs on this machine: leave out the cluster, or it")
         parcels.note([*self.specs, *self.all_cases])
 
     @property
@@ -118,23 +120,37 @@ def specs(
     peers: bool = False,
     baseline: bool = False,
     kinds: tuple[str, ...] = ("rnn",),
+    python: str | Path | Mapping[str, str] | None = None,
 ) -> tuple[Spec, ...]:
     """Return where implementations are.
 
     Args:
-        implementations: registered names, files, or modules (themselves or by name); none for all
-            that are registered.
+        implementations: registered names, files, or modules (themselves or by name), each also
+            with the Python that runs it, `NAME@PATH`; none for all that are registered.
         peers: whether the peers come along.
         baseline: whether torch's own comes along, first, if it is registered.
         kinds: of layers: "rnn", "gru", "lstm", in this order.
+        python: runs those that are named and have no other; several by registered name.
 
     Raises:
-        UsageError: one cannot be found.
+        UsageError: one cannot be found, or its Python cannot be used.
     """
     named = [_text(one) for one in implementations]
+    by_name: dict[str, str] = {}
+    if isinstance(python, Mapping):
+        by_name = {name: interpreters.absolute(str(one)) for name, one in python.items()}
+    elif python is not None:
+        if not named:
+            raise UsageError("python is given: name the implementations that it is to run")
+        own = interpreters.absolute(str(python))
+        named = [one if interpreters.parted(one)[1] else f"{one}@{own}" for one in named]
     if baseline and named and registry.BASELINE in registry.registered(kinds[0]):
         named.insert(0, registry.BASELINE)
-    return tuple(registry.resolve_all(named, peers, kinds))
+    found = tuple(registry.resolve_all(named, peers, kinds, by_name))
+    for spec in found:
+        if spec.python:
+            elsewhere.look(spec.python)
+    return found
 
 
 def several(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -172,7 +188,8 @@ def kinds(given: str | None, implementations: Sequence[Any]) -> tuple[str, ...]:
         raise UsageError(no_such("cell", given, [*KINDS, EVERY]))
     if given is not None:
         return (given,)
-    own = [text for text in map(_text, implementations) if text not in registry.registered()]
+    texts = [interpreters.parted(_text(one))[0] for one in implementations]
+    own = [text for text in texts if text not in registry.registered()]
     found = [registry.kind_of(registry.resolve(text)) for text in own]
     return tuple(kind for kind in KINDS if kind in found) or ("rnn",)
 

@@ -5,11 +5,9 @@ anything is imported, and do not import the caller's script again. What a worker
 log file of its own.
 """
 
-import faulthandler
 import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,9 +22,8 @@ from loky import ProcessPoolExecutor
 from loky.process_executor import ShutdownExecutorError
 
 from rnnparity.errors import UsageError, explain
-from rnnparity.implementations import stopwatch
 from rnnparity.implementations.settings import Settings
-from rnnparity.runs import answers, leftovers, parcels
+from rnnparity.runs import answers, leftovers, parcels, serving
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,12 +42,6 @@ LOST_AFTER = 20
 
 # Seconds that a pool, whose process is dead, has to end its threads.
 STOPPED_WITHIN = 10
-
-# When this worker began: until its first call it imports what that needs.
-_began: list[float] = []
-
-# Where this worker says, a byte for each, how many answers it has.
-_counted: list[str] = []
 
 
 class WorkerLost(Exception):
@@ -72,7 +63,7 @@ def fresh_process(settings: Settings, log: Path) -> Executor:
     counted = Path(folder) / f"answers-{mark}"
     executor: Any = ProcessPoolExecutor(
         max_workers=1,
-        initializer=_begin,
+        initializer=serving.begin,
         initargs=(os.getpid(), str(log), str(counted), places, folder),
         env=settings.environment_variables() | ENVIRONMENT | {leftovers.MARK: mark},
     )
@@ -147,16 +138,15 @@ class Worker:
         raise WorkerLost(why)
 
     def _submitted(self, function: Any, packed: bytes, *sent: parcels.Parcel) -> "Future[bytes]":
-        with self._lock:
+        with self._lock, _shielded():
             if self._closed:
                 raise WorkerLost("was stopped")
             if self._executor is None:
                 self._executor = self._start(self._settings, self._log)
                 self._asked, self._started = 0, set()
             self._asked, self._idle = self._asked + 1, 0
-            with _shielded():
-                future: Future[bytes] = self._executor.submit(_noted, function, packed, *sent)
-                return future
+            future: Future[bytes] = self._executor.submit(serving.noted, function, packed, *sent)
+            return future
 
     def _look(self) -> None:
         """Look at what the process takes while it is waited for.
@@ -169,8 +159,7 @@ class Worker:
         for pid in pids:
             code = leftovers.exit_code(pid)
             if code is not None:  # the pool does not see it while a child holds its pipes
-                ended = f"{signal.Signals(-code).name}({code})" if code < 0 else f"EXIT({code})"
-                raise Misbehaved(_cause(ended))
+                raise Misbehaved(_cause(ending(code)))
         self._started |= (now := leftovers.started(pids))
         most = self._settings.memory or leftovers.most_memory()
         if (taken := leftovers.memory(now, most)) > most:
@@ -189,7 +178,7 @@ class Worker:
         """Kill the process, if there is one, and what it has left behind."""
         with self._lock:
             executor, self._executor = self._executor, None
-        if isinstance(executor, ProcessPoolExecutor):
+        if hasattr(executor, "mark"):
             own = leftovers.started(getattr(executor, "_processes", None) or ())
             leftovers.end(executor.mark, self._started | own)
             executor.counted.unlink(missing_ok=True)
@@ -238,6 +227,11 @@ def _size(number: int) -> str:
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 
+def ending(code: int) -> str:
+    """Return an exit code as loky's messages have it."""
+    return f"{signal.Signals(-code).name}({code})" if code < 0 else f"EXIT({code})"
+
+
 def _cause(message: str) -> str:
     signalled = re.search(r"(SIG[A-Z]+)\(-\d+\)", message)
     if signalled:
@@ -259,51 +253,3 @@ def _shielded() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _noted(function: Callable[..., Any], packed: bytes, *sent: parcels.Parcel) -> bytes:
-    """Run a function (in a worker), whose start counts as the implementations' work."""
-    if _began:
-        stopwatch.note([(_began.pop(), time.monotonic())])
-    told = answers.answer(parcels.call, function, packed, *sent)
-    for path in _counted:
-        with suppress(OSError), Path(path).open("ab") as file:
-            file.write(b".")
-    return told
-
-
-def _begin(
-    parent: int, log: str, counted: str, places: dict[str, parcels.Place], folder: str
-) -> None:
-    """Set up a worker: output to its log, crashes explained there, Ctrl-C left to the parent."""
-    _began.append(time.monotonic())
-    _counted.append(counted)
-    leftovers.apart()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError:  # somebody has removed the run's folder
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-    parcels.take_over(places, folder)
-    faulthandler.enable()
-    from rnnparity.implementations.execution import leave_arithmetic_alone
-
-    leave_arithmetic_alone()
-    told = parent, os.environ[leftovers.MARK]
-    threading.Thread(target=_end_with, args=told, daemon=True).start()
-
-
-def _end_with(parent: int, mark: str) -> None:
-    """End this process when its parent is gone, whatever it is doing, and leave nothing behind."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    try:
-        parcels.remove_folder()
-        leftovers.end(mark, within=0)  # trackers end with this process
-    finally:
-        os._exit(1)

@@ -5,6 +5,9 @@ recorded of an implementation that has changed since is made again. With other s
 would be the same: that is another run.
 """
 
+import hashlib
+import os
+import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -17,6 +20,7 @@ from rnnparity.problems.cases import Case
 from rnnparity.records import files
 from rnnparity.records.check import Record
 from rnnparity.records.timing import Timing
+from rnnparity.runs import elsewhere
 from rnnparity.runs.expected import as_expected
 from rnnparity.runs.parcels import own_files
 from rnnparity.runs.plan import Plan
@@ -54,6 +58,8 @@ def earlier_records(plan: Plan, described: dict[str, Any], notes: list[str]) -> 
     then, now = before.get("implementations", {}), described["implementations"]
     changed = {name for name in now if then.get(name) != now[name]}
     described["implementations"] = then | now
+    pythons = before.get("interpreters", {}) | described.get("interpreters", {})
+    described |= {"interpreters": pythons} if pythons else {}
     cases = {_wherever(case) for case in plan.all_cases}
     ids = {case.id for case in cases}
 
@@ -123,7 +129,23 @@ def _wherever(case: Case) -> Case:
 
 
 def identity(spec: Spec) -> str:
-    """Return what an implementation is, which is another text when its code or packages change."""
-    if not spec.target.endswith(".py"):
-        return f"{spec.target} {sources.of_module(spec.target)}"
-    return f"{Path(spec.target).name} {sources.fingerprint(own_files(spec))}"
+    """Return what an implementation is, which is another text when its code or packages change.
+
+    Of one that another Python runs it ends with that one's version and a digest of its place.
+    """
+    is_file = spec.target.endswith(".py")
+    files = own_files(spec) if is_file else {}
+    name = Path(spec.target).name if is_file else spec.target
+    if spec.python:
+        told = elsewhere.fingerprint(spec.python, spec.target, files)
+        place = hashlib.sha256(os.fsencode(spec.python)).hexdigest()[:12]
+        return f"{name} {told} python {elsewhere.look(spec.python).version} at {place}"
+    return f"{name} {sources.fingerprint(files) if is_file else sources.of_module(spec.target)}"
+
+
+def told_by(identity: str) -> dict[str, Any]:
+    """Return the versions that the identity of an implementation of another Python tells."""
+    found = re.search(r" [0-9a-f]{12}((?: \S+ \S+)*) python (\S+) at [0-9a-f]{12}$", identity)
+    words = found[1].split() if found else []
+    packages = dict(zip(words[::2], words[1::2], strict=True))
+    return {"python": found[2] if found else "", "packages": packages}

@@ -67,7 +67,8 @@ class Session:
             if not record.verdict.is_right:
                 timings.append(self._timing(one, device, job, record.verdict, record.reason))
             elif is_alone(spec):
-                why = Verdict.UNSUPPORTED, "needs a process of its own, and all take turns in one"
+                needs = "a Python" if spec.python else "a process"
+                why = Verdict.UNSUPPORTED, f"needs {needs} of its own, and all take turns in one"
                 timings.append(self._timing(one, device, job, *why))
             elif job.mode != FORWARD and "grad_x" not in record.quantities:
                 why = Verdict.UNSUPPORTED, "declares no gradients"

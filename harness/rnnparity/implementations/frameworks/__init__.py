@@ -3,6 +3,7 @@
 Every class has the names of `Border`. A framework is imported when its border is asked for.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from rnnparity.implementations.settings import Settings
+from rnnparity.implementations.sources import version_of
 
 Arrays = dict[str, Any]
 # Given weights, returns what is given x and h0, lengths (or None) and the gradients of output and
@@ -155,6 +157,12 @@ def as_set(border: Border, settings: Settings) -> Iterator[None]:
         yield
     finally:
         put_back()
+
+
+def loaded() -> dict[str, str]:
+    """Return the versions of the frameworks that this process has imported."""
+    there = sorted({*FRAMEWORKS, *_EXTRAS} & {*sys.modules})
+    return {name: version for name in there if (version := version_of(name))}
 
 
 def install_hint(package: str) -> str:

@@ -1,6 +1,7 @@
 """Finding implementations by name, without importing any of them."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -23,6 +24,7 @@ class Spec(msgspec.Struct, frozen=True):
     target: str  # "pkg.mod", "pkg.mod:attribute", or the absolute path of a file
     peer: bool = False
     kind: str = "rnn"  # of the cases that it is given
+    onnx: bool = False  # a user's file with a runtime, given the cases as ONNX models
 
 
 @cache
@@ -35,13 +37,18 @@ def registered(kind: str = "rnn") -> dict[str, Spec]:
     Returns:
         By the names that users write, which several kinds have in common.
     """
-    suffix, told = ("", "") if kind == "rnn" else (f".{kind}", f" ({kind})")
+    suffix = "" if kind == "rnn" else f".{kind}"
     found = {
-        point.name: Spec(point.name + told, point.value, group == PEERS, kind)
+        point.name: Spec(point.name + _shown(kind), point.value, group == PEERS, kind)
         for group in (GROUP, PEERS)
         for point in entry_points(group=group + suffix)
     }
     return dict(sorted(found.items(), key=lambda one: (one[1].peer, one[0] != BASELINE, one[0])))
+
+
+def _shown(kind: str) -> str:
+    """Return what is added to a name that several kinds have in common."""
+    return "" if kind == "rnn" else f" ({kind})"
 
 
 def is_baseline(spec: Spec) -> bool:
@@ -87,28 +94,33 @@ def resolve(text: str, kind: str = "rnn") -> Spec:
 
 
 def resolve_all(
-    texts: list[str], peers: bool = False, kinds: tuple[str, ...] = ("rnn",)
+    texts: list[str],
+    peers: bool = False,
+    kinds: tuple[str, ...] = ("rnn",),
+    backends: Sequence[str] = (),
 ) -> list[Spec]:
-    """Resolve several, all registered ones if none is named; names are kept unique.
+    """Resolve several, all registered ones if nothing is named; names are kept unique.
 
     Args:
         texts: what a user wrote.
         peers: whether peers come along, unless they are named.
         kinds: of layers, in all of which registered names are looked up; a user's own module is
             of the one that it declares.
+        backends: files with an ONNX runtime, of all these kinds each.
 
     Raises:
         UsageError: one is no registered name, no file and no module.
     """
     every = [spec for kind in kinds for spec in registered(kind).values()]
     specs = [spec for text in texts for spec in _of_kinds(text, kinds)]
-    if not texts:
+    specs += [spec for text in backends for spec in _backend(text, kinds)]
+    if not specs:
         specs = [spec for spec in every if not spec.peer]
     if peers:
         specs += [spec for spec in every if spec.peer]
-    unique: dict[str, Spec] = {}
+    unique: dict[tuple[str, str], Spec] = {}
     for spec in sorted(specs, key=lambda spec: kinds.index(spec.kind)):
-        unique.setdefault(spec.target, spec)
+        unique.setdefault((spec.target, spec.kind if spec.onnx else ""), spec)
     return [
         msgspec.structs.replace(spec, name=_told_apart(spec, [*unique.values()]))
         for spec in unique.values()
@@ -120,12 +132,13 @@ def _told_apart(spec: Spec, others: list[Spec]) -> str:
     alike = [other.target for other in others if other.name == spec.name]
     if len(alike) == 1:
         return spec.name
+    told = spec.name.removeprefix(without_kind(spec.name))
 
     def end(target: str, parts: int) -> str:
         return Path(*Path(target).parts[-parts:]).as_posix()
 
     return next(
-        end(spec.target, parts)
+        end(spec.target, parts) + told
         for parts in range(2, len(spec.target) + 3)
         if [end(target, parts) for target in alike].count(end(spec.target, parts)) == 1
     )
@@ -140,6 +153,15 @@ def _of_kinds(text: str, kinds: tuple[str, ...]) -> list[Spec]:
     return [msgspec.structs.replace(own, kind=kind if kind in kinds else kinds[0])]
 
 
+def _backend(text: str, kinds: tuple[str, ...]) -> list[Spec]:
+    path = Path(text)
+    if not path.is_file() or path.suffix != ".py":
+        raise UsageError(f"no Python file {text}: expected one with run(model_bytes, inputs) (.py)")
+    return [
+        Spec(path.stem + _shown(kind), str(path.resolve()), kind=kind, onnx=True) for kind in kinds
+    ]
+
+
 def kind_of(spec: Spec) -> str:
     """Return the kind that a module declares, or where it is registered, since it has several."""
     return declared(spec, "kind") or spec.kind
@@ -147,6 +169,8 @@ def kind_of(spec: Spec) -> str:
 
 def declared(spec: Spec, name: str) -> str | None:
     """Return what a module declares in so many words, `name = "..."`, without importing it."""
+    if spec.onnx:
+        return {"framework": "numpy", "kind": spec.kind}.get(name)
     target = spec.target.partition(":")[0]
     if not target.endswith(".py"):
         try:

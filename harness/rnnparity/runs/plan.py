@@ -118,6 +118,7 @@ def specs(
     peers: bool = False,
     baseline: bool = False,
     kinds: tuple[str, ...] = ("rnn",),
+    backends: Sequence[str] = (),
 ) -> tuple[Spec, ...]:
     """Return where implementations are.
 
@@ -127,6 +128,7 @@ def specs(
         peers: whether the peers come along.
         baseline: whether torch's own comes along, first, if it is registered.
         kinds: of layers: "rnn", "gru", "lstm", in this order.
+        backends: files with an ONNX runtime.
 
     Raises:
         UsageError: one cannot be found.
@@ -134,7 +136,7 @@ def specs(
     named = [_text(one) for one in implementations]
     if baseline and named and registry.BASELINE in registry.registered(kinds[0]):
         named.insert(0, registry.BASELINE)
-    return tuple(registry.resolve_all(named, peers, kinds))
+    return tuple(registry.resolve_all(named, peers, kinds, backends))
 
 
 def several(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

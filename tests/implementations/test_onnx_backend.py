@@ -1,6 +1,7 @@
 """A user's ONNX runtime: one file with `run(model_bytes, inputs)`, checked as RNN, GRU and LSTM."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from conftest import evaluate
 
 from rnnparity import UsageError
 from rnnparity.cells.config import KINDS, RNNConfig
+from rnnparity.implementations import contract
 from rnnparity.implementations.registry import Spec, resolve_all
 from rnnparity.problems.cases import Case
+from rnnparity.runs import parcels
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 from onnx_by_hand import WRONG
@@ -119,6 +122,27 @@ def test_what_a_run_returns_and_raises(tmp_path, text, verdict, reason):
     assert reason in judgement.reason
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "run is missing, expected a function run(model_bytes, inputs)"),
+        ("run = 1", "run is a int, expected"),
+        ("def run(model_bytes):\n    pass\n", "does not take (model_bytes, inputs)"),
+        ("dtypes = 'float32'\ndef run(model, inputs):\n    pass\n", "dtypes is 'float32'"),
+    ],
+)
+def test_what_is_no_runtime_is_told(tmp_path, text, told):
+    with pytest.raises(contract.BrokenImplementation, match=re.escape(told)):
+        contract.load(backend(tmp_path, text))
+
+
+def test_a_file_travels_as_what_it_is(tmp_path):
+    spec = backend(tmp_path, "def run(model_bytes, inputs):\n    pass\n", "lstm")
+    packed = parcels.pack((spec,), {})
+    assert str(tmp_path).encode() not in packed.data
+    assert parcels.call(lambda arrived: arrived, packed.data) == spec
+
+
 def test_a_sequence_without_a_batch_is_unsupported(tmp_path):
     for text in ("", "supports = ('unbatched',)\n"):
         spec = backend(tmp_path, text + RETURNS.format("found"))
@@ -136,8 +160,8 @@ def test_one_file_is_of_every_kind_that_is_asked_for(tmp_path):
     ]
     found = resolve_all([], kinds=("gru",), backends=[one, two])
     assert [spec.name for spec in found] == ["a/mine.py (gru)", "b/mine.py (gru)"]
-    found = resolve_all([one, "numpy-loop"], kinds=("lstm",), backends=[one])
-    assert len({spec.name for spec in found}) == 3
+    with pytest.raises(UsageError, match="as an implementation and as an ONNX runtime"):
+        resolve_all([one], kinds=("lstm",), backends=[one])
     with pytest.raises(UsageError, match="expected one with run"):
         resolve_all([], backends=["numpy-loop"])
 

@@ -236,8 +236,8 @@ def _of_module(given: Any) -> Any:
 def _check_takes(function: Any, name: str, kind: str) -> None:
     expected = {"layer": LAYER[kind], "rnn": WHOLE, "run": BACKEND}[name]
     if not callable(function):
-        given = type(function).__name__
-        raise _breach(f"{name} is a {given}, expected a function {name}({expected})")
+        given = "missing" if function is None else f"a {type(function).__name__}"
+        raise _breach(f"{name} is {given}, expected a function {name}({expected})")
     try:
         inspect.signature(function).bind(*expected.split(", "))
     except TypeError:

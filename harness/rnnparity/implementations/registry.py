@@ -109,7 +109,7 @@ def resolve_all(
         backends: files with an ONNX runtime, of all these kinds each.
 
     Raises:
-        UsageError: one is no registered name, no file and no module.
+        UsageError: one is no registered name, no file and no module, or a file is given as both.
     """
     every = [spec for kind in kinds for spec in registered(kind).values()]
     specs = [spec for text in texts for spec in _of_kinds(text, kinds)]
@@ -118,6 +118,11 @@ def resolve_all(
         specs = [spec for spec in every if not spec.peer]
     if peers:
         specs += [spec for spec in every if spec.peer]
+    both = {spec.target for spec in specs if spec.onnx} & {s.target for s in specs if not s.onnx}
+    if both:
+        raise UsageError(
+            f"{min(both)} is given as an implementation and as an ONNX runtime: drop one"
+        )
     unique: dict[tuple[str, str], Spec] = {}
     for spec in sorted(specs, key=lambda spec: kinds.index(spec.kind)):
         unique.setdefault((spec.target, spec.kind if spec.onnx else ""), spec)

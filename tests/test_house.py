@@ -127,12 +127,15 @@ def importers_of_the_harness(folder):
     return found
 
 
+RUNTIMES = ("onnxruntime_whole", "onnx_reference", "openvino_whole", "tract_whole")
+
+
 def test_nothing_by_hand_imports_the_harness():
-    """A page can be read alone; a runtime is given the model that `rnnparity export` writes."""
+    """A page can be read alone; ONNX runtimes are given the model that `export` writes."""
     import recurrences
 
     folder = Path(recurrences.__file__).parent
-    assert importers_of_the_harness(folder) == {"peers/onnx_whole.py"}
+    assert importers_of_the_harness(folder) == {f"peers/{name}.py" for name in RUNTIMES}
 
 
 def test_every_room_lists_what_is_in_it():

@@ -33,6 +33,7 @@ QUICK = "quick"
 
 def check(
     *implementations: Any,
+    onnx_backend: str | Path | Sequence[str | Path] | None = None,
     peers: bool = False,
     preset: str | None = None,
     cell: str | None = None,
@@ -62,10 +63,12 @@ def check(
     Args:
         *implementations: registered names, files, or modules (themselves or by
             name); none for all that are registered. `NAME@PATH` is run by the Python at PATH.
+        onnx_backend: files of ONNX runtimes, each with `run(model_bytes, inputs)`: checked as RNN,
+            GRU and LSTM, unless `cell` says otherwise.
         peers: whether the peers come along.
         preset: "quick" (if None), "edges" or "full", unless `cases` or `weights` are given.
         cell: the kind of layers: "rnn", "gru", "lstm" or "all"; None for what `cases`, `weights` or
-            own modules are of, else "rnn".
+            own modules are of, all with `onnx_backend`, else "rnn".
         cases: what to check on.
         device: device names or kinds; None for all that are found.
         dtype: only cases in these dtypes; with `weights`, the dtypes to check (their own if
@@ -105,11 +108,20 @@ def check(
     if weights is not None and cases is not None:
         raise UsageError("cases and weights are both given: give one; a case can name its weights")
     name = "weights" if weights is not None else QUICK if preset is None else preset
+    given = (onnx_backend,) if isinstance(onnx_backend, str | Path) else onnx_backend or ()
+    backends = [str(one) for one in given]
+    cell = plans.EVERY if cell is None and backends else cell
     directory = Path(out) if out is not None else plans.new_directory(name)
     with plans.undone(directory):
-        given = Weights(weights, prefix, nonlinearity, batch_first)
+        of_user = Weights(weights, prefix, nonlinearity, batch_first)
         settings, wanted, kinds, own, assumed = _asked(
-            implementations, cell, dtype, given, Sequences(x, h0, lengths, c0), directory, settings
+            implementations,
+            cell,
+            dtype,
+            of_user,
+            Sequences(x, h0, lengths, c0),
+            directory,
+            settings,
         )
         if weights is not None:
             cases = own
@@ -119,7 +131,11 @@ def check(
         cases = tuple(one for one in cases if not chosen or one.id in chosen)
         plan = Plan(
             specs=plans.specs(
-                implementations, peers, kinds=plans.kinds_of(cases) or kinds, python=python
+                implementations,
+                peers,
+                kinds=plans.kinds_of(cases) or kinds,
+                python=python,
+                backends=backends,
             ),
             cases=cases,
             directory=directory,

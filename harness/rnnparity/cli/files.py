@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rnnparity.cli.options import BatchFirst, Nonlinearity, OfWeights, Prefix
+from rnnparity.cli.options import BatchFirst, Dtype, Nonlinearity, OfWeights, Prefix
 from rnnparity.cli.shared import regular
 from rnnparity.errors import UsageError, no_such
 
@@ -40,17 +40,81 @@ def new(
 
 
 def export(
-    target: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="What to write.")],
-    weights: Annotated[Path, typer.Option(help="A weights file.")],
+    target: Annotated[
+        Path | None,
+        typer.Argument(metavar="[OUT.onnx]", help="What to write.", show_default=False),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A weights file.", show_default=False)
+    ] = None,
     prefix: Prefix = None,
-    cell: Annotated[str | None, typer.Option(help="Kind of layers: rnn, gru or lstm.")] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of layers: rnn, gru or lstm; with --cases also all, the default.",
+            show_default=False,
+        ),
+    ] = None,
     nonlinearity: OfWeights = None,
     batch_first: BatchFirst = False,
     lengths: Annotated[
         bool, typer.Option("--lengths", help="With an input for sequences of unequal length.")
     ] = False,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            "--cases",
+            metavar="DIR",
+            help="Write rnnparity's cases instead: models, inputs, expected outputs, units.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Which --cases: quick (the default), edges, full.", show_default=False),
+    ] = None,
+    dtype: Dtype = None,
 ) -> None:
-    """Write weights as an ONNX model, which ONNX Runtime and others read."""
+    """Write weights as an ONNX model, or cases by which any runtime can be judged from files."""
+    of_weights = (target, weights, prefix, nonlinearity, batch_first, lengths)
+    if cases is not None:
+        if any(of_weights):
+            raise UsageError(
+                "--cases writes weights of its own: of the others it goes with --preset, --cell "
+                "and --dtype only"
+            )
+        return _export_cases(cases, preset, cell, dtype)
+    if preset is not None or dtype is not None:
+        raise UsageError("--preset and --dtype go with --cases DIR: give it, too")
+    if target is None or weights is None:
+        raise UsageError("expected OUT.onnx and --weights FILE, or --cases DIR")
+    return _export_weights(target, weights, prefix, cell, nonlinearity, batch_first, lengths)
+
+
+def _export_cases(
+    directory: Path, preset: str | None, cell: str | None, dtype: list[str] | None
+) -> None:
+    from rnnparity.problems import presets
+    from rnnparity.runs import exported, plan
+
+    found = [
+        case
+        for kind in plan.kinds(cell or plan.EVERY, ())
+        for case in presets.preset(preset or "quick", kind)
+    ]
+    count = exported.write(directory, plan.in_dtypes(found, plan.dtypes(dtype)))
+    sys.stdout.write(f"wrote {count} cases into {directory}\n")
+
+
+def _export_weights(
+    target: Path,
+    weights: Path,
+    prefix: str | None,
+    cell: str | None,
+    nonlinearity: Nonlinearity | None,
+    batch_first: bool,
+    lengths: bool,
+) -> None:
     from rnnparity.problems import weights as reader
     from rnnparity.problems.weights import onnx_writer
     from rnnparity.problems.weights.formats import format_of

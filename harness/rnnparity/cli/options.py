@@ -23,6 +23,15 @@ Implementations = Annotated[
         show_default=False,
     ),
 ]
+OnnxBackend = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--onnx-backend",
+        metavar="FILE",
+        help="An ONNX runtime's file with run(model_bytes, inputs); repeatable.",
+        show_default=False,
+    ),
+]
 Peers = Annotated[
     bool, typer.Option("--peers", help="And the peers: Flax, Keras, ONNX Runtime, ...")
 ]

@@ -23,6 +23,7 @@ from rnnparity.cli.options import (
     Nonlinearity,
     OfSizes,
     OfWeights,
+    OnnxBackend,
     Out,
     Peers,
     Precision,
@@ -52,6 +53,7 @@ from rnnparity.errors import UsageError
 
 def check(
     implementations: Implementations = None,
+    onnx_backend: OnnxBackend = None,
     peers: Peers = False,
     preset: Preset = None,
     cell: CellKind = None,
@@ -92,6 +94,7 @@ def check(
         implementations or [],
         report=report,
         junit=junit,
+        onnx_backend=onnx_backend,
         peers=peers,
         preset=preset,
         cell=cell,

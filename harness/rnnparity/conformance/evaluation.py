@@ -9,7 +9,7 @@ from rnnparity.implementations.contract import Implementation
 from rnnparity.implementations.execution import execute, run_times
 from rnnparity.implementations.frameworks import Border
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.implementations.registry import resolve
+from rnnparity.implementations.registry import Spec, resolve
 from rnnparity.implementations.settings import Settings, threads_given
 from rnnparity.judging.assess import assess
 from rnnparity.judging.reference import Reference, reference
@@ -31,16 +31,20 @@ def border(framework: str) -> Border:
 
 
 @cache
-def loaded(name: str) -> tuple[Implementation, Border]:
+def loaded(name: str | Spec) -> tuple[Implementation, Border]:
     """Return an implementation (a registered name, file or module) and its border, or skip."""
     try:
-        implementation = contract.load(resolve(name))
+        implementation = contract.load(_spec(name))
     except contract.Absent as absent:
         pytest.skip(str(absent))
     return implementation, border(implementation.framework)
 
 
-def find_device(name: str, kind: str) -> str:
+def _spec(name: str | Spec) -> Spec:
+    return resolve(name) if isinstance(name, str) else name
+
+
+def find_device(name: str | Spec, kind: str) -> str:
     """Return the first device of a kind that an implementation's framework has here, or skip."""
     _, its_border = loaded(name)
     for device in its_border.devices():
@@ -64,14 +68,14 @@ def reference_of(case: Case) -> Reference:
     return reference(case)
 
 
-def evaluate(name: str, device: str, case: Case) -> Judgement:
+def evaluate(name: str | Spec, device: str, case: Case) -> Judgement:
     """Run a case in this process, judge it, and explain a failure."""
     implementation, its_border = loaded(name)
     against = reference_of(case)
 
     def fresh(other: Case, *, times: int = 1, gradients: bool = False) -> list[Outcome] | None:
         try:
-            with contract.loaded_anew(resolve(name)) as anew:
+            with contract.loaded_anew(_spec(name)) as anew:
                 return run_times(anew, its_border, other, device, times, gradients)
         except (contract.Absent, contract.BrokenImplementation):
             return None

@@ -10,7 +10,7 @@ from rnnparity.errors import UsageError
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--rnn-impl` and `--rnn-xfail`."""
+    """Add `--rnn-impl`, `--rnn-onnx-backend` and `--rnn-xfail`."""
     group = parser.getgroup("rnnparity", "conformance of recurrent networks")
     group.addoption(
         "--rnn-impl",
@@ -19,6 +19,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="IMPL",
         help="implementation for rnnparity.conformance: a file, a module or a registered name; "
         "repeatable",
+    )
+    group.addoption(
+        "--rnn-onnx-backend",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="file of an ONNX runtime, with run(model_bytes, inputs); repeatable",
     )
     group.addoption(
         "--rnn-xfail",

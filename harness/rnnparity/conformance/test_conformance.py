@@ -1,4 +1,4 @@
-"""Every case of the matrix, on the implementations named by `--rnn-impl`, or on all registered."""
+"""Every case of the matrix, on what `--rnn-impl` and `--rnn-onnx-backend` name, or on all."""
 
 import os
 from fnmatch import fnmatchcase
@@ -17,17 +17,20 @@ from rnnparity.verdicts import Verdict
 os.environ.update(SETTINGS.environment_variables())  # before any framework is imported
 
 
+ONNX = "--rnn-onnx-backend"
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make a test per implementation, device that is here, and case."""
     if "case" not in metafunc.fixturenames:
         return
-    named = bool(metafunc.config.getoption("--rnn-impl"))
+    named = any(metafunc.config.getoption(option) for option in ("--rnn-impl", ONNX))
     metafunc.parametrize(
         ("implementation", "kind", "case"),
         [
             pytest.param(
                 # Registered names are those of plain RNNs.
-                spec.target if named or cell != "rnn" else spec.name,
+                spec if spec.onnx else spec.target if named or cell != "rnn" else spec.name,
                 kind,
                 case,
                 id=_id(spec, kind, case),
@@ -55,17 +58,19 @@ def _cases(spec: Spec, cell: str, named: bool) -> list[Case]:
 
 
 def _specs(config: pytest.Config) -> list[Spec]:
-    named = config.getoption("--rnn-impl")
+    named, backends = config.getoption("--rnn-impl"), config.getoption(ONNX)
     try:
-        if named:
-            found = resolve_all(named)
+        if named or backends:
+            own = resolve_all([], kinds=tuple(KINDS), backends=backends) if backends else []
+            found = [*(resolve_all(named) if named else []), *own]
             if any(spec.python for spec in found):
                 raise UsageError("all tests share this Python: leave out @PATH")
             return found
         every = resolve_all([], peers=True, kinds=tuple(KINDS))
         return [spec for spec in every if not is_alone(spec)]  # all tests share a process
     except UsageError as error:
-        raise pytest.UsageError(f"--rnn-impl: {error}") from None
+        option = "--rnn-impl" if named else ONNX
+        raise pytest.UsageError(f"{option}: {error}") from None
 
 
 def _id(spec: object, kind: str, case: Case) -> str:
@@ -86,7 +91,7 @@ def test_no_device_is_missing(pytestconfig: pytest.Config) -> None:
 
 
 def test_implementation_agrees_with_the_truth(
-    implementation: str, kind: str, case: Case, request: pytest.FixtureRequest
+    implementation: str | Spec, kind: str, case: Case, request: pytest.FixtureRequest
 ) -> None:
     """The verdict is pass; what is declared as unsupported skips."""
     judgement = evaluate(implementation, find_device(implementation, kind), case)

@@ -5,6 +5,7 @@ interpreters    which Python runs one: NAME@PATH
 contract        loading one, and what it must define
 support         what one declares that it can do
 modules         one made of a module of PyTorch's
+onnx_whole      a whole network as one ONNX model, for the runtimes of peers and of users
 module_names    what modules call their parameters, and the line to write for others'
 whose_arrays    which framework's arrays a function takes
 neighbours      what a user's file imports from beside it

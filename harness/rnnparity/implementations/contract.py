@@ -15,7 +15,7 @@ from rnnparity.cells import network
 from rnnparity.cells.config import KINDS as KINDS_OF_CELLS
 from rnnparity.cells.config import NONLINEARITIES, Cell, RNNConfig, cells
 from rnnparity.errors import explain
-from rnnparity.implementations import module_names, modules, neighbours
+from rnnparity.implementations import module_names, modules, neighbours, onnx_whole
 from rnnparity.implementations.frameworks import FRAMEWORKS, KINDS, install_hint
 from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.support import FEATURES, Support
@@ -24,6 +24,7 @@ from rnnparity.problems.dtypes import NAMES
 # What a `layer` takes, by kind, and a whole `rnn`.
 LAYER = {"rnn": "x, h0, cell, nonlinearity", "gru": "x, h0, cell", "lstm": "x, h0, c0, cell"}
 WHOLE = "x, h0, weights, config, lengths"
+BACKEND = "model_bytes, inputs"  # what the `run` of a user's ONNX runtime takes
 
 
 class Absent(Exception):
@@ -86,6 +87,8 @@ def load(spec: Spec) -> Implementation:
     """
     try:
         module = _import(spec.target)
+        if spec.onnx:
+            importlib.import_module("onnx")
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if not missing or _findable(missing) or not _asked_for_by(spec, error):
@@ -94,6 +97,9 @@ def load(spec: Spec) -> Implementation:
         raise Absent(f"{missing} is not installed: {install_hint(missing)}") from error
     except BaseException as error:
         raise BrokenImplementation(f"does not import: {explain(error)}") from error
+    if spec.onnx:
+        _check_takes(getattr(module, "run", None), "run", spec.kind)
+        module = onnx_whole.of_backend(module, spec.kind)
     return from_object(spec.name, module)
 
 
@@ -228,9 +234,10 @@ def _of_module(given: Any) -> Any:
 
 
 def _check_takes(function: Any, name: str, kind: str) -> None:
+    expected = {"layer": LAYER[kind], "rnn": WHOLE, "run": BACKEND}[name]
     if not callable(function):
-        raise _breach(f"{name} is a {type(function).__name__}, expected a function")
-    expected = LAYER[kind] if name == "layer" else WHOLE
+        given = "missing" if function is None else f"a {type(function).__name__}"
+        raise _breach(f"{name} is {given}, expected a function {name}({expected})")
     try:
         inspect.signature(function).bind(*expected.split(", "))
     except TypeError:

@@ -1,7 +1,7 @@
 """Finding implementations by name, without importing any of them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -26,6 +26,7 @@ class Spec(msgspec.Struct, frozen=True):
     peer: bool = False
     kind: str = "rnn"  # of the cases that it is given
     python: str = ""  # the path of the Python that runs it; "" for this process's own
+    onnx: bool = False  # a user's file with a runtime, given the cases as ONNX models
 
 
 @cache
@@ -38,13 +39,18 @@ def registered(kind: str = "rnn") -> dict[str, Spec]:
     Returns:
         By the names that users write, which several kinds have in common.
     """
-    suffix, told = ("", "") if kind == "rnn" else (f".{kind}", f" ({kind})")
+    suffix = "" if kind == "rnn" else f".{kind}"
     found = {
-        point.name: Spec(point.name + told, point.value, group == PEERS, kind)
+        point.name: Spec(point.name + _shown(kind), point.value, group == PEERS, kind)
         for group in (GROUP, PEERS)
         for point in entry_points(group=group + suffix)
     }
     return dict(sorted(found.items(), key=lambda one: (one[1].peer, one[0] != BASELINE, one[0])))
+
+
+def _shown(kind: str) -> str:
+    """Return what is added to a name that several kinds have in common."""
+    return "" if kind == "rnn" else f" ({kind})"
 
 
 def is_baseline(spec: Spec) -> bool:
@@ -94,8 +100,9 @@ def resolve_all(
     peers: bool = False,
     kinds: tuple[str, ...] = ("rnn",),
     pythons: Mapping[str, str] | None = None,
+    backends: Sequence[str] = (),
 ) -> list[Spec]:
-    """Resolve several, all registered ones if none is named; names are kept unique.
+    """Resolve several, all registered ones if nothing is named; names are kept unique.
 
     Args:
         texts: what a user wrote, of each also the Python that runs it: `NAME@PATH`.
@@ -103,13 +110,15 @@ def resolve_all(
         kinds: of layers, in all of which registered names are looked up; a user's own module is
             of the one that it declares.
         pythons: by registered name, the Python that runs one where none is written.
+        backends: files with an ONNX runtime, of all these kinds each.
 
     Raises:
-        UsageError: one is no registered name, no file and no module.
+        UsageError: one is no registered name, no file and no module, or a file is given as both.
     """
     every = [spec for kind in kinds for spec in registered(kind).values()]
     specs = [spec for text in texts for spec in _of_kinds(text, kinds)]
-    if not texts:
+    specs += [spec for text in backends for spec in _backend(text, kinds)]
+    if not specs:
         specs = [spec for spec in every if not spec.peer]
     if peers:
         specs += [spec for spec in every if spec.peer]
@@ -122,9 +131,14 @@ def resolve_all(
         )
         for spec in specs
     ]
-    unique: dict[tuple[str, str], Spec] = {}
+    both = {spec.target for spec in specs if spec.onnx} & {s.target for s in specs if not s.onnx}
+    if both:
+        raise UsageError(
+            f"{min(both)} is given as an implementation and as an ONNX runtime: drop one"
+        )
+    unique: dict[tuple[str, str, str], Spec] = {}
     for spec in sorted(specs, key=lambda spec: kinds.index(spec.kind)):
-        unique.setdefault((spec.target, spec.python), spec)
+        unique.setdefault((spec.target, spec.python, spec.kind if spec.onnx else ""), spec)
     labels = interpreters.labels({spec.python for spec in unique.values() if spec.python})
     found = []
     for spec in unique.values():
@@ -139,7 +153,10 @@ def resolve_all(
 def _told_apart(spec: Spec, others: list[Spec]) -> str:
     """Return the spec's name, or as much of the end of its target as no other of that name has."""
     alike = {other.target for other in others if other.name == spec.name}
-    return spec.name if len(alike) == 1 else interpreters.end(spec.target, alike, least=2)
+    if len(alike) == 1:
+        return spec.name
+    told = spec.name.removeprefix(without_kind(spec.name))
+    return interpreters.end(spec.target, alike, least=2) + told
 
 
 def _of_kinds(text: str, kinds: tuple[str, ...]) -> list[Spec]:
@@ -152,6 +169,15 @@ def _of_kinds(text: str, kinds: tuple[str, ...]) -> list[Spec]:
     return [msgspec.structs.replace(spec, python=python) for spec in found]
 
 
+def _backend(text: str, kinds: tuple[str, ...]) -> list[Spec]:
+    path = Path(text)
+    if not path.is_file() or path.suffix != ".py":
+        raise UsageError(f"no Python file {text}: expected one with run(model_bytes, inputs) (.py)")
+    return [
+        Spec(path.stem + _shown(kind), str(path.resolve()), kind=kind, onnx=True) for kind in kinds
+    ]
+
+
 def kind_of(spec: Spec) -> str:
     """Return the kind that a module declares, or where it is registered, since it has several."""
     return declared(spec, "kind") or spec.kind
@@ -159,6 +185,8 @@ def kind_of(spec: Spec) -> str:
 
 def declared(spec: Spec, name: str) -> str | None:
     """Return what a module declares in so many words, `name = "..."`, without importing it."""
+    if spec.onnx:
+        return {"framework": "numpy", "kind": spec.kind}.get(name)
     target = spec.target.partition(":")[0]
     if not target.endswith(".py"):
         try:

@@ -17,6 +17,7 @@ parcels    the files of a task: labels in place of paths, sent to who lacks them
 answers    what a worker sends back: plain data, checked
 examiner   one implementation and its processes
 outputs    a run without implementations: outputs that somebody saved
+exported   cases written as files, for runtimes in any language
 baseline   what `torch.nn.RNN` made of each case
 shared     references, kept while they are needed
 """

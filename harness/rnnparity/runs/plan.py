@@ -121,6 +121,7 @@ def specs(
     baseline: bool = False,
     kinds: tuple[str, ...] = ("rnn",),
     python: str | Path | Mapping[str, str] | None = None,
+    backends: Sequence[str] = (),
 ) -> tuple[Spec, ...]:
     """Return where implementations are.
 
@@ -131,6 +132,7 @@ def specs(
         baseline: whether torch's own comes along, first, if it is registered.
         kinds: of layers: "rnn", "gru", "lstm", in this order.
         python: runs those that are named and have no other; several by registered name.
+        backends: files with an ONNX runtime.
 
     Raises:
         UsageError: one cannot be found, or its Python cannot be used.
@@ -146,7 +148,7 @@ def specs(
         named = [one if interpreters.parted(one)[1] else f"{one}@{own}" for one in named]
     if baseline and named and registry.BASELINE in registry.registered(kinds[0]):
         named.insert(0, registry.BASELINE)
-    found = tuple(registry.resolve_all(named, peers, kinds, by_name))
+    found = tuple(registry.resolve_all(named, peers, kinds, by_name, backends))
     for spec in found:
         if spec.python:
             elsewhere.look(spec.python)

@@ -4,7 +4,7 @@ from typing import Any
 
 from onnx.reference import ReferenceEvaluator
 
-from recurrences.peers.onnx_whole import Inputs, Run, Whole
+from rnnparity.implementations.onnx_whole import Inputs, Run, Whole
 
 framework = "numpy"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnxruntime
 
-from recurrences.peers.onnx_whole import Inputs, Run, Whole
+from rnnparity.implementations.onnx_whole import Inputs, Run, Whole
 
 framework = "numpy"
 

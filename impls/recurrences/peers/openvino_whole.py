@@ -9,7 +9,7 @@ from typing import Any
 
 import openvino
 
-from recurrences.peers.onnx_whole import Inputs, Run, Whole
+from rnnparity.implementations.onnx_whole import Inputs, Run, Whole
 
 framework = "numpy"
 

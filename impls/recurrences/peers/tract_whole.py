@@ -6,7 +6,7 @@ from typing import Any
 
 import tract
 
-from recurrences.peers.onnx_whole import Inputs, Run, Whole
+from rnnparity.implementations.onnx_whole import Inputs, Run, Whole
 
 framework = "numpy"
 SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "int32": "i32"}

@@ -15,6 +15,7 @@ ROOMS = {room: BASE | set(ORDER[:k]) for k, room in enumerate(ORDER)}
 ROOMS["records"] -= {"cells"}
 FILES = {"extras": {"errors"}, "listed": {"errors"}}
 ROOMS["selftest"] = BASE | set(ORDER) - {"report"}
+ROOMS["scoreboard"] = BASE | set(ORDER)
 ROOMS["conformance"] = BASE | set(ORDER[:4])
 # What stands in front of the rooms may import all of them.
 DOORS = {"__init__", "__main__", "api", "assertion", "cli"}

@@ -84,7 +84,7 @@ def recurrent(name, given, attributes, wrong):
     states = states or [np.zeros((D, rows, H), x.dtype)] * count
     if lengths is None or wrong == "lengths":
         lengths = np.full(rows, T)
-    lengths = np.maximum(lengths - (wrong == "length off by one"), 1)
+    lengths = np.maximum(lengths - (wrong == "length off by one"), 0)
     names = [one.decode() for one in attributes["activations"]]
     names = DEFAULTS[name] * D if wrong == "activations" else names
     output, last, every = np.zeros((T, D, rows, H), x.dtype), [], np.arange(rows)

@@ -36,7 +36,7 @@ def run(
             (h0, c0) of such.
         cells: one per layer and direction, forward before reverse.
         config: the arguments of `torch.nn.RNN`.
-        lengths: steps that count in each sequence, integers `[B]` from 1 to T; None for all.
+        lengths: steps that count in each sequence, integers `[B]` from 0 to T; None for all.
         tape: gets every call of `layer`, for `backward`.
 
     Returns:
@@ -74,7 +74,7 @@ def run(
             output, *last = _checked(layer(source, *before, cells[row], *more), source, config)
             if tape is not None:
                 tape.append(Call(source, tuple(before), output, cells[row]))
-            finals.append(_final(xp, output, last, span))
+            finals.append(_final(xp, output, last, before, span))
             outputs.append(_reversed(xp, output, span) if reverse else output)
         x = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=2)
     output = x if span is None else _masked(xp, x, span)
@@ -95,16 +95,24 @@ def _states(given: Any, config: RNNConfig) -> list[Any]:
     return [None] * count if given is None else list(given)
 
 
-def _final(xp: Any, output: Any, last: Sequence[Any], span: "_Span | None") -> tuple[Any, ...]:
-    """Return each state at every sequence's own last step; None for one that nobody tells."""
+def _final(
+    xp: Any, output: Any, last: Sequence[Any], before: Sequence[Any], span: "_Span | None"
+) -> tuple[Any, ...]:
+    """Return each state at every sequence's own last step; None for one that nobody tells.
+
+    After no step at all it is what it was before.
+    """
     every = [output, *last[1:]]  # h at every step, and c, perhaps
     if span is None:
         return tuple(state[-1, ...] if state.ndim == 3 else state for state in (last[0], *last[1:]))
+
+    def at_end(state: Any, initial: Any) -> Any:
+        taken = xp.take(xp.reshape(state, (-1, state.shape[2])), span.last, axis=0)
+        return xp.where(span.is_empty[:, None], initial, taken)
+
     return tuple(
-        xp.take(xp.reshape(state, (-1, state.shape[2])), span.last, axis=0)
-        if state.ndim == 3
-        else None
-        for state in every
+        at_end(state, initial) if state.ndim == 3 else None
+        for state, initial in zip(every, before, strict=True)
     )
 
 
@@ -195,19 +203,23 @@ def backward(
             if span is not None:
                 zeros = xp.zeros_like(grad)
                 grad = grad + xp.where(span.is_last[:, :, None], last[0][None, ...], zeros)
+                empty = xp.where(span.is_empty[:, None], last[0], xp.zeros_like(last[0]))
                 last = [xp.zeros_like(g) for g in last]
             made = layer_backward(grad, *last, call.x, *call.before, call.output, call.cell, *more)
-            of_x, *grad_before[row], grad_cells[row] = _counted(made, config)
+            of_x, *of_states, grad_cells[row] = _counted(made, config)
+            if span is not None:
+                of_states[0] = of_states[0] + empty
+            grad_before[row] = of_states
             grads_x.append(_reversed(xp, of_x, span) if reverse else of_x)
         grad_x = grads_x[0] if D == 1 else grads_x[0] + grads_x[1]
     grad_x = grad_x if span is None else _masked(xp, grad_x, span)
 
-    of_states = [xp.stack(rows, axis=0) for rows in zip(*grad_before, strict=True)]
+    whole = [xp.stack(rows, axis=0) for rows in zip(*grad_before, strict=True)]
     if not batched:
-        grad_x, of_states = grad_x[:, 0, :], [g[:, 0, :] for g in of_states]
+        grad_x, whole = grad_x[:, 0, :], [g[:, 0, :] for g in whole]
     elif config.batch_first:
         grad_x = xp.permute_dims(grad_x, (1, 0, 2))
-    return grad_x, of_states[0] if len(of_states) == 1 else tuple(of_states), grad_cells
+    return grad_x, whole[0] if len(whole) == 1 else tuple(whole), grad_cells
 
 
 def _counted(made: Any, config: RNNConfig) -> tuple[Any, ...]:
@@ -233,7 +245,8 @@ class _Span(NamedTuple):
 
     inside: Any  # [T, B], whether the step counts
     is_last: Any  # [T, B], whether the step is its sequence's last
-    last: Any  # [B], row of each sequence's last step
+    is_empty: Any  # [B], whether the sequence has no step
+    last: Any  # [B], row of each sequence's last step; of an empty one, of its first
     reversal: Any  # [T * B], rows in the order of the reversed sequences, padding left in place
 
 
@@ -246,7 +259,8 @@ def _span(xp: Any, lengths: Any, T: int) -> _Span:
     return _Span(
         inside,
         steps == lengths[None, :] - 1,
-        (lengths - 1) * B + sequence,
+        lengths == 0,
+        xp.where(lengths > 0, lengths - 1, xp.zeros_like(lengths)) * B + sequence,
         xp.reshape(mirrored * B + sequence, (T * B,)),
     )
 

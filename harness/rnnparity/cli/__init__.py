@@ -7,6 +7,7 @@ judging   judge
 reports   list, report, compare
 files     new, export
 findings  findings
+scoreboard  scoreboard
 selftest  selftest
 """
 
@@ -19,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from rnnparity import words
-from rnnparity.cli import files, findings, judging, reports, running, selftest
+from rnnparity.cli import files, findings, judging, reports, running, scoreboard, selftest
 from rnnparity.errors import UsageError, one_line
 
 app = typer.Typer(
@@ -63,7 +64,7 @@ for command in (
     *(running.check, running.bench, running.run, judging.judge),
     *(reports.report, reports.compare),
     *(files.new, files.export),
-    *(selftest.selftest, findings.findings),
+    *(selftest.selftest, findings.findings, scoreboard.scoreboard),
 ):
     app.command()(command)
 

@@ -56,7 +56,7 @@ def render(run: Run) -> str:
     """Return the page of a run."""
     columns, matrix = summary.matrix(run)
     wrong = failing.names(run)
-    return _filled(
+    return filled(
         "page.html.j2",
         charts(run),
         {"checks": summary.checks(run), "timings": times.timings(run)},
@@ -88,7 +88,7 @@ def render(run: Run) -> str:
 def render_trend(runs: Sequence[Run]) -> str:
     """Return the page of several runs."""
     head, rows = trend.table(runs)
-    return _filled(
+    return filled(
         "trend.html.j2",
         charts_of_runs(runs),
         {},
@@ -101,7 +101,7 @@ def render_trend(runs: Sequence[Run]) -> str:
     )
 
 
-def _filled(name: str, specs: dict[str, Any], data: dict[str, Any], **values: Any) -> str:
+def filled(name: str, specs: dict[str, Any], data: dict[str, Any], **values: Any) -> str:
     """Return a template filled in, with all that a page needs inside."""
     loader = PackageLoader("rnnparity.report")
     environment = Environment(

@@ -79,9 +79,14 @@ class Examiner:
         except WorkerLost as lost:
             return Description(verdict=Verdict.ERROR, reason=f"on import: {lost}")
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it hung or crashed so often in a row that it is asked no more."""
+        return len(self._lost) >= LOST_IN_A_ROW
+
     def outcome(self, case: Case, device: str) -> Outcome:
         """Run a case."""
-        if len(self._lost) >= LOST_IN_A_ROW:
+        if self.given_up:
             reason = f"not run: it {self._lost[-1]} {len(self._lost)} times in a row"
             return Outcome(verdict=Verdict.ERROR, reason=reason)
         try:

@@ -1,0 +1,155 @@
+"""A wrong cell as a script that needs the layer's library and NumPy, not rnnparity.
+
+It holds the smallest case: the network as an ONNX model, the inputs, what is right and the unit of
+each element. Only runtimes that are given models have one: other libraries' layers are built by
+code, which is the adapter's (`impls/recurrences/peers`).
+"""
+
+import base64
+import textwrap
+from collections.abc import Callable
+
+import numpy as np
+
+from rnnparity.judging.limit import LIMIT
+from rnnparity.judging.reference import reference
+from rnnparity.problems.arrays import initial_states
+from rnnparity.problems.cases import Case
+from rnnparity.problems.dtypes import numpy_dtype
+from rnnparity.problems.quantities import time_major
+from rnnparity.problems.weights import onnx_writer
+from rnnparity.types import Array
+
+# How a library runs `MODEL` on `INPUTS`, by the beginning of its peers' names.
+RUNS = {
+    "onnxruntime": """
+import onnxruntime
+
+print("onnxruntime", onnxruntime.__version__)
+found = onnxruntime.InferenceSession(MODEL).run(None, INPUTS)
+""",
+    "onnx-reference": """
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+print("onnx", onnx.__version__)
+found = ReferenceEvaluator(onnx.load_from_string(MODEL)).run(None, INPUTS)
+""",
+    "openvino": """
+import openvino
+
+print("openvino", openvino.get_version())
+core = openvino.Core()
+compiled = core.compile_model(core.read_model(MODEL), "CPU")
+found = [*compiled(INPUTS).values()]
+""",
+    "openvino-f32": """
+import openvino
+
+print("openvino", openvino.get_version())
+core = openvino.Core()
+hint = {"INFERENCE_PRECISION_HINT": "f32"}
+compiled = core.compile_model(core.read_model(MODEL), "CPU", hint)
+found = [*compiled(INPUTS).values()]
+""",
+    "tract": """
+import tempfile
+from importlib.metadata import version
+
+import tract
+
+print("tract", version("tract"))
+SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "int32": "i32"}
+with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+    file.write(MODEL)
+    file.flush()
+    model = tract.onnx().load(file.name)
+for k, array in enumerate(INPUTS.values()):
+    sizes = ",".join(map(str, array.shape))
+    model.set_input_fact(k, f"{sizes},{SHORT[array.dtype.name]}")
+for k in range(model.output_count()):
+    model.set_output_fact(k, None)
+found = [one.to_numpy() for one in model.into_model().into_runnable().run([*INPUTS.values()])]
+""",
+}
+
+SCRIPT = '''"""{title}
+
+{what}
+"""
+
+import base64
+
+import numpy as np
+
+MODEL = base64.b64decode(
+{model}
+)
+INPUTS = {inputs}
+RIGHT = {right}
+UNIT = {unit}
+{run}
+worst = 0.0
+for (name, right), unit, array in zip(RIGHT.items(), UNIT, found):
+    off = np.abs(np.asarray(array, np.float64) - np.asarray(right, np.float64)) / unit
+    worst = max(worst, float(np.nan_to_num(off, nan=np.inf).max()))
+    print(name, "is", np.asarray(array).ravel()[:6], "right is", right.ravel()[:6])
+print(f"off by {{worst:.3g}} units of rounding")
+print("wrong" if worst > {limit:g} else "right")
+'''
+
+
+def script(name: str, case: Case, title: str, what: str) -> str:
+    """Return a script for a peer that is given ONNX models; "" for another one.
+
+    Args:
+        name: of the peer, without its kind.
+        case: in which it is wrong; of its outputs and last states, not of gradients.
+        title: its first line.
+        what: is wrong, in a sentence.
+    """
+    run = _run(name)
+    if not run or case.B is None:
+        return ""
+    plain = case.replace(invariants=False, one_more_step=False)
+    against = reference(plain)
+    problem = against.problem
+    states = initial_states(problem)
+    inputs = {"x": problem.x, **states}
+    if problem.lengths is not None:
+        inputs["lengths"] = problem.lengths.astype(np.int32)
+    layout: Callable[[str, Array], Array] = lambda quantity, array: np.ascontiguousarray(  # noqa: E731
+        time_major(plain, quantity, array)
+    )
+    names = ["output", *(f"{state}_n" for state in plain.config.states)]
+    right = {q: layout(q, against.true.values[q].astype(numpy_dtype(case.dtype))) for q in names}
+    units = [layout(q, np.where(against.judged[q], against.units[q], np.inf)) for q in names]
+    model = onnx_writer.model(
+        problem.weights, plain.config, lengths="lengths" in inputs, initial=bool(states)
+    )
+    encoded = base64.b64encode(model.SerializeToString()).decode()
+    lines = "\n".join(f'    "{part}"' for part in textwrap.wrap(encoded, 90))
+    told = [str(float(unit[np.isfinite(unit)].max())) for unit in units]
+    return SCRIPT.format(
+        title=title,
+        what=textwrap.fill(what, 90),
+        model=lines,
+        inputs=_dict(inputs),
+        right=_dict(right),
+        unit=f"[{', '.join(told)}]  # the largest of each",
+        run=run,
+        limit=LIMIT,
+    )
+
+
+def _run(name: str) -> str:
+    known = [beginning for beginning in RUNS if name.startswith(beginning)]
+    return RUNS[max(known, key=len)] if known else ""
+
+
+def _dict(arrays: dict[str, Array]) -> str:
+    lines = [
+        f'    "{name}": np.array({array.ravel().tolist()}, "{array.dtype}").reshape({array.shape}),'
+        for name, array in arrays.items()
+    ]
+    return "{\n" + "\n".join(lines) + "\n}"

@@ -1,0 +1,189 @@
+"""Running a layer on the cases of all columns, in processes of its own; shrinking what fails."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from rnnparity.cells.config import NONLINEARITIES, RNNConfig
+from rnnparity.implementations.outcome import Outcome
+from rnnparity.implementations.registry import Spec, without_kind
+from rnnparity.implementations.settings import Settings
+from rnnparity.judging.difference import z_scores
+from rnnparity.judging.reference import Reference, reference
+from rnnparity.problems.cases import Case
+from rnnparity.problems.quantities import time_major
+from rnnparity.records.check import Record
+from rnnparity.records.environment import usable_cores
+from rnnparity.runs.examiner import Examiner
+from rnnparity.runs.one_check import Check
+from rnnparity.runs.work import Description
+from rnnparity.scoreboard import deciding, empty
+from rnnparity.scoreboard.board import Cell, Row, State
+from rnnparity.scoreboard.capabilities import (
+    CALLS,
+    EMPTY,
+    GRADIENTS,
+    HIDDEN,
+    INPUT,
+    LENGTHS,
+    ROWS,
+    STEPS,
+    Trial,
+    changed,
+    of_kind,
+)
+from rnnparity.scoreboard.deciding import Tried
+from rnnparity.scoreboard.shrinking import smallest
+from rnnparity.verdicts import Verdict
+
+# What every column is judged on: all that is tried here is here for the CPU.
+DEVICE = "cpu"
+
+
+def rows(
+    specs: Sequence[Spec],
+    settings: Settings,
+    timeout: float,
+    folder: Path,
+    done: Callable[[Row], None] = lambda row: None,
+) -> tuple[Row, ...]:
+    """Return a row for each layer, as many made at a time as there are cores for.
+
+    Args:
+        specs: of one kind each; several kinds of one library are several rows.
+        settings: of their processes.
+        timeout: seconds for a case and for an import.
+        folder: gets logs and inputs.
+        done: told of each row that is ready.
+    """
+    alike = Counter(_bare(spec) for spec in specs)
+
+    def make(spec: Spec) -> Row:
+        own = Path(tempfile.mkdtemp(dir=folder))
+        row = _Trying(spec, settings, timeout, own).row()
+        if alike[_bare(spec)] == 1:
+            row = msgspec.structs.replace(row, name=_bare(spec)[0])
+        done(row)
+        return row
+
+    with ThreadPoolExecutor(max(1, usable_cores() // settings.threads)) as pool:
+        return tuple(pool.map(make, specs))
+
+
+def _bare(spec: Spec) -> tuple[str, str]:
+    """Return a layer's name without its kind and the Python that runs it, and its kind."""
+    name = without_kind(spec.name)
+    return (name.rpartition("@")[0] or name) if spec.python else name, spec.kind
+
+
+class _Trying:
+    """One layer."""
+
+    def __init__(self, spec: Spec, settings: Settings, timeout: float, folder: Path) -> None:
+        self._spec, self._settings, self._timeout = spec, settings, timeout
+        self._folder = folder
+        self._log = folder / "worker.log"
+        self._examiner = self._examination()
+        self._description = Description()
+        self._check: Check | None = None
+        self._refer = cache(lambda case: reference(case, settings))
+
+    def row(self) -> Row:
+        """Make its row."""
+        try:
+            return self._row()
+        finally:
+            self._examiner.stop()
+
+    def _examination(self) -> Examiner:
+        return Examiner(self._spec, self._settings, self._log, self._timeout)
+
+    def _row(self) -> Row:
+        spec = self._spec
+        told = self._description = self._examiner.describe()
+        name, kind = without_kind(spec.name), spec.kind
+        if told.verdict or DEVICE not in told.devices:
+            why = told.reason or f"it does not run on the {DEVICE}"
+            return Row(name=name, kind=kind, framework=told.framework, reason=why)
+        plain = self._plain()
+        columns = of_kind(kind)
+        tried = {one.name: [self._tried(trial) for trial in one.trials(plain)] for one in columns}
+        cells = {EMPTY: self._empty(plain)}
+        cells = deciding.decide(columns, {n: t for n, t in tried.items() if t}, cells)
+        if cells[LENGTHS].state not in deciding.GOOD and cells[EMPTY].state != State.NOT_OFFERED:
+            cells[EMPTY] = Cell(state=State.HIDDEN)
+        for column, cell in cells.items():
+            if cell.state == State.WRONG and column != EMPTY and cell.case is not None:
+                cells[column] = self._shrunk(column, cell, cell.case)
+        return Row(
+            name=name,
+            kind=kind,
+            framework=told.framework,
+            versions=told.versions | told.packages,
+            cells=cells,
+        )
+
+    def _plain(self) -> Case:
+        """Return the plain case: tanh, and no initial state, where the layer has that."""
+        config = RNNConfig(input_size=INPUT, hidden_size=HIDDEN, kind=self._spec.kind)
+        first = Case(config=config, h0=False, T=STEPS, B=ROWS)
+        for nonlinearity in NONLINEARITIES if self._spec.kind == "rnn" else ("tanh",):
+            for h0 in (False, True):
+                case = changed(first, nonlinearity=nonlinearity, h0=h0)
+                if self._record(case).verdict != Verdict.UNSUPPORTED:
+                    return case
+        return first
+
+    def _record(self, case: Case) -> Record:
+        if self._examiner.given_up:
+            self._examiner.stop()
+            self._examiner = self._examination()
+            self._check = None
+        if self._check is None:
+            self._check = Check(self._examiner, self._description, DEVICE)
+        return self._check.record(case, self._refer, lambda case: None)
+
+    def _tried(self, trial: Trial) -> Tried:
+        record = self._record(trial.case)
+        both = trial.case.config.bidirectional and record.verdict == Verdict.FAIL
+        return Tried(trial, record, self._halves(trial.case) if both else None)
+
+    def _halves(self, case: Case) -> tuple[float, float] | None:
+        """Return how far each direction's outputs are off, in units."""
+        outcome = self._examiner.outcome(case, DEVICE)
+        return None if outcome.verdict else halves(case, outcome, self._refer(case))
+
+    def _empty(self, plain: Case) -> Cell:
+        ragged = changed(plain, ragged=True)
+        return empty.judged(self._examiner, DEVICE, ragged, self._folder)
+
+    def _shrunk(self, column: str, cell: Cell, case: Case) -> Cell:
+        def fails(smaller: Case) -> bool:
+            record = self._record(smaller)
+            if column == GRADIENTS:
+                return deciding.backward(record) == State.WRONG
+            state = deciding.of_calls(record) if column == CALLS else deciding.forward(record)
+            return state == State.WRONG
+
+        return msgspec.structs.replace(cell, smallest=smallest(case, fails))
+
+
+def halves(case: Case, outcome: Outcome, against: Reference) -> tuple[float, float] | None:
+    """Return the largest error of each direction in units; None if one has no right form."""
+    ahead, back = 0.0, 0.0
+    for name in ("output", *(f"{state}_n" for state in case.config.states)):
+        if name not in outcome.arrays:
+            continue  # an LSTM's c_n, which nobody tells of unequal lengths
+        found = time_major(case, name, outcome.arrays[name])
+        if found.shape != against.true.values[name].shape:
+            return None
+        z = z_scores(found, name, against)
+        parts = np.split(z, 2, axis=-1) if name == "output" else (z[0::2], z[1::2])
+        ahead, back = max(ahead, float(parts[0].max())), max(back, float(parts[1].max()))
+    return ahead, back

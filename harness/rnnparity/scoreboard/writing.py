@@ -1,0 +1,183 @@
+"""A scoreboard as files: data, Markdown, a page, a script for each wrong cell that can have one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from rnnparity.problems.cases import Case
+from rnnparity.report import page
+from rnnparity.scoreboard import scripts
+from rnnparity.scoreboard.board import Board, Cell, Row, State
+from rnnparity.scoreboard.capabilities import EMPTY, GRADIENTS, of_kind
+from rnnparity.scoreboard.known import findings
+
+DATA, MARKDOWN, PAGE, SCRIPTS = "scoreboard.json", "README.md", "scoreboard.html", "scripts"
+
+# What a cell is in Markdown; the page has the words.
+SHORT = {
+    State.RIGHT: "✓",
+    State.WRONG: "**wrong**",
+    State.REFUSES: "refuses",
+    State.NOT_OFFERED: "-",
+    State.CHAOTIC: "chaotic",
+    State.HIDDEN: "·",
+    State.ABSENT: "",
+}
+LEGEND = (
+    "✓ right; **wrong**: it returns numbers that are wrong; refuses: it raises or breaks, though "
+    "it says that it can; - not offered; chaotic: right as far as it can be judged; · not to be "
+    "told: wrong or refused where another column is, which it needs."
+)
+TITLES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
+
+
+def write(board: Board, directory: Path) -> Board:
+    """Write all files of a board into a folder, and return it with the names of its scripts."""
+    rows = []
+    for row in board.rows:
+        cells = {column: _told(row, column, cell, directory) for column, cell in row.cells.items()}
+        rows.append(msgspec.structs.replace(row, cells=cells))
+    board = msgspec.structs.replace(board, rows=tuple(rows))
+    text = msgspec.json.format(msgspec.json.encode(board), indent=1)
+    (directory / DATA).write_bytes(text + b"\n")
+    (directory / MARKDOWN).write_text("\n".join(lines(board)) + "\n", encoding="utf-8")
+    (directory / PAGE).write_text(render(board), encoding="utf-8")
+    return board
+
+
+def read(directory: Path) -> Board:
+    """Return the board of a folder."""
+    return msgspec.json.decode((directory / DATA).read_bytes(), type=Board)
+
+
+def _told(row: Row, column: str, cell: Cell, directory: Path) -> Cell:
+    """Return a cell with its script, which is written, and the findings that are known of it."""
+    if cell.state not in (State.WRONG, State.REFUSES):
+        return cell
+    name, text = "", ""
+    if cell.state == State.WRONG and cell.smallest is not None and column not in (EMPTY, GRADIENTS):
+        name = f"{row.name}-{row.kind}-{column.replace(' ', '-')}.py"
+        what = next(one.what for one in of_kind(row.kind) if one.name == column)
+        text = scripts.script(
+            row.name,
+            cell.smallest,
+            f"{row.name} ({TITLES[row.kind]}), {column}: {what}.",
+            f"{cell.reason}.",
+        )
+    if text:
+        (directory / SCRIPTS).mkdir(exist_ok=True)
+        (directory / SCRIPTS / name).write_text(text, encoding="utf-8")
+    known = findings(row.name, column)
+    return msgspec.structs.replace(cell, script=name if text else "", findings=known)
+
+
+def sizes(case: Case) -> str:
+    """Return a case's sizes in words."""
+    config = case.config
+    layers = f", {config.num_layers} layers" if config.num_layers > 1 else ""
+    return f"T={case.T} B={case.B or 1} I={config.input_size} H={config.hidden_size}{layers}"
+
+
+def lines(board: Board) -> Iterator[str]:
+    """Yield the board as Markdown."""
+    yield "# Scoreboard"
+    yield ""
+    yield f"Recurrent layers of other libraries, and torch's, on {page.machine(board.environment)}."
+    yield f"rnnparity {board.environment.get('rnnparity', '')}, by `rnnparity scoreboard`."
+    yield "The same as a page: [scoreboard.html](scoreboard.html)."
+    yield ""
+    yield LEGEND
+    for kind, title in TITLES.items():
+        rows = [row for row in board.rows if row.kind == kind]
+        if not rows:
+            continue
+        columns = [one.name for one in of_kind(kind)]
+        yield ""
+        yield f"## {title}"
+        yield ""
+        yield "| | " + " | ".join(columns) + " |"
+        yield "|---|" + "---|" * len(columns)
+        for row in rows:
+            told = [SHORT[row.cells[one].state] if one in row.cells else "" for one in columns]
+            yield f"| {row.name} | " + " | ".join(told) + " |"
+    yield ""
+    yield "## What is tried"
+    yield ""
+    every = {one.name: one.what for kind in TITLES for one in of_kind(kind)}
+    yield from (f"- **{name}**: {what}" for name, what in every.items())
+    yield from _of_state(board, State.WRONG, "What is wrong")
+    yield from _of_state(board, State.REFUSES, "What is refused")
+    yield ""
+    yield "## Versions"
+    yield ""
+    for name, versions in _versions(board).items():
+        yield f"- {name}: {versions}"
+
+
+def _of_state(board: Board, state: State, title: str) -> Iterator[str]:
+    yield ""
+    yield f"## {title}"
+    yield ""
+    for row in board.rows:
+        for column, cell in row.cells.items():
+            if cell.state == state:
+                where = f"{row.name} ({TITLES[row.kind]}), {column}"
+                yield f"- **{where}**: {about(cell)}{_links(cell)}"
+
+
+def about(cell: Cell) -> str:
+    """Return what is to be said of a cell, in one line."""
+    told = [" ".join(cell.reason.split())]
+    if cell.diagnosis:
+        told.append(f"as if {' or '.join(cell.diagnosis)}")
+    if cell.smallest is not None:
+        told.append(f"down to {sizes(cell.smallest)}")
+    return "; ".join(one for one in told if one)
+
+
+def _links(cell: Cell) -> str:
+    links = [f"[script](scripts/{cell.script})"] if cell.script else []
+    links += [f"[{one}](../findings/{one}/README.md)" for one in cell.findings]
+    return f" ({', '.join(links)})" if links else ""
+
+
+def _versions(board: Board) -> dict[str, str]:
+    """Return the versions of each layer's libraries, or why it is not here; alike kinds once."""
+    found: dict[str, str] = {}
+    for row in board.rows:
+        told = ", ".join(" ".join(one) for one in row.versions.items()) or row.reason
+        found.setdefault(row.name, told)
+    return found
+
+
+def render(board: Board) -> str:
+    """Return the board as a page that needs no other file, but for scripts and findings."""
+    tables = [
+        (title, of_kind(kind), [row for row in board.rows if row.kind == kind])
+        for kind, title in TITLES.items()
+    ]
+    return page.filled(
+        "scoreboard.html.j2",
+        {},
+        {},
+        title="scoreboard",
+        machine=page.machine(board.environment),
+        version=board.environment.get("rnnparity", ""),
+        tables=[one for one in tables if one[2]],
+        about=about,
+        versions=_versions(board),
+        classes=CLASSES,
+    )
+
+
+# The page's colours, by state.
+CLASSES = {
+    State.RIGHT: "pass",
+    State.WRONG: "fail",
+    State.REFUSES: "refuses",
+    State.NOT_OFFERED: "unsupported",
+    State.CHAOTIC: "chaotic",
+    State.HIDDEN: "hidden-cell",
+    State.ABSENT: "absent",
+}

@@ -37,7 +37,6 @@ run = runtime({wrong!r})
 # By what is wrong with a runtime, the kind that it is tried as, and the column that it is wrong in.
 ONE_COLUMN = {
     "lengths": ("rnn", "lengths"),
-    "past the end": ("gru", "lengths"),
     "reverse of all": ("lstm", "lengths"),
     "reverse": ("gru", "reverse"),
     "turned": ("rnn", "reverse"),
@@ -45,14 +44,11 @@ ONE_COLUMN = {
     "state of the other": ("rnn", "initial state"),
     "no state": ("gru", "initial state"),
     "states swapped": ("lstm", "initial state"),
-    "last states swapped": ("lstm", "plain"),
     "layout": ("rnn", "batch first"),
     "activations": ("rnn", "relu"),
     "no bias": ("lstm", "bias"),
     "bias halves": ("gru", "bias"),
     "reset": ("gru", "plain"),
-    "gates": ("lstm", "plain"),
-    "half": ("rnn", "plain"),
 }
 
 

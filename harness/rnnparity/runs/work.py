@@ -19,7 +19,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
     `verdict` is None for one that can be run, else ABSENT or ERROR, with the reason. `devices`
     are those that are here, of the kinds that it declares (`runs_on`; all kinds if none is named).
-    `packages` are the versions of all that another Python has imported for it.
+    `packages` are the versions of the libraries that were imported for it.
     """
 
     framework: str = ""
@@ -77,7 +77,7 @@ def describe(spec: Spec, settings: Settings) -> Description:
         nonlinearities=support.nonlinearities,
         whole=implementation.rnn is not None,
         versions=border.versions(),
-        packages=frameworks.loaded() if spec.python else {},
+        packages=frameworks.loaded(),
     )
 
 

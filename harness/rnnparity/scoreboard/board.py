@@ -28,7 +28,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         reason: what is wrong, or what it says, where it is not right.
         z: the largest error in units of predicted rounding.
         diagnosis: known mistakes that reproduce it.
-        case: that decided. smallest: with sizes at which it is still wrong.
+        case: that is wrong or refused. smallest: with sizes at which it is still wrong.
         script: the file name of a script that shows it; "" if there is none.
         findings: names of findings about it.
     """

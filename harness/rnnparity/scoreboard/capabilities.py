@@ -52,8 +52,8 @@ def _with(**changes: Any) -> Callable[[Case], Iterator[Trial]]:
     return lambda plain: iter([Trial(changed(plain, **changes))])
 
 
-def _fed_back(**changes: Any) -> Callable[[Case], Iterator[Trial]]:
-    return lambda plain: iter([Trial(changed(plain, **changes), frozenset({STATE}))])
+def _fed_back(*needs: str, **changes: Any) -> Callable[[Case], Iterator[Trial]]:
+    return lambda plain: iter([Trial(changed(plain, **changes), frozenset({STATE, *needs}))])
 
 
 def changed(case: Case, **changes: Any) -> Case:
@@ -97,6 +97,7 @@ CAPABILITIES = (
     Capability("batch first", "input and output as [B, T, features]", _with(batch_first=True)),
     Capability(LENGTHS, "sequences of unequal length in a batch, padded", _lengths),
     Capability(EMPTY, "one of them of length 0: output 0, the state as it was", _none),
+    Capability("no state", "no initial state: zeros", _with(h0=False)),
     Capability(STATE, "an initial state, in each direction and layer its own", _initial),
     Capability("one more step", "one step more, with the state fed back",
                _fed_back(one_more_step=True)),
@@ -104,7 +105,7 @@ CAPABILITIES = (
     Capability("longer", "more steps than were compiled for", _with(T=LONGER)),
     Capability("larger batch", "more rows than were compiled for", _with(B=LARGER)),
     Capability(CALLS, "the same again, other rows, in parts: what must not matter",
-               _fed_back(invariants=True)),
+               _fed_back("no state", invariants=True)),
     Capability("near zero", "values so small that tanh is its argument", _with(regime="tiny")),
     Capability("saturated", "values so large that tanh and gates are at their ends",
                _with(regime="saturated")),

@@ -101,7 +101,7 @@ def decide(
         found[PLAIN], found[BIAS] = _cell(State.RIGHT, without[0]), _cell(State.WRONG, plain)
     else:
         found[PLAIN] = _cell(first, plain)
-        found[BIAS] = _cell(first, plain) if first != State.WRONG else _hidden()
+        found[BIAS] = _hidden() if first in (State.WRONG, State.REFUSES) else _cell(first, plain)
     sound = first in GOOD
     found[GRADIENTS] = _gradients(tried) if sound else _hidden()
     if first == State.NOT_OFFERED:
@@ -169,7 +169,7 @@ def _products(plain: Tried) -> Cell:
     precision = plain.record.matmul_precision
     if precision in (None, "float32"):
         state = State.RIGHT if precision else State.HIDDEN
-        return Cell(state=state, case=plain.trial.case)
+        return Cell(state=state)
     why = f"matrix products of float32 run in {precision}"
     return msgspec.structs.replace(_cell(State.WRONG, plain), reason=why)
 
@@ -177,13 +177,14 @@ def _products(plain: Tried) -> Cell:
 def _cell(state: State, tried: Tried) -> Cell:
     record = tried.record
     known = [one.z for one in record.quantities.values() if one.z is not None]
+    blamed = state in (State.WRONG, State.REFUSES)
     bad = state in (State.WRONG, State.REFUSES, State.NOT_OFFERED, State.CHAOTIC)
     return Cell(
         state=state,
         reason=record.reason if bad else "",
         z=max(known, default=None),
         diagnosis=record.diagnosis if state == State.WRONG else (),
-        case=tried.trial.case,
+        case=tried.trial.case if blamed else None,
     )
 
 

@@ -13,9 +13,11 @@ KNOWN = {
     ("openvino", "plain"): "openvino-bfloat16",
     ("openvino", "products"): "openvino-bfloat16",
     ("paddle", "no bias"): "paddle-without-bias",
+    ("tinygrad", "near zero"): "tinygrad-tanh",
     ("tract", "both"): "tract-reverse",
     ("tract", "lengths"): "tract-sequence-lens",
     ("tract", "saturated"): "tract-sigmoid",
+    ("tract", "no state"): "tract-lstm-without-initial-state",
     ("tract", "relu"): "tract-attributes",
     ("tract", "reverse"): "tract-reverse",
 }

@@ -87,10 +87,11 @@ MODEL = base64.b64decode(
 )
 INPUTS = {inputs}
 RIGHT = {right}
+inf = np.inf  # the unit of what is not judged
 UNIT = {unit}
 {run}
 worst = 0.0
-for (name, right), unit, array in zip(RIGHT.items(), UNIT, found):
+for (name, right), unit, array in zip(RIGHT.items(), UNIT.values(), found):
     off = np.abs(np.asarray(array, np.float64) - np.asarray(right, np.float64)) / unit
     worst = max(worst, float(np.nan_to_num(off, nan=np.inf).max()))
     print(name, "is", np.asarray(array).ravel()[:6], "right is", right.ravel()[:6])
@@ -123,20 +124,20 @@ def script(name: str, case: Case, title: str, what: str) -> str:
     )
     names = ["output", *(f"{state}_n" for state in plain.config.states)]
     right = {q: layout(q, against.true.values[q].astype(numpy_dtype(case.dtype))) for q in names}
-    units = [layout(q, np.where(against.judged[q], against.units[q], np.inf)) for q in names]
+    judged = {q: np.where(against.judged[q], against.units[q], np.inf) for q in names}
+    units = {q: layout(q, unit.astype(np.float64)) for q, unit in judged.items()}
     model = onnx_writer.model(
         problem.weights, plain.config, lengths="lengths" in inputs, initial=bool(states)
     )
     encoded = base64.b64encode(model.SerializeToString()).decode()
     lines = "\n".join(f'    "{part}"' for part in textwrap.wrap(encoded, 90))
-    told = [str(float(unit[np.isfinite(unit)].max())) for unit in units]
     return SCRIPT.format(
         title=title,
         what=textwrap.fill(what, 90),
         model=lines,
         inputs=_dict(inputs),
         right=_dict(right),
-        unit=f"[{', '.join(told)}]  # the largest of each",
+        unit=_dict(units),
         run=run,
         limit=LIMIT,
     )

@@ -128,7 +128,7 @@ def _of_state(board: Board, state: State, title: str) -> Iterator[str]:
 
 def about(cell: Cell) -> str:
     """Return what is to be said of a cell, in one line."""
-    told = [" ".join(cell.reason.split())]
+    told = [" ".join(cell.reason.split("Stack backtrace")[0].split())]
     if cell.diagnosis:
         told.append(f"as if {' or '.join(cell.diagnosis)}")
     if cell.smallest is not None:
@@ -168,8 +168,16 @@ def render(board: Board) -> str:
         about=about,
         versions=_versions(board),
         classes=CLASSES,
+        signs=SIGNS,
     )
 
+
+# States that a page has a sign for; the others, which are looked for, are words.
+SIGNS = {state: "" for state in State} | {
+    State.RIGHT: "✓",
+    State.NOT_OFFERED: "-",
+    State.HIDDEN: "·",
+}
 
 # The page's colours, by state.
 CLASSES = {

@@ -232,7 +232,7 @@ def test_the_files_of_a_board_say_the_same(tmp_path):
     told = board.rows[0].cells["lengths"]
     assert (tmp_path / "scripts" / told.script).is_file()
     assert told.findings == ("onnx-reference-sequence-lens",)
-    markdown = (tmp_path / "README.md").read_text()
+    markdown = (tmp_path / "scoreboard.md").read_text()
     line = next(one for one in markdown.splitlines() if one.startswith("| onnx-reference |"))
     assert line.count("**wrong**") == 1
     assert line.count("✓") == len(cells) - 1
@@ -265,7 +265,7 @@ def test_what_is_known_are_findings_and_columns():
 @pytest.mark.skipif(not COMMITTED.is_dir(), reason="no clone")
 def test_the_committed_board_is_whole():
     board = writing.read(COMMITTED)
-    assert (COMMITTED / "README.md").read_text().splitlines() == [*writing.lines(board)]
+    assert (COMMITTED / "scoreboard.md").read_text().splitlines() == [*writing.lines(board)]
     assert (COMMITTED / "scoreboard.html").is_file()
     assert len({row.name for row in board.rows}) >= 14
     assert {row.kind for row in board.rows} == {"rnn", "gru", "lstm"}

@@ -28,7 +28,7 @@ def scoreboard(
     All layers with the peers if none is named. Exit code 0, whatever comes out.
     """
     from rnnparity import extras
-    from rnnparity.errors import writing_into
+    from rnnparity.errors import UsageError, writing_into
     from rnnparity.implementations.settings import Settings
     from rnnparity.records.environment import environment
     from rnnparity.runs import plan as plans
@@ -38,6 +38,8 @@ def scoreboard(
     extras.needed("report", "the scoreboard")
     from rnnparity.scoreboard import writing
 
+    if not timeout > 0:
+        raise UsageError(f"timeout is {timeout:g}, expected more than 0")
     named: list[Any] = [*(implementations or ())]
     kinds = plans.kinds(cell or plans.EVERY, named)
     backends = [str(one) for one in onnx_backend or ()]

@@ -12,7 +12,7 @@ from rnnparity.scoreboard.board import Board, Cell, Row, State
 from rnnparity.scoreboard.capabilities import EMPTY, GRADIENTS, of_kind
 from rnnparity.scoreboard.known import findings
 
-DATA, MARKDOWN, PAGE, SCRIPTS = "scoreboard.json", "README.md", "scoreboard.html", "scripts"
+DATA, MARKDOWN, PAGE, SCRIPTS = "scoreboard.json", "scoreboard.md", "scoreboard.html", "scripts"
 
 # What a cell is in Markdown; the page has the words.
 SHORT = {
@@ -33,7 +33,12 @@ TITLES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
 
 
 def write(board: Board, directory: Path) -> Board:
-    """Write all files of a board into a folder, and return it with the names of its scripts."""
+    """Write all files of a board into a folder, and return it with the names of its scripts.
+
+    Those of a board that is there already are replaced, with its scripts.
+    """
+    for path in _scripts_of(directory):
+        path.unlink(missing_ok=True)
     rows = []
     for row in board.rows:
         cells = {column: _told(row, column, cell, directory) for column, cell in row.cells.items()}
@@ -44,6 +49,16 @@ def write(board: Board, directory: Path) -> Board:
     (directory / MARKDOWN).write_text("\n".join(lines(board)) + "\n", encoding="utf-8")
     (directory / PAGE).write_text(render(board), encoding="utf-8")
     return board
+
+
+def _scripts_of(directory: Path) -> list[Path]:
+    """Return the scripts of the board that is in a folder, if one is."""
+    try:
+        board = read(directory)
+    except (OSError, msgspec.MsgspecError):
+        return []
+    names = [Path(cell.script).name for row in board.rows for cell in row.cells.values()]
+    return [directory / SCRIPTS / name for name in names if name]
 
 
 def read(directory: Path) -> Board:

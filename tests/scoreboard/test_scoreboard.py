@@ -192,6 +192,69 @@ def test_a_layer_that_crashes_on_some_cases_is_tried_on_the_others(tmp_path):
     assert row.cells["layers"].state == row.cells["together"].state == State.RIGHT
 
 
+# Own layers that are wrong in one way: the condition, and the column that is to be blamed for it.
+OWN = """
+import os, sys, time
+import numpy as np
+from recurrences.elman import numpy_loop
+framework, prepare = "numpy", numpy_loop.prepare
+gradients = {gradients}
+calls = [0]
+
+def layer(x, h0, cell, nonlinearity):
+    calls[0] += 1
+    {forward}
+    output, h_n = numpy_loop.layer(x, h0, cell, nonlinearity)
+    {after}
+    return output, h_n
+
+def layer_backward(grad_output, grad_h_n, x, h0, output, cell, nonlinearity):
+    {backward}
+    return numpy_loop.layer_backward(grad_output, grad_h_n, x, h0, output, cell, nonlinearity)
+"""
+FAULTS = {
+    "zeros": (("after", "output = output + 0.01 * (not h0.any())"), {"no state": "wrong"}),
+    "state": (("after", "output = output + 0.01 * (calls[0] > 1)"), {"calls": "wrong"}),
+    "long": (("after", "output = output + 0.01 * (len(x) > 100)"), {"longer": "wrong"}),
+    "many": (("after", "output = output + 0.01 * (x.shape[1] > 32)"), {"larger batch": "wrong"}),
+    "backward": (("backward", "os._exit(3)"), {"gradients": "refuses"}),
+    "float64": (("after", "output = output.astype('f4').astype(x.dtype)"), {"float64": "wrong"}),
+}
+
+
+@pytest.mark.parametrize(("fault", "expected"), FAULTS.values(), ids=FAULTS)
+def test_an_own_layer_that_is_wrong_in_one_way(tmp_path, fault, expected):
+    where, line = fault
+    parts = {"forward": "pass", "after": "pass", "backward": "pass", where: line}
+    path = tmp_path / "mine.py"
+    path.write_text(OWN.format(gradients=where == "backward", **parts))
+    (row,) = trying.rows([resolve(str(path))], Settings(), 60, tmp_path)
+    bad = (State.WRONG, State.REFUSES)
+    assert {name: c.state.value for name, c in row.cells.items() if c.state in bad} == expected
+    assert row.cells["plain"].state in (State.RIGHT, State.HIDDEN)
+    assert not row.registered
+
+
+def test_a_layer_that_hangs_is_waited_for_once(tmp_path):
+    path = tmp_path / "mine.py"
+    parts = {"forward": "time.sleep(600)", "after": "pass", "backward": "pass"}
+    path.write_text(OWN.format(gradients=False, **parts))
+    (row,) = trying.rows([resolve(str(path))], Settings(), 3, tmp_path)
+    assert in_state(row, State.REFUSES) == ["plain"]
+    assert "gave no answer in 3 s" in row.cells["plain"].reason
+    assert len(in_state(row, State.HIDDEN)) == len(row.cells) - 1
+
+
+def test_a_layer_of_another_dtype_is_judged_in_that(tmp_path):
+    path = tmp_path / "mine.py"
+    parts = {"forward": "pass", "after": "pass", "backward": "pass"}
+    path.write_text(OWN.format(gradients=False, **parts) + "\ndtypes = ('float64',)\n")
+    (row,) = trying.rows([resolve(str(path))], Settings(), 60, tmp_path)
+    offered = {"products", "float16", "bfloat16", "gradients"}
+    assert {*in_state(row, State.NOT_OFFERED)} == offered
+    assert len(in_state(row, State.RIGHT)) == len(row.cells) - len(offered)
+
+
 def test_what_is_not_here_is_a_row_that_says_why(tmp_path):
     path = tmp_path / "lacks.py"
     path.write_text("import not_installed_anywhere\nframework = 'numpy'\n")
@@ -224,7 +287,14 @@ def test_the_files_of_a_board_say_the_same(tmp_path):
         smallest=CASE.replace(ragged=True, T=3),
     )
     rows = (
-        Row(name="onnx-reference", kind="rnn", versions={"onnx": "1.0"}, cells=cells),
+        Row(
+            name="onnx-reference",
+            kind="rnn",
+            versions={"onnx": "1.0"},
+            registered=True,
+            cells=cells,
+        ),
+        Row(name="tract/a|b", kind="rnn", cells=cells),
         Row(name="elsewhere", kind="rnn", reason="it is not installed"),
     )
     board = writing.write(Board(environment={"rnnparity": "0.1"}, rows=rows), tmp_path)
@@ -236,8 +306,15 @@ def test_the_files_of_a_board_say_the_same(tmp_path):
     line = next(one for one in markdown.splitlines() if one.startswith("| onnx-reference |"))
     assert line.count("**wrong**") == 1
     assert line.count("✓") == len(cells) - 1
+    assert "| tract/a\\|b |" in markdown
+    assert r"output \<b\>off\</b\>" in markdown
+    assert "T=3 B=4 I=5 H=6, unequal lengths" in markdown
+    assert (board.rows[1].cells["lengths"].script, board.rows[1].cells["lengths"].findings) == (
+        "",
+        (),
+    )
     page = (tmp_path / "scoreboard.html").read_text()
-    assert page.count(">wrong</a>") == 1
+    assert page.count(">wrong</a>") == 2
     assert "output &lt;b&gt;off&lt;/b&gt;" in page
     assert "it is not installed" in page
     assert f"scripts/{told.script}" in page

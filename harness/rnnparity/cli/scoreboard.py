@@ -41,7 +41,7 @@ def scoreboard(
     if not timeout > 0:
         raise UsageError(f"timeout is {timeout:g}, expected more than 0")
     named: list[Any] = [*(implementations or ())]
-    kinds = plans.kinds(cell or plans.EVERY, named)
+    kinds = plans.kinds(plans.EVERY if cell is None else cell, named)
     backends = [str(one) for one in onnx_backend or ()]
     specs = plans.specs(
         named,
@@ -51,7 +51,10 @@ def scoreboard(
         backends=backends,
     )
 
+    ready: list[Row] = []
+
     def done(row: Row) -> None:
+        ready.append(row)
         states = [cell.state for cell in row.cells.values()]
         bad = {
             state: [name for name, cell in row.cells.items() if cell.state == state]
@@ -63,8 +66,11 @@ def scoreboard(
         sys.stdout.flush()
 
     settings = Settings()
-    with writing_into(out):
-        with TemporaryDirectory(prefix="rnnparity-") as folder:
-            rows = trying.rows(specs, settings, timeout, Path(folder), done)
-        writing.write(Board(environment=environment(settings), rows=rows), out)
+    made: list[Row] = []
+    with writing_into(out), TemporaryDirectory(prefix="rnnparity-") as folder:
+        try:
+            made += trying.rows(specs, settings, timeout, Path(folder), done)
+        finally:  # what was made before somebody stopped it is not lost
+            rows = made or ready
+            writing.write(Board(environment=environment(settings), rows=tuple(rows)), out)
     sys.stdout.write(f"{out / writing.PAGE}\n")

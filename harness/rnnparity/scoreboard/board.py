@@ -49,6 +49,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         name: of the implementation. kind: "rnn", "gru" or "lstm".
         versions: of its libraries.
+        registered: whether it comes with rnnparity, so that findings may be about it.
         reason: why there is nothing.
     """
 
@@ -56,6 +57,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: str
     framework: str = ""
     versions: dict[str, str] = {}
+    registered: bool = False
     cells: dict[str, Cell] = {}
     reason: str = ""
 

@@ -28,6 +28,9 @@ from rnnparity.verdicts import Verdict
 
 WITHOUT_BIAS = "no bias"
 
+# What a reason says that blames the calls before.
+OF_EARLIER_CALLS = "depends on earlier calls"
+
 # What may stand for a state of a column that another needs.
 GOOD = (State.RIGHT, State.CHAOTIC)
 
@@ -53,6 +56,11 @@ def forward(record: Record) -> State:
     if record.verdict == Verdict.FAIL and (not record.quantities or _off(record, False)):
         return State.WRONG
     return State.CHAOTIC if record.verdict == Verdict.CHAOTIC else State.RIGHT
+
+
+def keeps_state(record: Record) -> bool:
+    """Whether a case fails by which calls came before it."""
+    return record.verdict == Verdict.FAIL and OF_EARLIER_CALLS in record.reason
 
 
 def backward(record: Record) -> State:
@@ -103,12 +111,17 @@ def decide(
         found[PLAIN] = _cell(first, plain)
         found[BIAS] = _hidden() if first in (State.WRONG, State.REFUSES) else _cell(first, plain)
     sound = first in GOOD
+    if keeps_state(plain.record):
+        found[PLAIN] = found[BIAS] = _hidden()
     found[GRADIENTS] = _gradients(tried) if sound else _hidden()
     if first == State.NOT_OFFERED:
         found[GRADIENTS] = _cell(first, plain)
     left = [one for one in columns if one.name not in found and one.name in tried]
     for column in _in_order(left, tried):
         found[column] = _of_column(column, tried[column], found, sound)
+    stateful = [one for trials in tried.values() for one in trials if keeps_state(one.record)]
+    if stateful:
+        found[CALLS] = _cell(State.WRONG, stateful[0])
     if tried.get(BOTH):
         found[REVERSE], found[BOTH] = _directions(tried[BOTH][0], found[BOTH])
     return {one.name: found[one.name] for one in columns if one.name in found}
@@ -129,6 +142,10 @@ def _of_column(name: str, tried: list[Tried], found: dict[str, Cell], sound: boo
     for one in tried:
         state = of_calls(one.record) if name == CALLS else forward(one.record)
         blamed = sound and all(found[need].state in GOOD for need in one.trial.needs)
+        blamed = blamed and not keeps_state(one.record)
+        apart = one.trial.case.invariants or one.trial.case.one_more_step
+        if state == State.REFUSES == found[GRADIENTS].state and apart:
+            blamed = False  # it cannot be tried without gradients
         if not blamed and state in (State.WRONG, State.REFUSES):
             state = State.HIDDEN
         cells.append(_cell(state, one))
@@ -142,8 +159,10 @@ def _of_column(name: str, tried: list[Tried], found: dict[str, Cell], sound: boo
 
 def _directions(tried: Tried, both: Cell) -> tuple[Cell, Cell]:
     """Return the cells of what is read backwards, and of both directions side by side."""
-    if tried.halves is None or both.state != State.WRONG:
+    if both.state not in (State.WRONG, State.REFUSES):
         return both, both
+    if tried.halves is None or both.state == State.REFUSES:
+        return _hidden(), both
     ahead, back = tried.halves
     if ahead <= LIMIT < back:
         return both, _hidden()
@@ -167,6 +186,8 @@ def _gradients(tried: dict[str, list[Tried]]) -> Cell:
 
 def _products(plain: Tried) -> Cell:
     precision = plain.record.matmul_precision
+    if plain.trial.case.dtype != "float32":
+        return Cell(state=State.NOT_OFFERED)
     if precision in (None, "float32"):
         state = State.RIGHT if precision else State.HIDDEN
         return Cell(state=state)

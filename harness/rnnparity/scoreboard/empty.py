@@ -35,6 +35,8 @@ def judged(examiner: Examiner, device: str, ragged: Case, folder: Path) -> Cell:
     """
     case, other = (_case(ragged, length, folder) for length in (0, 1))
     outcome = examiner.outcome(case, device)
+    if outcome.verdict == Verdict.ERROR:  # perhaps only while gradients were taken
+        outcome = next(iter(examiner.fresh(case, device) or ()), outcome)
     if outcome.verdict:
         states = {Verdict.UNSUPPORTED: State.NOT_OFFERED, Verdict.FAIL: State.WRONG}
         state = states.get(outcome.verdict, State.REFUSES)

@@ -1,5 +1,6 @@
 """Running a layer on the cases of all columns, in processes of its own; shrinking what fails."""
 
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,10 +13,11 @@ import numpy as np
 
 from rnnparity.cells.config import NONLINEARITIES, RNNConfig
 from rnnparity.implementations.outcome import Outcome
-from rnnparity.implementations.registry import Spec, without_kind
+from rnnparity.implementations.registry import Spec, registered, without_kind
 from rnnparity.implementations.settings import Settings
 from rnnparity.judging.difference import z_scores
 from rnnparity.judging.reference import Reference, reference
+from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
 from rnnparity.problems.quantities import time_major
 from rnnparity.records.check import Record
@@ -32,15 +34,19 @@ from rnnparity.scoreboard.capabilities import (
     HIDDEN,
     INPUT,
     LENGTHS,
+    PLAIN,
     ROWS,
     STEPS,
     Trial,
     changed,
     of_kind,
 )
-from rnnparity.scoreboard.deciding import Tried
+from rnnparity.scoreboard.deciding import Tried, forward
 from rnnparity.scoreboard.shrinking import smallest
 from rnnparity.verdicts import Verdict
+
+# In this order a dtype is taken for the columns that are about something else.
+DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 # What every column is judged on: all that is tried here is here for the CPU.
 DEVICE = "cpu"
@@ -82,6 +88,13 @@ def _bare(spec: Spec) -> tuple[str, str]:
     return (name.rpartition("@")[0] or name) if spec.python else name, spec.kind
 
 
+def _registered(spec: Spec) -> str:
+    """Return what is registered under a layer's name; "" if nothing is."""
+    name, kind = _bare(spec)
+    found = registered(kind).get(name)
+    return found.target if found else ""
+
+
 class _Trying:
     """One layer."""
 
@@ -113,6 +126,11 @@ class _Trying:
             return Row(name=name, kind=kind, framework=told.framework, reason=why)
         plain = self._plain()
         columns = of_kind(kind)
+        first = self._record(plain)
+        if self._is_silent(first):
+            cells = {one.name: Cell(state=State.HIDDEN) for one in columns}
+            cells[PLAIN] = Cell(state=State.REFUSES, reason=first.reason, case=plain)
+            return self._made(cells)
         tried = {one.name: [self._tried(trial) for trial in one.trials(plain)] for one in columns}
         cells = {EMPTY: self._empty(plain)}
         cells = deciding.decide(columns, {n: t for n, t in tried.items() if t}, cells)
@@ -121,38 +139,76 @@ class _Trying:
         for column, cell in cells.items():
             if cell.state == State.WRONG and column != EMPTY and cell.case is not None:
                 cells[column] = self._shrunk(column, cell, cell.case)
+        return self._made(cells)
+
+    def _made(self, cells: dict[str, Cell]) -> Row:
         return Row(
-            name=name,
-            kind=kind,
-            framework=told.framework,
-            versions=told.packages,
+            name=without_kind(self._spec.name),
+            kind=self._spec.kind,
+            framework=self._description.framework,
+            versions=self._description.packages,
+            registered=self._spec.target == _registered(self._spec),
             cells=cells,
         )
 
     def _plain(self) -> Case:
-        """Return the plain case: tanh, and no initial state, where the layer can do that."""
+        """Return the plain case: float32, tanh, no initial state, if the layer is right there.
+
+        Else the first that it does right, or at least offers.
+        """
         config = RNNConfig(input_size=INPUT, hidden_size=HIDDEN, kind=self._spec.kind)
         first = Case(config=config, h0=False, T=STEPS, B=ROWS)
-        for nonlinearity in NONLINEARITIES if self._spec.kind == "rnn" else ("tanh",):
-            for h0 in (False, True):
-                case = changed(first, nonlinearity=nonlinearity, h0=h0)
-                if self._record(case).verdict not in (Verdict.UNSUPPORTED, Verdict.ERROR):
-                    return case
-        return first
+        nonlinearities = NONLINEARITIES if self._spec.kind == "rnn" else ("tanh",)
+        offered: list[Case] = []
+        for dtype, nonlinearity, h0 in itertools.product(DTYPES, nonlinearities, (False, True)):
+            if offered and (dtype, nonlinearity) != (first.dtype, "tanh"):
+                break  # a fault is told of the first that is offered
+            case = changed(first, dtype=dtype, nonlinearity=nonlinearity, h0=h0)
+            record = self._record(case)
+            if record.verdict != Verdict.UNSUPPORTED and forward(record) in deciding.GOOD:
+                return case
+            if record.verdict != Verdict.UNSUPPORTED:
+                offered.append(case)
+            if self._is_silent(record):
+                break
+        return offered[0] if offered else first
 
     def _record(self, case: Case) -> Record:
-        if self._examiner.given_up:
-            self._examiner.stop()
-            self._examiner = self._examination()
-            self._check = None
+        self._renew()
         if self._check is None:
             self._check = Check(self._examiner, self._description, DEVICE)
         return self._check.record(case, self._refer, lambda case: None)
 
+    def _renew(self) -> None:
+        """Begin anew with one that crashed or hung so often in a row that it is asked no more."""
+        if self._examiner.given_up:
+            self._examiner.stop()
+            self._examiner = self._examination()
+            self._check = None
+
+    def _is_silent(self, record: Record) -> bool:
+        """Whether it gave no answer in time: then it is not waited for in every column."""
+        return record.verdict == Verdict.ERROR and "gave no answer" in record.reason
+
     def _tried(self, trial: Trial) -> Tried:
         record = self._record(trial.case)
+        if record.verdict == Verdict.ERROR and not record.quantities:
+            record = self._without_gradients(trial.case, record)
         both = trial.case.config.bidirectional and record.verdict == Verdict.FAIL
         return Tried(trial, record, self._halves(trial.case) if both else None)
+
+    def _without_gradients(self, case: Case, record: Record) -> Record:
+        """Return what is to be said of a case that broke, if its forward pass alone does not."""
+        if self._is_silent(record) or case.invariants or case.one_more_step:
+            return record
+        found = self._examiner.fresh(case, DEVICE)
+        if not found or found[0].verdict:
+            return record
+        told = judge(case, found[0], self._refer(case))
+        if told.verdict != Verdict.PASS:
+            return record
+        why = f"while gradients were taken: {record.reason}"
+        return msgspec.structs.replace(record, reason=why, quantities=told.quantities)
 
     def _halves(self, case: Case) -> tuple[float, float] | None:
         """Return how far each direction's outputs are off, in units."""
@@ -161,6 +217,7 @@ class _Trying:
 
     def _empty(self, plain: Case) -> Cell:
         ragged = changed(plain, ragged=True)
+        self._renew()
         return empty.judged(self._examiner, DEVICE, ragged, self._folder)
 
     def _shrunk(self, column: str, cell: Cell, case: Case) -> Cell:

@@ -1,10 +1,12 @@
 """A scoreboard as files: data, Markdown, a page, a script for each wrong cell that can have one."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from rnnparity.errors import one_line
 from rnnparity.problems.cases import Case
 from rnnparity.report import page
 from rnnparity.scoreboard import scripts
@@ -25,10 +27,12 @@ SHORT = {
     State.ABSENT: "",
 }
 LEGEND = (
-    "✓ right; **wrong**: it returns numbers that are wrong; refuses: it raises or breaks, though "
-    "it says that it can; - not offered; chaotic: right as far as it can be judged; · not to be "
-    "told: wrong or refused where another column is, which it needs."
+    "✓ right; **wrong**: it returns something wrong and says nothing; refuses: it raises or "
+    "crashes, and has not said that it lacks this; - not offered: it says so; chaotic: right as "
+    "far as it can be judged; · unknown: it fails, but so does a column that this depends on. A "
+    "row without cells is not here: see Versions."
 )
+FINDINGS = "https://github.com/rnnparity/rnnparity/blob/main/docs/findings"
 TITLES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
 
 
@@ -70,9 +74,11 @@ def _told(row: Row, column: str, cell: Cell, directory: Path) -> Cell:
     """Return a cell with its script, which is written, and the findings that are known of it."""
     if cell.state not in (State.WRONG, State.REFUSES):
         return cell
+    if not row.registered:  # its name says nothing of what it is
+        return cell
     name, text = "", ""
     if cell.state == State.WRONG and cell.smallest is not None and column not in (EMPTY, GRADIENTS):
-        name = f"{row.name}-{row.kind}-{column.replace(' ', '-')}.py"
+        name = file_name(f"{row.name}-{row.kind}-{column}")
         what = next(one.what for one in of_kind(row.kind) if one.name == column)
         text = scripts.script(
             row.name,
@@ -87,11 +93,27 @@ def _told(row: Row, column: str, cell: Cell, directory: Path) -> Cell:
     return msgspec.structs.replace(cell, script=name if text else "", findings=known)
 
 
+def file_name(text: str) -> str:
+    """Return a text as the name of a Python file: letters, digits and hyphens."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") + ".py"
+
+
 def sizes(case: Case) -> str:
-    """Return a case's sizes in words."""
+    """Return a case's sizes in words, and what it has besides one layer in float32."""
     config = case.config
-    layers = f", {config.num_layers} layers" if config.num_layers > 1 else ""
-    return f"T={case.T} B={case.B or 1} I={config.input_size} H={config.hidden_size}{layers}"
+    words = {
+        case.dtype: case.dtype != "float32",
+        config.nonlinearity: config.nonlinearity != "tanh",
+        "no bias": not config.bias,
+        f"{config.num_layers} layers": config.num_layers > 1,
+        "both directions": config.bidirectional,
+        "batch first": config.batch_first,
+        "unequal lengths": case.ragged,
+        "an initial state": case.h0,
+        "one more step": case.one_more_step,
+    }
+    told = f"T={case.T} B={case.B or 1} I={config.input_size} H={config.hidden_size}"
+    return ", ".join([told, *(word for word, has in words.items() if has)])
 
 
 def lines(board: Board) -> Iterator[str]:
@@ -115,7 +137,7 @@ def lines(board: Board) -> Iterator[str]:
         yield "|---|" + "---|" * len(columns)
         for row in rows:
             told = [SHORT[row.cells[one].state] if one in row.cells else "" for one in columns]
-            yield f"| {row.name} | " + " | ".join(told) + " |"
+            yield f"| {escaped(row.name)} | " + " | ".join(told) + " |"
     yield ""
     yield "## What is tried"
     yield ""
@@ -127,7 +149,7 @@ def lines(board: Board) -> Iterator[str]:
     yield "## Versions"
     yield ""
     for name, versions in _versions(board).items():
-        yield f"- {name}: {versions}"
+        yield f"- {escaped(name)}: {escaped(versions)}"
 
 
 def _of_state(board: Board, state: State, title: str) -> Iterator[str]:
@@ -137,8 +159,13 @@ def _of_state(board: Board, state: State, title: str) -> Iterator[str]:
     for row in board.rows:
         for column, cell in row.cells.items():
             if cell.state == state:
-                where = f"{row.name} ({TITLES[row.kind]}), {column}"
-                yield f"- **{where}**: {about(cell)}{_links(cell)}"
+                where = f"{escaped(row.name)} ({TITLES[row.kind]}), {column}"
+                yield f"- **{where}**: {escaped(about(cell))}{_links(cell)}"
+
+
+def escaped(text: str) -> str:
+    """Return anybody's text as Markdown shows it, in a table, too."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", one_line(text, 2000))
 
 
 def about(cell: Cell) -> str:
@@ -148,12 +175,14 @@ def about(cell: Cell) -> str:
         told.append(f"as if {' or '.join(cell.diagnosis)}")
     if cell.smallest is not None:
         told.append(f"down to {sizes(cell.smallest)}")
+    elif cell.case is not None:
+        told.append(f"at {sizes(cell.case)}")
     return "; ".join(one for one in told if one)
 
 
 def _links(cell: Cell) -> str:
     links = [f"[script](scripts/{cell.script})"] if cell.script else []
-    links += [f"[{one}](../findings/{one}/README.md)" for one in cell.findings]
+    links += [f"[{one}]({FINDINGS}/{one}/README.md)" for one in cell.findings]
     return f" ({', '.join(links)})" if links else ""
 
 
@@ -184,6 +213,7 @@ def render(board: Board) -> str:
         versions=_versions(board),
         classes=CLASSES,
         signs=SIGNS,
+        findings=FINDINGS,
     )
 
 

@@ -1,4 +1,4 @@
-"""onnxruntime-rnn (RNN), near zero: values so small that tanh is its argument.
+"""onnxruntime-rnn (RNN), near zero: values so small that tanh(a) = a.
 
 leaves the recurrence at step 0 (row 0, unit 0); tanh loses digits near zero, as (exp(2a)
 - 1) / (exp(2a) + 1) does: of 9.84e-05 it makes 9.847e-05, not 9.842e-05; output[1, 0, 3]

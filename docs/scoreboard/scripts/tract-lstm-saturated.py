@@ -1,4 +1,4 @@
-"""tract (LSTM), saturated: values so large that tanh and gates are at their ends.
+"""tract (LSTM), saturated: values so large that tanh is 1 or -1, and gates are 0 or 1.
 
 leaves the recurrence at step 0 (row 0, unit 3); output[1, 3, 3] is -2.53e-12, the truth
 is -1.24e-20: off by 4.97e+07 units of rounding; 10 are allowed.

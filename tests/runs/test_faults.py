@@ -43,6 +43,7 @@ class Ran:
         ) as process:
             output, self.told = process.communicate()
         self.code, self.pid, self.folder = process.returncode, process.pid, folder
+        assert output, (self.code, self.told[-2000:])
         self.records = {one["implementation"]: one for one in json.loads(output)["records"]}
         left = [path.name for path in temporary.iterdir()]
         self.left = [name for name in left if not name.startswith("torchinductor")]  # a cache

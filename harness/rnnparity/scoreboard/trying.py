@@ -105,6 +105,7 @@ class _Trying:
         self._examiner = self._examination()
         self._description = Description()
         self._check: Check | None = None
+        self._silent: Record | None = None  # of the plain case, where no answer came in time
         self._refer = cache(lambda case: reference(case, settings))
 
     def row(self) -> Row:
@@ -126,10 +127,9 @@ class _Trying:
             return Row(name=name, kind=kind, framework=told.framework, reason=why)
         plain = self._plain()
         columns = of_kind(kind)
-        first = self._record(plain)
-        if self._is_silent(first):
+        if self._silent is not None:
             cells = {one.name: Cell(state=State.HIDDEN) for one in columns}
-            cells[PLAIN] = Cell(state=State.REFUSES, reason=first.reason, case=plain)
+            cells[PLAIN] = Cell(state=State.REFUSES, reason=self._silent.reason, case=plain)
             return self._made(cells)
         tried = {one.name: [self._tried(trial) for trial in one.trials(plain)] for one in columns}
         cells = {EMPTY: self._empty(plain)}
@@ -170,6 +170,7 @@ class _Trying:
             if record.verdict != Verdict.UNSUPPORTED:
                 offered.append(case)
             if self._is_silent(record):
+                self._silent = record
                 break
         return offered[0] if offered else first
 

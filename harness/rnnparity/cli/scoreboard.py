@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rnnparity.cli.options import CellKind, Implementations, OnnxBackend, Python, Pythons, Timeout
+from rnnparity.cli.options import Implementations, OnnxBackend, Python, Pythons, Timeout
 from rnnparity.cli.shared import other_python
 from rnnparity.defaults import TIMEOUT
 
@@ -15,7 +15,7 @@ from rnnparity.defaults import TIMEOUT
 def scoreboard(
     implementations: Implementations = None,
     onnx_backend: OnnxBackend = None,
-    cell: CellKind = None,
+    cell: Annotated[str, typer.Option(help="Kind of layers: rnn, gru, lstm or all.")] = "all",
     timeout: Timeout = TIMEOUT,
     out: Annotated[
         Path, typer.Option(help="Folder of the data, the Markdown, the page and the scripts.")
@@ -41,7 +41,7 @@ def scoreboard(
     if not timeout > 0:
         raise UsageError(f"timeout is {timeout:g}, expected more than 0")
     named: list[Any] = [*(implementations or ())]
-    kinds = plans.kinds(plans.EVERY if cell is None else cell, named)
+    kinds = plans.kinds(cell, named)
     backends = [str(one) for one in onnx_backend or ()]
     specs = plans.specs(
         named,

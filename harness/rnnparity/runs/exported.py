@@ -66,20 +66,9 @@ def _for_files(cases: Iterable[Case]) -> Iterator[Case]:
 
 def _write_case(folder: Path, case: Case) -> dict[str, Any]:
     """Write a case; return what the index says of it."""
-    against = reference(case)
-    problem, config = against.problem, case.config
-    given, lengths = {"x": problem.x} | initial_states(problem), problem.lengths
-    # Rows do not depend on each other: of a large batch those are written whose truth is known.
-    inputs = {
-        name: np.ascontiguousarray(time_major(case, name, _rows(case, name, array, against)))
-        for name, array in given.items()
-    }
-    if lengths is not None:
-        inputs["lengths"] = lengths[problem.rows].astype(np.int32)
-    expected, units = _expected(case, against)
-    model = onnx_writer.model(
-        problem.weights, config, lengths=lengths is not None, initial=len(given) > 1
-    )
+    config, against = case.config, reference(case)
+    model, inputs, expected, units = as_model(case, against)
+    problem = against.problem
     data = folder / "test_data_set_0"
     data.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
@@ -90,7 +79,8 @@ def _write_case(folder: Path, case: Case) -> dict[str, Any]:
     named = {f"unit_{name}": unit for name, unit in units.items()}
     held = {**problem.weights, **inputs, **expected, **named}
     with (folder / "case.npz").open("wb") as file:
-        np.savez(file, **{name: _for_npz(array) for name, array in held.items()})  # type: ignore[arg-type]
+        kept = {name: _for_npz(array) for name, array in held.items()}
+        np.savez(file, **kept)  # type: ignore[arg-type]  # NumPy's stub: allow_pickle
     return {
         "id": case.id,
         "cell": config.kind,
@@ -106,6 +96,26 @@ def _write_case(folder: Path, case: Case) -> dict[str, Any]:
         "outputs": [*expected],
         "judged": {name: float(np.isfinite(unit).mean()) for name, unit in units.items()},
     }
+
+
+def as_model(case: Case, against: Reference) -> tuple[Any, Arrays, Arrays, Arrays]:
+    """Return a case as an ONNX model, its inputs, what is right of its outputs, and the units.
+
+    A unit is infinite where nothing is judged.
+    """
+    problem, config = against.problem, case.config
+    given, lengths = {"x": problem.x} | initial_states(problem), problem.lengths
+    # Rows do not depend on each other: of a large batch those are written whose truth is known.
+    inputs = {
+        name: np.ascontiguousarray(time_major(case, name, _rows(case, name, array, against)))
+        for name, array in given.items()
+    }
+    if lengths is not None:
+        inputs["lengths"] = lengths[problem.rows].astype(np.int32)
+    model = onnx_writer.model(
+        problem.weights, config, lengths=lengths is not None, initial=len(given) > 1
+    )
+    return model, inputs, *_expected(case, against)
 
 
 def _rows(case: Case, name: str, array: Array, against: Reference) -> Array:

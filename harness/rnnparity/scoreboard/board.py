@@ -18,7 +18,6 @@ class State(StrEnum):
     NOT_OFFERED = "not offered"  # it says that it cannot
     CHAOTIC = "chaotic"  # right as far as it can be judged: then rounding alone takes over
     HIDDEN = "hidden"  # wrong or refused where another column is, which it needs: not to be told
-    ABSENT = "absent"  # its library is not here
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -79,5 +79,5 @@ def _case(ragged: Case, length: int, folder: Path) -> Case:
     lengths[ROW] = length
     path = folder / f"{ragged.config.kind}-one-of-length-{length}.npz"
     held = {"x": problem.x, "lengths": lengths, **initial_states(problem)}
-    np.savez(path, **held)  # type: ignore[arg-type]
+    np.savez(path, **held)  # type: ignore[arg-type]  # NumPy's stub: allow_pickle
     return ragged.replace(inputs=str(path.resolve()))

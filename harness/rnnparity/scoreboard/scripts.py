@@ -7,17 +7,11 @@ code, which is the adapter's (`impls/recurrences/peers`).
 
 import base64
 import textwrap
-from collections.abc import Callable
-
-import numpy as np
 
 from rnnparity.judging.limit import LIMIT
 from rnnparity.judging.reference import reference
-from rnnparity.problems.arrays import initial_states
 from rnnparity.problems.cases import Case
-from rnnparity.problems.dtypes import numpy_dtype
-from rnnparity.problems.quantities import time_major
-from rnnparity.problems.weights import onnx_writer
+from rnnparity.runs import exported
 from rnnparity.types import Array
 
 # How a library runs `MODEL` on `INPUTS`, by the beginning of its peers' names.
@@ -113,22 +107,7 @@ def script(name: str, case: Case, title: str, what: str) -> str:
     if not run or case.B is None:
         return ""
     plain = case.replace(invariants=False, one_more_step=False)
-    against = reference(plain)
-    problem = against.problem
-    states = initial_states(problem)
-    inputs = {"x": problem.x, **states}
-    if problem.lengths is not None:
-        inputs["lengths"] = problem.lengths.astype(np.int32)
-    layout: Callable[[str, Array], Array] = lambda quantity, array: np.ascontiguousarray(  # noqa: E731
-        time_major(plain, quantity, array)
-    )
-    names = ["output", *(f"{state}_n" for state in plain.config.states)]
-    right = {q: layout(q, against.true.values[q].astype(numpy_dtype(case.dtype))) for q in names}
-    judged = {q: np.where(against.judged[q], against.units[q], np.inf) for q in names}
-    units = {q: layout(q, unit.astype(np.float64)) for q, unit in judged.items()}
-    model = onnx_writer.model(
-        problem.weights, plain.config, lengths="lengths" in inputs, initial=bool(states)
-    )
+    model, inputs, right, units = exported.as_model(plain, reference(plain))
     encoded = base64.b64encode(model.SerializeToString()).decode()
     lines = "\n".join(f'    "{part}"' for part in textwrap.wrap(encoded, 90))
     return SCRIPT.format(

@@ -41,7 +41,7 @@ from rnnparity.scoreboard.capabilities import (
     changed,
     of_kind,
 )
-from rnnparity.scoreboard.deciding import Tried, forward
+from rnnparity.scoreboard.deciding import Tried
 from rnnparity.scoreboard.shrinking import smallest
 from rnnparity.verdicts import Verdict
 
@@ -119,14 +119,11 @@ class _Trying:
         return Examiner(self._spec, self._settings, self._log, self._timeout)
 
     def _row(self) -> Row:
-        spec = self._spec
         told = self._description = self._examiner.describe()
-        name, kind = without_kind(spec.name), spec.kind
         if told.verdict or DEVICE not in told.devices:
-            why = told.reason or f"it does not run on the {DEVICE}"
-            return Row(name=name, kind=kind, framework=told.framework, reason=why)
+            return self._made({}, told.reason or f"it does not run on the {DEVICE}")
         plain = self._plain()
-        columns = of_kind(kind)
+        columns = of_kind(self._spec.kind)
         if self._silent is not None:
             cells = {one.name: Cell(state=State.HIDDEN) for one in columns}
             cells[PLAIN] = Cell(state=State.REFUSES, reason=self._silent.reason, case=plain)
@@ -141,7 +138,7 @@ class _Trying:
                 cells[column] = self._shrunk(column, cell, cell.case)
         return self._made(cells)
 
-    def _made(self, cells: dict[str, Cell]) -> Row:
+    def _made(self, cells: dict[str, Cell], reason: str = "") -> Row:
         return Row(
             name=without_kind(self._spec.name),
             kind=self._spec.kind,
@@ -149,6 +146,7 @@ class _Trying:
             versions=self._description.packages,
             registered=self._spec.target == _registered(self._spec),
             cells=cells,
+            reason=reason,
         )
 
     def _plain(self) -> Case:
@@ -165,7 +163,7 @@ class _Trying:
                 break  # a fault is told of the first that is offered
             case = changed(first, dtype=dtype, nonlinearity=nonlinearity, h0=h0)
             record = self._record(case)
-            if record.verdict != Verdict.UNSUPPORTED and forward(record) in deciding.GOOD:
+            if deciding.forward(record) in deciding.GOOD:
                 return case
             if record.verdict != Verdict.UNSUPPORTED:
                 offered.append(case)

@@ -24,7 +24,6 @@ SHORT = {
     State.NOT_OFFERED: "-",
     State.CHAOTIC: "chaotic",
     State.HIDDEN: "·",
-    State.ABSENT: "",
 }
 LEGEND = (
     "✓ right; **wrong**: it returns something wrong and says nothing; refuses: it raises or "
@@ -232,5 +231,4 @@ CLASSES = {
     State.NOT_OFFERED: "unsupported",
     State.CHAOTIC: "chaotic",
     State.HIDDEN: "hidden-cell",
-    State.ABSENT: "absent",
 }

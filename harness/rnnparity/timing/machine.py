@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from rnnparity.implementations.settings import Settings
-from rnnparity.records.environment import usable_cores
+from rnnparity.records.environment import CPU, usable_cores
 from rnnparity.records.timing import Timing
 
 # A square product that no overhead shows in (2.1 GFLOP), a copy that no cache holds (bytes), and
@@ -23,7 +23,7 @@ PRODUCT, COPY, TRIES = 1024, 128 * 2**20, 7
 BUSY_PER_CORE, STOLEN = 0.3, 0.01
 
 # Architectures that OpenBLAS has kernels for and takes where it does not know the processor.
-CPU, AVX512, WITHOUT_AVX512 = Path("/proc/cpuinfo"), " avx512f ", ("Haswell", "Zen")
+AVX512, WITHOUT_AVX512 = " avx512f ", ("Haswell", "Zen")
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 

@@ -43,7 +43,7 @@ OF_CLIENT = ("schema", "started", "command", "settings")
 OF_DASK = {"MALLOC_TRIM_THRESHOLD_": "65536"}
 
 # What is said to glibc in a worker for which Dask has set it, of mallopt(3), and in bytes: memory
-# is kept for the next array. Judging took a third longer where every array was new pages.
+# is kept for the next array. Judging is slower where every array is new pages.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT = {M_TRIM_THRESHOLD: 2**26, M_MMAP_THRESHOLD: 2**25}
 

@@ -7,13 +7,12 @@ matrix product before; the kernel (elman/triton_kernel.py) adds the recurrent on
 are matrix products after it.
 """
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-import triton
 
-from recurrences.elman.triton_kernel import INTERPRETED, TERMS, Plan, plan, run
+from recurrences.elman.triton_kernel import run
+from recurrences.triton_layout import INTERPRETED, Plan, plan, processors, width
 
 Array = torch.Tensor
 Cell = tuple[Array, Array, Array, Array]  # weight_ih [H, I], weight_hh [H, H], bias_ih, bias_hh [H]
@@ -42,7 +41,7 @@ def prepare(cell: Cell, nonlinearity: str) -> Prepared:
     """
     weight_ih, weight_hh, bias_ih, bias_hh = cell
     H = len(weight_hh)
-    missing = max(TERMS, triton.next_power_of_2(H)) - H
+    missing = width(H) - H
     padded = torch.nn.functional.pad(weight_hh.detach(), (0, missing, 0, missing)).contiguous()
     return Prepared(weight_ih, weight_hh, bias_ih + bias_hh, padded, padded.T.contiguous())
 
@@ -59,9 +58,11 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
     Returns:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
-    (B, H), processors = h0.shape, _processors(x.device)
-    chosen = plan(B, H, x.dtype, processors)
-    if chosen.split > processors:  # too wide for the card: each product fills it by itself
+    if 0 in x.shape[:2]:  # there is no step to make
+        return h0.new_empty((len(x), *h0.shape)), h0.clone()
+    (B, H), at_once = h0.shape, processors(x.device)
+    chosen = plan(B, H, x.dtype, at_once)
+    if chosen.split > at_once:  # too wide for the card: each product fills it by itself
         return _loop(x, h0, cell, nonlinearity)
     arrays = x, h0, cell.weight_ih, cell.weight_hh, cell.bias
     if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
@@ -118,13 +119,6 @@ def _forward(
     """Return h_0 to h_T, `[T + 1, B, H]`, and h_T again."""
     projected = torch.nn.functional.linear(x, cell.weight_ih, cell.bias).contiguous()
     return run(projected, cell.padded, h0.contiguous(), None, nonlinearity, chosen)
-
-
-@lru_cache
-def _processors(device: torch.device) -> int:
-    if device.type != "cuda":
-        return 132  # an H100's, so that what is interpreted is laid out as there
-    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def _loop(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from rnnparity import extras
 from rnnparity.cells.config import KINDS
 from rnnparity.defaults import TIMEOUT
 from rnnparity.implementations import registry
+from rnnparity.implementations.registry import Spec
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import sizes
 from rnnparity.problems.presets import PRESETS, preset
@@ -25,14 +26,25 @@ from rnnparity.verdicts import Verdict
 
 def collect() -> dict[str, Description]:
     """Ask every registered implementation, in a worker, what it is and where it runs."""
-    settings, found = Settings(), {}
+    specs = registry.resolve_all([], peers=True, kinds=tuple(KINDS))
+    # Those that may share a process share the import of their frameworks, which takes the time.
+    together: dict[str, list[Spec]] = {}
+    for spec in specs:
+        module = spec.target.partition(":")[0] if registry.is_alone(spec) else ""
+        together.setdefault(module, []).append(spec)
+    found: dict[str, Description] = {}
+    for sharing in together.values():
+        found |= _described(sharing)
+    return {spec.name: found[spec.name] for spec in specs}
+
+
+def _described(specs: list[Spec]) -> dict[str, Description]:
+    settings = Settings()
+    found: dict[str, Description] = {}
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(settings, Path(folder) / "worker.log")
         try:
-            for spec in registry.resolve_all([], peers=True, kinds=tuple(KINDS)):
-                if registry.is_alone(spec):
-                    worker.stop()
-                    worker = Worker(settings, Path(folder) / "worker.log")
+            for spec in specs:
                 try:
                     told = worker.call(TIMEOUT, work.describe, spec, settings)
                     found[spec.name] = answers.in_lines(told)

@@ -1,7 +1,8 @@
-"""On an NVIDIA card: triton-fused, torch-graph and torch-loop beside cuDNN's torch.nn.RNN.
+"""On an NVIDIA card: triton-fused, torch-graph and torch-loop beside cuDNN's layers.
 
     python results/card_kernels.py > results/<card>/kernels.jsonl
     python results/card_tables.py results/<card>/kernels.jsonl > results/<card>/kernels.md
+    python results/card_kernels.py lstm > results/<card>/kernels-lstm.jsonl  # or: gru
 
 Each is first compared with the recurrence in float64, which PyTorch makes without cuDNN; what is
 wrong is not timed. Then all take turns, some calls between two events of the device's queue at a
@@ -17,16 +18,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib import import_module
 from itertools import product
 from typing import Any
 
 Row = dict[str, Any]
-Layer = Callable[[Any, Any], tuple[Any, ...]]  # x [T, B, H], h0 [B, H] -> output, h_n
+Layer = Callable[..., tuple[Any, ...]]  # x [T, B, H], h0 (and c0) [B, H] -> output, h_n (and c_n)
 
 LENGTHS, BATCHES, WIDTHS = (256, 1024), (1, 16, 32), (64, 128, 256, 512)
 PRODUCT_BATCHES = (1, 4, 8, 16, 17, 32, 64)
 MODES = "forward", "gradients"
-NAMES = "torch.nn.RNN", "triton-fused", "torch-graph", "torch-loop"
+BASELINES = {"rnn": "torch.nn.RNN", "gru": "torch.nn.GRU", "lstm": "torch.nn.LSTM"}
+PAGES = {  # where there is a page of the name for a kind
+    "rnn": ("recurrences.elman", "triton-fused", "torch-graph", "torch-loop"),
+    "gru": ("recurrences.gru", "triton-fused", "torch-loop"),
+    "lstm": ("recurrences.lstm", "triton-fused", "torch-loop"),
+}
 
 # Of the largest element: float32 is off by 1e-6 here, cuDNN's tanh by 1e-5, a wrong term by 1e-2.
 ALLOWED = 1e-4
@@ -35,50 +42,51 @@ ALLOWED = 1e-4
 ROUNDS, BLOCK = 7, 5e-3
 
 
-def layers(module: Any) -> dict[str, Layer]:
+def layers(kind: str, module: Any) -> dict[str, Layer]:
     """Return what is timed, with a module's weights."""
-    from recurrences.elman import torch_graph, torch_loop, triton_fused
 
-    def cudnn(x: Any, h0: Any) -> tuple[Any, ...]:
-        output, h_n = module(x, h0[None])
-        return output, h_n[0]
+    def cudnn(x: Any, *states: Any) -> tuple[Any, ...]:
+        given = tuple(state[None] for state in states)
+        output, last = module(x, given if kind == "lstm" else given[0])
+        return output, *(one[0] for one in (last if kind == "lstm" else (last,)))
 
     def prepared(own: Any) -> Layer:
-        cell = own.prepare(tuple(module.parameters()), "tanh")
-        return lambda x, h0: own.layer(x, h0, cell, "tanh")
+        more = ("tanh",) if kind == "rnn" else ()
+        cell = own.prepare(tuple(module.parameters()), *more)
+        return lambda x, *states: own.layer(x, *states, cell, *more)
 
-    own = map(prepared, (triton_fused, torch_graph, torch_loop))
-    return dict(zip(NAMES, (cudnn, *own), strict=True))
+    package, *names = PAGES[kind]
+    pages = (import_module(f"{package}.{name.replace('-', '_')}") for name in names)
+    return {BASELINES[kind]: cudnn} | dict(zip(names, map(prepared, pages), strict=True))
 
 
-def measured(T: int, B: int, H: int) -> Iterator[Row]:
+def measured(kind: str, T: int, B: int, H: int) -> Iterator[Row]:
     """Compare all at one size, and time what is right."""
     import torch
 
     torch.manual_seed(0)
-    module = torch.nn.RNN(H, H).cuda()
+    module = getattr(torch.nn, kind.upper())(H, H).cuda()
     x, upstream = torch.randn(2, T, B, H, device="cuda")
-    h0, of_h_n = torch.randn(2, B, H, device="cuda")
-    x.requires_grad_()
-    h0.requires_grad_()
+    states, of_last = torch.randn(2, 2 if kind == "lstm" else 1, B, H, device="cuda")
+    inputs = [one.clone().requires_grad_() for one in (x, *states)]
 
     def gradients(layer: Layer, module: Any = module, dtype: Any = torch.float32) -> Any:
-        inputs = x.to(dtype), h0.to(dtype)
-        results = layer(*inputs)
-        wanted = *inputs, *module.parameters()
-        given = upstream.to(dtype), of_h_n.to(dtype)
+        given = [one.to(dtype) for one in inputs]
+        results = layer(*given)
+        wanted = *given, *module.parameters()
+        above = [one.to(dtype) for one in (upstream, *of_last)]
         # The sum of the biases is made once for all calls, and so is its part of the graph.
-        return *results, *torch.autograd.grad(results, wanted, given, retain_graph=True)
+        return *results, *torch.autograd.grad(results, wanted, above, retain_graph=True)
 
     def forward(layer: Layer) -> Any:
         with torch.no_grad():
-            return layer(x, h0)
+            return layer(*inputs)
 
     wide = copy.deepcopy(module).double()
     with torch.backends.cudnn.flags(enabled=False):
-        true = gradients(layers(wide)[NAMES[0]], wide, torch.float64)
+        true = gradients(layers(kind, wide)[BASELINES[kind]], wide, torch.float64)
     right = {}
-    for name, layer in layers(module).items():
+    for name, layer in layers(kind, module).items():
         error = max(
             float((one - exact).detach().abs().max() / exact.detach().abs().max())
             for one, exact in zip(gradients(layer), true, strict=True)
@@ -146,7 +154,7 @@ def products(B: int, H: int) -> Iterator[Row]:
         yield {"phase": "product", "B": B, "H": H, "way": way, "us": us}
 
 
-def everything() -> Iterator[Row]:
+def everything(kind: str) -> Iterator[Row]:
     """Measure all there is, beginning with what it is measured on."""
     import torch
     import triton
@@ -156,12 +164,12 @@ def everything() -> Iterator[Row]:
     card = {"card": torch.cuda.get_device_name(), "cudnn": torch.backends.cudnn.version()}
     yield {"phase": "machine", **card, **found}
     for H, T, B in product(WIDTHS, LENGTHS, BATCHES):
-        yield from measured(T, B, H)
-    for H, B in product(WIDTHS, PRODUCT_BATCHES):
+        yield from measured(kind, T, B, H)
+    for H, B in product(WIDTHS, PRODUCT_BATCHES if kind == "rnn" else ()):
         yield from products(B, H)
 
 
 if __name__ == "__main__":
-    for row in everything():
+    for row in everything(sys.argv[1] if len(sys.argv) > 1 else "rnn"):
         sys.stdout.write(json.dumps(row) + "\n")
         sys.stdout.flush()

@@ -16,7 +16,7 @@ from typing import Any
 Row = dict[str, Any]
 
 MODES = "forward", "gradients"
-BASELINE, NAMES = "torch.nn.RNN", ("triton-fused", "torch-graph", "torch-loop")
+NAMES = "triton-fused", "torch-graph", "torch-loop"
 
 # A product of the state and W^T as it lies in memory, and the other ways that torch-graph tries.
 PLAIN = "whole, columns"
@@ -32,11 +32,16 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
     )
     yield from _checks(_of(rows, "check"))
     times = [row for row in _of(rows, "time") if "layout" not in row]
+    baseline = next(row["impl"] for row in times if row["impl"].startswith("torch.nn."))
+    names = [name for name in NAMES if any(row["impl"] == name for row in times)]
     for mode in MODES:
-        yield from _ratios([row for row in times if row["mode"] == mode], mode)
-    yield from _graphs(times)
-    yield from _times(times)
-    yield from _products(_of(rows, "product"))
+        here = [row for row in times if row["mode"] == mode]
+        yield from _ratios(here, mode, baseline, names)
+    if "torch-graph" in names:
+        yield from _graphs(times)
+    yield from _times(times, baseline, names)
+    if _of(rows, "product"):
+        yield from _products(_of(rows, "product"))
     if any("layout" in row for row in rows if row["phase"] == "time"):
         yield from _layouts([row for row in _of(rows, "time") if row["impl"] == NAMES[0]])
     hosts = _of(rows, "host")
@@ -63,15 +68,15 @@ def _checks(rows: Sequence[Row]) -> Iterator[str]:
         yield _line(*kind, len(here), wrong, f"{max(row['error'] for row in here):.1e}")
 
 
-def _ratios(rows: Sequence[Row], mode: str) -> Iterator[str]:
-    title = f"T,B,H; how many times as fast as torch.nn.RNN, {mode}:"
-    yield from _table(title, mode, BASELINE, "a step", *NAMES)
+def _ratios(rows: Sequence[Row], mode: str, baseline: str, names: Sequence[str]) -> Iterator[str]:
+    title = f"T,B,H; how many times as fast as {baseline}, {mode}:"
+    yield from _table(title, mode, baseline, "a step", *names)
     for (H, T, B), found in groupby(sorted(rows, key=_size), _size):
         us = {row["impl"]: row["us"] for row in found}
-        if BASELINE not in us:
+        if baseline not in us:
             continue
-        others = (f"{us[BASELINE] / us[name]:.2f}" if name in us else "-" for name in NAMES)
-        base = us[BASELINE]
+        others = (f"{us[baseline] / us[name]:.2f}" if name in us else "-" for name in names)
+        base = us[baseline]
         yield _line(f"{T},{B},{H}", f"{base:.1f} us", f"{base / T:.2f} us", *others)
 
 
@@ -87,13 +92,13 @@ def _graphs(rows: Sequence[Row]) -> Iterator[str]:
             yield _line(f"{T},{B},{H}", mode, *steps, f"{loop / graph:.2f}")
 
 
-def _times(rows: Sequence[Row]) -> Iterator[str]:
-    yield from _table("Medians, and the least and most, us:", "T,B,H", "mode", BASELINE, *NAMES)
+def _times(rows: Sequence[Row], baseline: str, names: Sequence[str]) -> Iterator[str]:
+    yield from _table("Medians, and the least and most, us:", "T,B,H", "mode", baseline, *names)
     for mode in MODES:
         here = sorted((row for row in rows if row["mode"] == mode), key=_size)
         for (H, T, B), found in groupby(here, _size):
             cells = {row["impl"]: _spread(row) for row in found}
-            yield _line(f"{T},{B},{H}", mode, *(cells.get(one, "-") for one in (BASELINE, *NAMES)))
+            yield _line(f"{T},{B},{H}", mode, *(cells.get(one, "-") for one in (baseline, *names)))
 
 
 def _products(rows: Sequence[Row]) -> Iterator[str]:

@@ -13,16 +13,32 @@ from rnnparity.implementations.settings import MATMUL_PRECISIONS
 
 HERE = Path(__file__).parent
 
+# What has a card to run on, and what is compared with it, by kind of layers.
+LOOPS = "torch-rnn", "torch-loop", "jax-scan"
+FUSED = "triton-fused", "pallas-fused"
+NAMES = {
+    "rnn": (*LOOPS, *FUSED, "torch-graph", "jax-newton"),
+    "gru": (*LOOPS, *FUSED),
+    "lstm": (*LOOPS, *FUSED),
+}
+
+# Precisions of products that PyTorch's kernel libraries and JAX have; kernels of our own have one.
+ROUNDED = [precision for precision in MATMUL_PRECISIONS if precision != "float32"]
+
 
 def commands(folder: Path) -> list[list[str]]:
-    """Return what is run: checks at every precision of products, then timings, alone."""
-    device = ["--device", "cuda", "--resume"]
-    made = [
-        ["check", "--preset", "full", "--matmul-precision", name, "--out", str(folder / name)]
-        for name in MATMUL_PRECISIONS
-    ]
-    made.append(["bench", "--preset", "gpu", "--out", str(folder / "bench")])
-    return [[*command, *device] for command in made]
+    """Return what is run: checks and timings by kind of layers, then the other precisions."""
+    made = []
+    for kind, names in NAMES.items():
+        of_kind = [*names, "--cell", kind]
+        made.append(["check", *of_kind, "--preset", "full", "--out", str(folder / kind)])
+        made.append(["bench", *of_kind, "--preset", "gpu", "--out", str(folder / f"bench-{kind}")])
+    for precision in ROUNDED:
+        for kind in NAMES:
+            of_kind = [*LOOPS, "--cell", kind, "--matmul-precision", precision]
+            out = str(folder / f"{kind}-{precision}")
+            made.append(["check", *of_kind, "--preset", "full", "--out", out])
+    return [[*command, "--device", "cuda", "--resume"] for command in made]
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnparity.cells.config import KINDS
 from rnnparity.implementations import card, registry
 from rnnparity.implementations.settings import MATMUL_PRECISIONS, Settings
 from rnnparity.problems import arrays, sizes
@@ -121,20 +122,32 @@ def on_card():
 
 def test_all_that_is_run_on_a_card(monkeypatch):
     program = on_card()
-    made, codes = [], iter([0, 1, 0, 0])
+    made = []
 
     def run(command):
         made.append(command[3:])
-        return subprocess.CompletedProcess(command, next(codes))
+        return subprocess.CompletedProcess(command, len(made) == 2)
 
     monkeypatch.setattr(card, "found", lambda: [{"name": "NVIDIA H100 80GB HBM3"}])
     monkeypatch.setattr(program.subprocess, "run", run)
     with pytest.raises(SystemExit, match="1"):
         program.main()
-    assert [command[0] for command in made] == ["check"] * 3 + ["bench"]
-    assert {c[c.index("--matmul-precision") + 1] for c in made[:3]} == {*MATMUL_PRECISIONS}
+    asked = [
+        (
+            command[0],
+            command[command.index("--cell") + 1],
+            command[command.index("--matmul-precision") + 1]
+            if "--matmul-precision" in command
+            else "float32",
+        )
+        for command in made
+    ]
+    checks = {("check", kind, precision) for kind in KINDS for precision in MATMUL_PRECISIONS}
+    assert sorted(asked) == sorted([*checks, *(("bench", kind, "float32") for kind in KINDS)])
+    for _, kind, _ in asked:
+        assert {*program.NAMES[kind]} <= {*registry.registered(kind)}
     folders = [Path(command[command.index("--out") + 1]) for command in made]
-    assert len(set(folders)) == 4
+    assert len(set(folders)) == len(made)
     assert {folder.parent.name for folder in folders} == {"nvidia-h100-80gb-hbm3"}
     for command, folder in zip(made, folders, strict=True):
         assert command[command.index("--device") + 1] == "cuda"

@@ -41,7 +41,7 @@ PATIENCE = 2**21
 # All ones: not-a-number, but none that arithmetic returns. Stands where no state was written yet.
 UNWRITTEN = tl.constexpr(-1)
 
-BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+BITS = {4: torch.int32, 8: torch.int64}
 
 
 @triton.jit
@@ -96,11 +96,11 @@ def plan(B: int, H: int, dtype: torch.dtype, processors: int, gates: int = 1) ->
     Args:
         B: rows of the batch.
         H: size of the state.
-        dtype: of the arrays.
+        dtype: of the arrays, float32 or float64.
         processors: blocks that certainly run at the same time, one on each.
         gates: how many times H rows W_hh has.
     """
-    size = (8 if dtype == torch.float64 else 4) * gates
+    size = dtype.itemsize * gates
     K = width(H)
     J = K
     if K * K * size > BYTES_PER_BLOCK:

@@ -138,7 +138,7 @@ BLOCKS = {
     },
     "back, a product before the first": {"tl.where(m < ROWS, 0, whole)": "whole"},
     "the last tile is not written": {
-        "rounded, j < length)": "rounded, j < length // J * J)",
+        "after + here + j, state, j < length)": "after + here + j, state, j < length // J * J)",
     },
     "groups of rows overlap": {
         "* ROWS + m % ROWS\n    t =": "+ m % ROWS\n    t =",
@@ -244,7 +244,7 @@ def test_it_agrees_with_the_truth_and_every_mistake_is_failed(tmp_path, kind):
         wrong[name] = _copy(tmp_path, f"one{len(wrong)}", kind, change), _of(kind, case)
     for name, change in blocks.items():
         copy = _copy(tmp_path, f"many{len(wrong)}", kind, SHARED, change)
-        wrong[name] = copy, _of(kind, _case(H=33, B=5) if kind == "rnn" else UNEVEN)
+        wrong[name] = copy, _of(kind, UNEVEN)
     found = _judge([*right, *wrong.values()], folder=tmp_path)
     judged, failed = found[: len(right)], found[len(right) :]
     assert [verdict for _, verdict, _ in judged] == ["pass"] * len(right), judged
@@ -280,7 +280,7 @@ def test_every_layout_covers_all_rows_and_runs_at_once(processors, gates):
     torch = pytest.importorskip("torch")
     from recurrences import triton_layout
 
-    for dtype in (torch.float64, torch.float32, torch.float16):
+    for dtype in (torch.float64, torch.float32):
         for H in (1, 16, 17, 64, 128, 129, 200, 512, 1760):
             for B in (1, 2, 31, 32, 500):
                 plan = triton_layout.plan(B, H, dtype, processors, gates)

@@ -23,12 +23,15 @@ devices = ("cpu",) if INTERPRETED else ("cuda",)
 
 
 class Prepared(NamedTuple):
-    """A cell's weights, and W_hh as the kernel reads it: for each direction, padded with zeros."""
+    """A cell's weights, in float32 for types of 16 bits, and W_hh as the kernel reads it.
+
+    For each direction, padded with zeros to K by K, K a power of 2.
+    """
 
     weight_ih: Array  # [H, I]
     weight_hh: Array  # [H, H]
     bias: Array  # bias_ih + bias_hh, [H]
-    padded: Array  # [K, K], K a power of 2
+    padded: Array  # [K, K]
     transposed: Array  # [K, K]
 
 
@@ -39,7 +42,8 @@ def prepare(cell: Cell, nonlinearity: str) -> Prepared:
         cell: `(weight_ih [H, I], weight_hh [H, H], bias_ih [H], bias_hh [H])`.
         nonlinearity: not needed.
     """
-    weight_ih, weight_hh, bias_ih, bias_hh = cell
+    wide = torch.promote_types(cell[0].dtype, torch.float32)
+    weight_ih, weight_hh, bias_ih, bias_hh = (a.to(wide) for a in cell)
     H = len(weight_hh)
     missing = width(H) - H
     padded = torch.nn.functional.pad(weight_hh.detach(), (0, missing, 0, missing)).contiguous()
@@ -56,22 +60,26 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
         nonlinearity: "tanh" or "relu".
 
     Returns:
-        The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
+        The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T. Types of 16
+        bits are float32 in between.
     """
     if 0 in x.shape[:2]:  # there is no step to make
         return h0.new_empty((len(x), *h0.shape)), h0.clone()
-    (B, H), at_once = h0.shape, processors(x.device)
-    chosen = plan(B, H, x.dtype, at_once)
-    if chosen.split > at_once:  # too wide for the card: each product fills it by itself
-        return _loop(x, h0, cell, nonlinearity)
+    dtype, wide, at_once = x.dtype, cell.weight_ih.dtype, processors(x.device)
+    x, h0 = x.to(wide), h0.to(wide)
+    chosen = plan(len(h0), h0.shape[1], wide, at_once)
     arrays = x, h0, cell.weight_ih, cell.weight_hh, cell.bias
-    if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
+    recorded = torch.is_grad_enabled() and any(array.requires_grad for array in arrays)
+    if chosen.split > at_once:  # too wide for the card: each product fills it by itself
+        output, h_n = _loop(x, h0, cell, nonlinearity)
+    elif recorded:
         output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]
             *arrays, cell, nonlinearity, chosen
         )
-        return output, h_n
-    states, h_n = _forward(x, h0, cell, nonlinearity, chosen)
-    return states.narrow(0, 1, len(x)), h_n
+    else:
+        states, h_n = _forward(x, h0, cell, nonlinearity, chosen)
+        output = states.narrow(0, 1, len(x))
+    return output.to(dtype), h_n.to(dtype)
 
 
 class _Recurrence(torch.autograd.Function):

@@ -46,7 +46,7 @@ def _recur(
     # and few threads share a row, whatever the compiler thinks of the order of three.
     n = tl.arange(0, KO * J)[:, None]
     row, column = tl.program_id(0) * J + n % J, n // J * KI + tl.arange(0, KI)[None, :]
-    weight = tl.load(matrix + row * (KO * KI) + column).to(WIDE)
+    weight = tl.load(matrix + row * (KO * KI) + column)
     weight = tl.reshape(weight, [KO, J, KI])
     before = B * H if BACKWARD else 0
     after = 0 if BACKWARD else B * H
@@ -59,7 +59,7 @@ def _recur(
             h_0 = tl.load(first + b * H + j, mine, other=0)
             h_0 = tl.where(h_0 == h_0, h_0, float("nan"))  # any other could look unwritten
             tl.store(states + b * H + j, h_0, mine)
-            state = h_0.to(WIDE)
+            state = h_0
 
     here, length = place(start * ROWS, T, B, H, ROWS, BACKWARD)
     added = tl.load(addend + here + j, j < length, other=0)
@@ -96,21 +96,19 @@ def _recur(
                 found = tl.load(where, awaited, other=0, volatile=True)
                 spins -= 1
             patience = tl.where(spins > 0, patience, 0)
-            term = found.to(states.dtype.element_ty, bitcast=True).to(WIDE)
+            term = found.to(WIDE, bitcast=True)
         product = tl.sum(tl.sum(weight * term[:, None, :], axis=0), axis=1)
 
-        a = added.to(WIDE) + product
+        a = added + product
         if BACKWARD:
-            a += more.to(WIDE)
-            h = slope_of.to(WIDE)
-            result = a * (1 - h * h) if TANH else tl.where(h > 0, a, 0)
+            a += more
+            h = slope_of
+            state = a * (1 - h * h) if TANH else tl.where(h > 0, a, 0)
         else:
-            result = tanh(a) if TANH else tl.where(a <= 0, 0, a)
-        rounded = result.to(states.dtype.element_ty)
-        tl.store(states + after + here + j, rounded, j < length)
+            state = tanh(a) if TANH else tl.where(a <= 0, 0, a)
+        tl.store(states + after + here + j, state, j < length)
         final = m >= (T * ROWS if BACKWARD else (T - 1) * ROWS)
-        tl.store(last + b * H + j, rounded, j < tl.where(final, whole, 0))
-        state = rounded.to(WIDE)
+        tl.store(last + b * H + j, state, j < tl.where(final, whole, 0))
         here, length, added = ahead, length_ahead, next_added
         slope_of, more = next_slope_of, next_more
 
@@ -135,7 +133,7 @@ def run(
 
     Returns:
         The states h_0 to h_T `[T + 1, B, H]`, and h_T `[B, H]`; back: the gradients of the steps'
-        sums `[T, B, H]`, and of h_0 `[B, H]`. All arrays are contiguous.
+        sums `[T, B, H]`, and of h_0 `[B, H]`. All arrays are contiguous, and float32 or float64.
     """
     T, B, H = addend.shape
     backward, dtype, device = forward is not None, addend.dtype, addend.device

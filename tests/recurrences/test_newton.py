@@ -62,7 +62,7 @@ MUTANTS = {
     "states not verified": (case(regime="critical"), NOT_VERIFIED),
     "all states taken for right": (
         case(regime="critical"),
-        ("jnp.maximum(1, MARGIN", "jnp.maximum(1e13, MARGIN"),
+        ("jnp.ones((), start.dtype))", "jnp.full((), 1e16, start.dtype))"),
     ),
     "backward weights not transposed": (
         case(T=9),

@@ -201,10 +201,17 @@ def _recur(
         better = jnp.clip(states + corrections, *bounds)
         # Products of expansive steps may overflow: then the states themselves are better.
         better = jnp.where(jnp.isfinite(better), better, states)
-        made = off(starts, states)
-        allowed = jnp.maximum(1, MARGIN * jnp.where(jnp.isfinite(made), made, 0).max())
-        starts = jnp.concatenate([start[None], better[-1, :-1]])
-        right = (off(starts, better) <= allowed).all(axis=(2, 3)).T.ravel()[:T]
+        before, starts = starts, jnp.concatenate([start[None], better[-1, :-1]])
+        missed = off(starts, better)
+
+        def seen() -> Array:
+            made = off(before, states)
+            return jnp.maximum(1, MARGIN * jnp.where(jnp.isfinite(made), made, 0).max())
+
+        # It costs products of all steps, and the first iteration settles nothing as a rule.
+        wanted = (iterations > 0) & ~(missed <= 1).all()
+        right = missed <= jax.lax.cond(wanted, seen, lambda: jnp.ones((), start.dtype))
+        right = right.all(axis=(2, 3)).T.ravel()[:T]
         first_wrong = jnp.where(right.all(), T, jnp.argmin(right)).astype(jnp.int32)
         return starts, better, iterations + 1, first_wrong
 

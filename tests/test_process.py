@@ -34,7 +34,7 @@ def state():
             "torch random": torch.get_rng_state().tolist(), "grad": torch.is_grad_enabled(),
             "torch dtype": torch.get_default_dtype(), "anomaly": torch.is_anomaly_enabled(),
         }
-        for name in ("cuda.matmul", "mkldnn.matmul", "cudnn.conv", "cudnn.rnn"):
+        for name in ("cuda.matmul", "mkldnn.matmul", "mkldnn.rnn", "cudnn.conv", "cudnn.rnn"):
             holder = b
             for part in name.split("."):
                 holder = getattr(holder, part, None)
@@ -81,6 +81,7 @@ print(different, {n: (first.get(n), second[n]) for n in different if n != "torch
         ("torch_rnn", "import torch; torch.backends.cudnn.allow_tf32 = False"),
         ("jax_scan", "import jax; jax.config.update('jax_default_matmul_precision', 'bfloat16')"),
         ("jax_scan", "import jax"),
+        ("jax_scan", "import jax; jax.default_matmul_precision('bfloat16').__enter__()"),
     ],
 )
 def test_asserting_changes_nothing_of_the_process(tmp_path, module, before):

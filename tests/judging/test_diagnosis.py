@@ -533,7 +533,7 @@ RAN_IN = {
 def test_the_canary_knows_a_precision_by_its_rounding(how):
     name, rounded = RAN_IN[how]
     found = _products(*rounded(*_operands()))
-    assert precision.precision_of(found, build(CANARY), CANARY.config) == name
+    assert precision.precision_of(found, build(CANARY), CANARY) == name
 
 
 def _noisy(size):
@@ -559,7 +559,7 @@ NO_PRECISION = {
 @pytest.mark.parametrize("how", NO_PRECISION)
 def test_the_canary_says_nothing_of_what_no_precision_makes(how):
     found = NO_PRECISION[how](_products(*_operands()))
-    assert precision.precision_of(found, build(CANARY), CANARY.config) is None
+    assert precision.precision_of(found, build(CANARY), CANARY) is None
 
 
 @pytest.mark.parametrize("rounded", ["weights", "inputs"])
@@ -569,7 +569,7 @@ def test_one_rounded_operand_is_no_precision_of_products(rounded):
         found = _products(x, h, _nearest(w, 11), _nearest(r, 11))
     else:
         found = _products(_nearest(x, 8), _nearest(h, 8), w, r)
-    assert precision.precision_of(found, build(CANARY), CANARY.config) is None
+    assert precision.precision_of(found, build(CANARY), CANARY) is None
 
 
 def test_an_assertion_in_a_test_explains_by_the_module_of_the_function(tmp_path, monkeypatch):

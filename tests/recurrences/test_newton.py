@@ -60,6 +60,10 @@ def changed(folder, *replaced):
 NOT_VERIFIED = "TOLERANCE = 4.0", "TOLERANCE = 4e13"
 MUTANTS = {
     "states not verified": (case(regime="critical"), NOT_VERIFIED),
+    "all states taken for right": (
+        case(regime="critical"),
+        ("jnp.ones((), start.dtype))", "jnp.full((), 1e16, start.dtype))"),
+    ),
     "backward weights not transposed": (
         case(T=9),
         ("zeros_like(h0), from_h.T", "zeros_like(h0), from_h"),
@@ -135,6 +139,56 @@ def test_an_expansive_recurrence_is_said_not_to_converge_and_is_right(tmp_path, 
     follows = np.tanh(x @ from_x + bias + before @ from_h)
     assert (np.abs(found.output - follows).max() < 1e-13) == right
     assert (found.h_n == found.output[-1]).all()
+
+
+# Products whose terms are rounded by so much, otherwise while stepping than when all is verified: a
+# number that looks random, made of the state's bits and the place in the weights.
+COARSE = """
+def coarse(h, matrix, salt):
+    place = jnp.arange(matrix.size, dtype=jnp.uint32).reshape(matrix.shape)
+    bits = jax.lax.bitcast_convert_type(h, jnp.uint32)[..., None] * jnp.uint32(2246822519)
+    bits = bits + (place + jnp.uint32(salt)) * jnp.uint32(2654435761)
+    bits = (bits ^ (bits >> 15)) * jnp.uint32(3266489917)
+    noise = ((bits ^ (bits >> 13)).astype(h.dtype) / 2.0**31 - 1) * {roundoff}
+    return h @ matrix + (h[..., None] * matrix * noise).sum(-2)
+
+
+class Solution("""
+STEPPING = "finish(now[0] + h @ matrix,", "finish(now[0] + coarse(h, matrix, 1),"
+VERIFYING = "blocks[0] + before @ matrix,", "blocks[0] + coarse(before, matrix, 7),"
+
+
+@pytest.mark.parametrize(
+    ("roundoff", "margin", "settles"),
+    [(2.0**-22, 1.5, True), (2.0**-12, 1.5, True), (2.0**-22, 0, False)],
+    ids=["a unit or two", "TF32", "without a margin"],
+)
+def test_coarse_products_do_not_keep_it_from_settling(tmp_path, roundoff, margin, settles):
+    """As where a tensor core makes one of two products: both are right to their own rounding."""
+    products = ("class Solution(", COARSE.format(roundoff=roundoff)), STEPPING, VERIFYING
+    replaced = [*sum(products, ()), "MARGIN = 1.5", f"MARGIN = {margin}"]
+    module = contract._import(str(changed(tmp_path, *replaced)))
+    x, h0, (from_x, from_h, bias) = draw(1500, 16, 0.9, "float32")
+    found = module.solve(x, h0, (from_x, from_h, bias), "tanh")
+    assert (found.settled == 1500) == settles
+    assert (found.iterations <= 5) == settles
+
+    def step(h, given):
+        h = jax.numpy.tanh(given + module.coarse(h, from_h, 1))
+        return h, h
+
+    _, one_by_one = jax.lax.scan(step, h0, x @ from_x + bias)
+    doubles = jax.tree.map(lambda a: a.astype("float64"), (x, h0, (from_x, from_h, bias)))
+    true, _ = jax_scan.layer(*doubles, "tanh")
+    assert np.abs(found.output - true).max() <= 2 * np.abs(one_by_one - true).max()
+
+
+def test_coarse_products_do_not_settle_an_expansive_recurrence(tmp_path):
+    products = ("class Solution(", COARSE.format(roundoff=2.0**-22)), STEPPING, VERIFYING
+    module = contract._import(str(changed(tmp_path, *sum(products, ()))))
+    found = module.solve(*draw(300, 16, 4.0, "float32"), "tanh")
+    assert found.iterations == module.ITERATIONS
+    assert found.settled < 300
 
 
 def test_products_that_overflow_do_no_harm():

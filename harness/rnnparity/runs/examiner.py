@@ -159,18 +159,20 @@ class Examiner:
         return found and [answers.checked(outcome, case) for outcome in found]
 
     def matmul_precision(self, device: str) -> str | None:
-        """Return the precision in which float32 matrix products really ran.
+        """Return the precision in which float32 matrix products really ran, in the canary.
 
         None where what came of it is the signature of no precision (`judging.precision`).
         """
-        for nonlinearity in ("relu", "tanh"):  # tanh where there is no relu
-            case = precision.case(nonlinearity)
+        kind = self.spec.kind
+        for nonlinearity in ("relu", "tanh") if kind == "rnn" else ("tanh",):
+            case = precision.case(nonlinearity, kind)  # tanh where there is no relu
             outcome = self.outcome(case, device)
             if outcome.verdict != Verdict.UNSUPPORTED:
                 break
         if outcome.verdict:
             return None
-        return precision.precision_of(outcome.arrays["output"], arrays.build(case), case.config)
+        canary = outcome.arrays["output"], arrays.build(case), case
+        return precision.precision_of(*canary) or precision.computed_in(*canary)
 
 
 def as_record_fields(outcome: Outcome) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any
 from rnnparity.errors import UsageError
 from rnnparity.implementations.outcome import Outcome
 from rnnparity.implementations.registry import Spec
-from rnnparity.implementations.settings import MATMUL_PRECISIONS
 from rnnparity.judging.assess import assess
 from rnnparity.judging.reference import Reference, reference
 from rnnparity.judging.verdict import Judgement
@@ -55,33 +54,19 @@ class Check:
             return make(Judgement(Verdict.UNSUPPORTED, str(error), {}))
         begun = time.monotonic()
         outcome = examiner.outcome(case, device)
-        judgement, names = assess(
+        found = assess(
             case,
             outcome,
             against,
             partial(examiner.fresh, device=device),
             baseline=baseline(case),
             refer=partial(reference, settings=examiner.settings),
-            amend=partial(self._canary, case),
+            canary=self._precision,
         )
         took = round(time.monotonic() - begun, 6)
-        more = {"diagnosis": names, "seconds": took, **as_record_fields(outcome)}
-        if case.dtype == "float32":
-            more["matmul_precision"] = self._precision
-        return make(judgement, against, more)
-
-    def _canary(self, case: Case, judgement: Judgement) -> Judgement:
-        """Fail a float32 case whose matrix products ran in less than was asked for."""
-        wanted, precision = self._examiner.settings.matmul_precision, self._precision
-        if case.dtype != "float32" or not judgement.verdict.was_judged:
-            return judgement
-        finest = MATMUL_PRECISIONS.index
-        if precision is None or finest(precision) <= finest(wanted):
-            return judgement
-        reason = f"matrix products ran in {precision}, not in {wanted}"
-        if judgement.reason:
-            reason = f"{reason}; {judgement.reason}"
-        return Judgement(Verdict.FAIL, reason, judgement.quantities)
+        more = {"diagnosis": found.diagnosis, "seconds": took, **as_record_fields(outcome)}
+        more["matmul_precision"] = found.precision
+        return make(found.judgement, against, more)
 
 
 def record_of(

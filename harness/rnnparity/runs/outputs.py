@@ -49,7 +49,7 @@ def judge_outputs(
     described["assumed"] = list(notes)
     if next(files.read(directory), None) is not None:
         raise UsageError(f"{directory} has records already: give another folder")
-    (judgement, diagnosis), against, arrays = assess_outputs(of, given, settings)
+    (judgement, diagnosis, ran), against, arrays = assess_outputs(of, given, settings)
     run = Run(directory, described)
     rows = len(against.problem.rows)
     run.records.append(
@@ -64,6 +64,7 @@ def judge_outputs(
             quantities=judgement.quantities,
             horizon=against.horizon,
             judged_rows=rows if rows != (of.B or 1) else None,
+            matmul_precision=ran,
             diagnosis=diagnosis,
             cell=of.config.kind,
             definition=of,

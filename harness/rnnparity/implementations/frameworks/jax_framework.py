@@ -1,8 +1,11 @@
 """The border to JAX: its devices, dtypes, arrays and gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
 from functools import cache, partial
+from importlib import import_module
 from importlib.metadata import distributions
+from threading import Thread
 from typing import Any, cast
 
 import jax
@@ -23,6 +26,13 @@ from rnnparity.implementations.frameworks import (
 from rnnparity.implementations.settings import Settings
 from rnnparity.problems import dtypes
 
+# Context managers of the settings that have one, which hold for a thread; x64's was elsewhere.
+_X64 = jax if hasattr(jax, "enable_x64") else import_module("jax.experimental")
+_CONTEXTS: dict[str, Callable[[Any], AbstractContextManager[Any]]] = {
+    "jax_enable_x64": _X64.enable_x64,
+    "jax_default_matmul_precision": jax.default_matmul_precision,
+}
+
 
 class JaxBorder(Border):
     """JAX on the CPU and on CUDA devices; x64 is on, so that float64 is float64."""
@@ -42,9 +52,19 @@ class JaxBorder(Border):
             "jax_cpu_enable_async_dispatch": False,
             "jax_default_matmul_precision": settings.jax_matmul_precision,
         }
-        before = {name: jax.config.values[name] for name in wanted}
+        before = _everywhere(wanted)
         _update(wanted)
-        return partial(_update, before)
+        contexts = ExitStack()
+        # What a `with jax.enable_x64(False)` around this call says goes before what is set for all.
+        for name, context in _CONTEXTS.items():
+            if jax.config.values[name] != wanted[name]:
+                contexts.enter_context(context(wanted[name]))
+
+        def put_back() -> None:
+            contexts.close()
+            _update(before)
+
+        return put_back
 
     def devices(self) -> list[str]:
         """Return the CPU, then every CUDA device."""
@@ -134,6 +154,15 @@ class JaxBorder(Border):
                 if package.name.startswith(("jax-cuda", "nvidia-cudnn", "nvidia-cuda-runtime")):
                     found[package.name] = package.version
         return found
+
+
+def _everywhere(names: Iterable[str]) -> dict[str, Any]:
+    """Return what JAX's settings are where no context manager says otherwise: in a new thread."""
+    found: dict[str, Any] = {}
+    thread = Thread(target=lambda: found.update({name: jax.config.values[name] for name in names}))
+    thread.start()
+    thread.join()
+    return found
 
 
 def _update(values: dict[str, Any]) -> None:

@@ -32,8 +32,13 @@ OF_PRODUCTS = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 # Below `torch.backends`: what says in which precision products run, and what does since 2.9.
 _TF32 = ("cuda.matmul.allow_tf32", "cudnn.allow_tf32")
 _PRECISIONS = tuple(
-    f"{of}.fp32_precision" for of in ("cuda.matmul", "mkldnn.matmul", "cudnn.conv", "cudnn.rnn")
+    f"{of}.fp32_precision"
+    for of in ("cuda.matmul", "mkldnn.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.rnn")
 )
+
+# What these call the precisions: cuDNN, which has no bfloat16 for float32, and oneDNN.
+_OF_CUDNN = {"float32": "ieee", "tf32": "tf32", "bfloat16": "tf32"}
+_OF_ONEDNN = {"float32": "ieee", "tf32": "tf32", "bfloat16": "bf16"}
 
 
 class TorchBorder(Border):
@@ -47,9 +52,7 @@ class TorchBorder(Border):
     def apply(self, settings: Settings) -> Callable[[], None]:
         """Set threads, and the precision of matrix products."""
         precisions, recording = _state(), _recorded()
-        # "bfloat16" is nothing that CUDA has for float32 products: there it allows TF32.
-        tf32 = settings.matmul_precision != "float32"
-        _set(settings.threads, tf32, OF_PRODUCTS[settings.matmul_precision])
+        _set(settings.threads, settings.matmul_precision)
 
         def put_back() -> None:
             recording.close()
@@ -183,15 +186,19 @@ class TorchBorder(Border):
         return found
 
 
-def _set(threads: int, tf32: bool, precision: str) -> None:
+def _set(threads: int, precision: str) -> None:
     torch.set_num_threads(threads)
+    # "bfloat16" is nothing that CUDA has for float32 products: there it allows TF32.
+    tf32 = precision != "float32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
-    torch.set_float32_matmul_precision(precision)
-    # cuDNN's RNNs have a setting of their own, which is TF32 if nobody says otherwise.
-    rnn: Any = getattr(torch.backends.cudnn, "rnn", None)
-    if hasattr(rnn, "fp32_precision"):  # since 2.9
-        rnn.fp32_precision = "tf32" if tf32 else "ieee"
+    torch.set_float32_matmul_precision(OF_PRODUCTS[precision])  # of oneDNN, too
+    # RNNs have settings of their own. cuDNN's is TF32 if nobody says otherwise; oneDNN's follows
+    # one for all operations, which a user may have set.
+    for path, names in (("cudnn.rnn", _OF_CUDNN), ("mkldnn.rnn", _OF_ONEDNN)):
+        with suppress(AttributeError):  # before PyTorch 2.9
+            _get(f"{path}.fp32_precision")
+            _put(f"{path}.fp32_precision", names[precision])
 
 
 def _recorded() -> ExitStack:

@@ -38,7 +38,7 @@ from jax import lax
 try:
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
-except ImportError:  # JAX 0.5 does not bring absl, which its Pallas imports
+except ImportError:  # JAX before 0.7 does not bring absl, which its Pallas imports
     triton = None  # type: ignore[assignment]
 
 Array = jax.Array
@@ -58,13 +58,13 @@ dtypes = ("float64", "float32", "float16", "bfloat16")
 BYTES_PER_BLOCK = 2**16
 
 # Each warp of 32 threads holds 4 KB of it, 32 registers a thread, up to eight warps, which wait for
-# each other in every step. With four at H=128, registers do not suffice: what Triton 3.9 makes of
-# it for an H100 keeps a part in memory.
+# each other in every step. With four for 64 KB of it registers do not suffice: what Triton 3.9
+# makes of that for an H100 keeps a part in memory.
 BYTES_PER_WARP, MOST_WARPS = 2**12, 8
 
-# Sequences from which a block has several. Up to there each has a block of its own, all of which an
-# H100's 132 processors compute at once, two on each. From there on W_hh is multiplied by 16 rows,
-# the fewest that Triton's product takes.
+# Sequences from which a block has several. Up to there each has a block of its own, most of which
+# an H100's 132 processors compute at once, two on each. From there on W_hh is multiplied by 16
+# rows, the fewest that Triton's product takes.
 MANY, ROWS = 2 * 132, 16
 
 # Fewest elements of a padded state, the terms of a sum: fewest that Triton's product takes.
@@ -176,7 +176,7 @@ def _step(h: Array, a: Any, products: Sequence[Array], bias_hn: Array) -> tuple[
     return n + z * (h - n), (r, z, n, q)
 
 
-# It is made of exp, not of tanh: it is right where it is near 0, too, which the tests check.
+# It is made of exp, not of tanh, and so right where it is near 0, too.
 _logistic = lax.logistic
 
 
@@ -310,7 +310,7 @@ def _run(
         )
 
     def launch(interpret: bool, *arguments: Array) -> Any:
-        return pl.pallas_call(
+        call = pl.pallas_call(
             partial(kernel, B, H),
             out_shape=[jax.ShapeDtypeStruct(shape, weight.dtype) for shape in shapes],
             grid=((B + rows - 1) // rows,),
@@ -321,7 +321,9 @@ def _run(
             out_specs=[block(shape) for shape in shapes],
             compiler_params=triton.CompilerParams(num_warps=warps),
             interpret=interpret,
-        )(*arguments)
+        )
+        with jax.disable_jit(False):  # a kernel is always compiled
+            return call(*arguments)
 
     @jax.custom_vjp
     def run(*arguments: Array) -> Any:
@@ -364,6 +366,6 @@ def _times(state: Array, weight: Array) -> Array:
 
 def _product(one: Array, other: Array) -> Array:
     """Multiply, in the arrays' own precision unless JAX is set to another one for float32."""
-    set_to = jax.config.values["jax_default_matmul_precision"]
+    set_to = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     own = set_to is None or one.dtype == jnp.float64
     return jnp.matmul(one, other, precision=lax.Precision.HIGHEST if own else None)

@@ -33,7 +33,7 @@ NAMED = {
     "numpy": "numpy-loop or numpy_loop or numba or onnxruntime or onnx-reference or openvino "
     "or mlx or paddle",
     "torch": "torch-rnn or torch-loop or torch_loop or torch-c or torchs",
-    "jax": "jax or flax or keras or haiku or equinox",
+    "jax": "jax or flax or keras or haiku or equinox or pallas",
 }
 _ANY = " or ".join(NAMED.values())
 OF_NUMPY = f"({NAMED['numpy']}) and not ({NAMED['jax']}) or not ({_ANY})"

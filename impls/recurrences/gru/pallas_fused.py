@@ -39,7 +39,7 @@ try:
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 except ImportError:  # JAX before 0.7 does not bring absl, which its Pallas imports
-    triton = None  # type: ignore[assignment]
+    triton = None  # type: ignore[assignment]  # a module is never None to mypy
 
 Array = jax.Array
 Cell = tuple[Array, Array, Array, Array]  # weight_ih [3H, I], weight_hh [3H, H], biases [3H]
@@ -366,6 +366,6 @@ def _times(state: Array, weight: Array) -> Array:
 
 def _product(one: Array, other: Array) -> Array:
     """Multiply, in the arrays' own precision unless JAX is set to another one for float32."""
-    set_to = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    set_to = jax.config.values["jax_default_matmul_precision"]
     own = set_to is None or one.dtype == jnp.float64
     return jnp.matmul(one, other, precision=lax.Precision.HIGHEST if own else None)

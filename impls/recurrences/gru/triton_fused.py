@@ -80,7 +80,7 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
     if chosen.split > at_once:  # too wide for the card: each product fills it by itself
         output, h_n = _loop(x, h0, cell)
     elif recorded:
-        output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        output, h_n = _Recurrence.apply(  # type: ignore[no-untyped-call]  # torch gives it no types
             *arrays, cell, chosen
         )
     else:

@@ -114,8 +114,7 @@ CAPABILITIES = (
     Capability("float16", "in float16", _with(dtype="float16")),
     Capability("bfloat16", "in bfloat16", _with(dtype="bfloat16")),
     Capability(GRADIENTS, "of all inputs and parameters", _none),
-    Capability(PRODUCTS, "matrix products of float32 are made in float32; seen by relu layers",
-               _none, ("rnn",)),
+    Capability(PRODUCTS, "matrix products of float32 are made in float32", _none),
     Capability("together", "two layers, both directions, lengths, a state, at once", _together),
 )  # fmt: skip
 

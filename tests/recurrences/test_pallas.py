@@ -21,7 +21,7 @@ from rnnparity.judging.verdict import judge
 from rnnparity.problems.cases import Case
 
 jax = pytest.importorskip("jax")
-recurrences = pytest.importorskip("recurrences")
+blocks = pytest.importorskip("recurrences.pallas_blocks")
 
 FOLDERS = {"rnn": "elman", "gru": "gru", "lstm": "lstm"}
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -48,13 +48,17 @@ def case(kind="rnn", T=3, B=2, I=2, H=3, dtype="float32", ragged=False, h0=True,
 
 
 def changed(folder, kind, *changes):
-    """Write a copy of a page, make every change exactly once, and return the path."""
-    source = Path(PAGES[kind].__file__).read_text(encoding="utf-8")
+    """Write a copy of a page and what it imports, every change made once, and return the path."""
+    texts = [Path(one.__file__).read_text(encoding="utf-8") for one in (PAGES[kind], blocks)]
     for old, new in (item for change in changes for item in change.items()):
-        assert source.count(old) == 1, old
-        source = source.replace(old, new)
+        assert sum(text.count(old) for text in texts) == 1, old
+        texts = [text.replace(old, new) for text in texts]
+    page, shared = texts
+    imported = "from recurrences import pallas_blocks as blocks\n"
+    assert page.count(imported) == 1
+    own = f"import types\n\nblocks = types.ModuleType('blocks')\nexec({shared!r}, vars(blocks))\n"
     path = folder / "changed.py"
-    path.write_text(source, encoding="utf-8")
+    path.write_text(page.replace(imported, own), encoding="utf-8")
     return str(path)
 
 
@@ -95,15 +99,17 @@ def test_a_right_copy_passes(tmp_path, kind, change):
 # What is seen in the results, then what is seen in gradients only.
 OF_RESULTS = {
     "rnn": {
-        "the padding of W_hh is not zeros": {"H), other=0.0": "H), other=jnp.inf"},
-        "another block's sequences": {"before), group, 0))": "before), 0, 0))"},
+        "the padding of W_hh is not zeros": {
+            "other=0.0) for k in range(len(": "other=jnp.inf) for k in range(len("
+        },
+        "another block's sequences": {"group if axis == batch": "0 if axis == batch"},
         "what is added comes a step late": {"read(jnp.minimum(t + 1, last))": "read(t)"},
         "the last step is not made": {
             "    h, _ = lax.fori_loop(0, last + 1,": "    h, _ = lax.fori_loop(0, last,"
         },
         "the last sequence left out": {"+ row < B)": "+ row < B - 1)"},
         "the first state for the last": {"store(h_n, h,": "store(h_n, first[0],"},
-        "no bias": {"_product(x, from_x) + bias": "_product(x, from_x)"},
+        "no bias": {"blocks.product(x, from_x) + bias": "blocks.product(x, from_x)"},
     },
     "gru": {
         "the padding of W_hh is not zeros": {
@@ -130,29 +136,29 @@ OF_RESULTS = {
 OF_GRADIENTS = {
     "rnn": {
         "that of h_n left out": {
-            "triton.load(grad_h_n, mask=mask, other=0.0), read": "jnp.zeros_like(weight[:1]), read"
+            "blocks.load(grad_h_n, mask), read": "jnp.zeros_like(weight[:1]), read"
         },
-        "W_hh not transposed": {"shapes, from_h.T,": "shapes, from_h,"},
+        "W_hh not transposed": {"shapes, from_h.T[None],": "shapes, from_h[None],"},
         "relu's slope of the step before": {
-            "_slope(h, nonlinearity)\n        triton.store": (
-                "_slope(later[1], nonlinearity)\n        triton.store"
+            "_slope(h, nonlinearity)\n        blocks.store": (
+                "_slope(later[1], nonlinearity)\n        blocks.store"
             )
         },
         "of W_hh with a state a step late": {"jnp.concatenate([h0[None], output])[:T]": "output"},
     },
     "gru": {
         "that of h_n left out": {
-            "triton.load(grad_h_n, mask=mask, other=0.0), read": (
-                "jnp.zeros_like(weights[0][:1]), read"
-            )
+            "blocks.load(grad_h_n, mask), read": ("jnp.zeros_like(weights[0][:1]), read")
         },
         "W_hh not transposed": {"before), from_h.swapaxes(1, 2)": "before), from_h"},
         "gates in another order": {
-            "triton.store(of_all.at[t, :, _nth(k)]": ("triton.store(of_all.at[t, :, _nth(3 - k)]")
+            "blocks.store(of_all.at[t, :, blocks.nth(k)]": (
+                "blocks.store(of_all.at[t, :, blocks.nth(3 - k)]"
+            )
         },
         "what goes past n left out": {"grad_h * now[1] + sum": "sum"},
         "n's product without r": {"grad_n * r)": "grad_n)"},
-        "the state of another step": {"before.at[t], *(": "before.at[last - t], *("},
+        "the state of another step": {"before.at[t],": "before.at[last - t],"},
     },
     "lstm": {
         "that of h_n left out": {"(*start, read": "(jnp.zeros_like(c_0), *[*start][1:], read"},
@@ -226,8 +232,8 @@ def assert_close(found, expected, rtol=1e-5):
 
 NO_MASK = {
     "rnn": {
-        "h = jnp.where(mask, _activate(a + _times(h, weight), nonlinearity), 0)": (
-            "h = _activate(a + _times(h, weight), nonlinearity)"
+        "h = jnp.where(mask, _activate(a + blocks.times(h, weight), nonlinearity), 0)": (
+            "h = _activate(a + blocks.times(h, weight), nonlinearity)"
         )
     },
     "gru": {"h = jnp.where(mask, h, 0)": "h = h"},
@@ -397,7 +403,9 @@ def unmasked(text):
 
 
 def test_a_write_without_a_mask_is_seen(tmp_path):
-    page = contract._import(changed(tmp_path, "rnn", {"store(h_n, h, mask=mask)": "store(h_n, h)"}))
+    page = contract._import(
+        changed(tmp_path, "rnn", {"store(h_n, h, mask)": "store(h_n, h, None)"})
+    )
     assert [len(unmasked(text)) > 0 for _, text in kernels(page, "rnn", 300, 20)] == [True, False]
 
 
@@ -413,7 +421,7 @@ def test_the_mask_is_of_what_is_there(tmp_path, kind, change, right):
     page = contract._import(changed(tmp_path, kind, change))
 
     def kernel(written):
-        written[...] = page._mask(written, 5, 3).astype("float32")
+        written[...] = page.blocks.inside(written, 5, 3).astype("float32")
 
     found = pallas.pallas_call(
         kernel,
@@ -458,7 +466,7 @@ def test_products_are_in_float32_unless_jax_is_set_to_less():
 
 
 def test_an_older_jax_is_told(monkeypatch):
-    monkeypatch.setattr(PAGES["rnn"], "triton", None)
+    monkeypatch.setattr(blocks, "triton", None)
     judgement = evaluate(PAGES["rnn"].__name__, "cpu", case(T=2, H=2))
     assert judgement.verdict == "unsupported"
     assert "as of JAX 0.7.1" in judgement.reason

@@ -1,8 +1,8 @@
 """Draw what `results/newton.py` wrote: how many times as fast jax-newton is, against T.
 
-    python results/newton_picture.py results/reference-newton/newton.md
+    python results/newton_picture.py results/reference-newton/newton.md docs/newton.svg
 
-One line per hidden size, a panel per batch size. The picture comes beside the table, as `.svg`.
+One line per hidden size, a panel per batch size.
 """
 
 import re
@@ -39,5 +39,5 @@ def who(rows: Rows) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    table = Path(sys.argv[1])
-    table.with_suffix(".svg").write_text(drawn(table.read_text(encoding="utf-8")), "utf-8")
+    table, picture = map(Path, sys.argv[1:])
+    picture.write_text(drawn(table.read_text(encoding="utf-8")), "utf-8")

@@ -14,6 +14,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 TABLES = runpy.run_path(str(RESULTS / "tables.py"))
 CARD_TABLES = runpy.run_path(str(RESULTS / "card_tables.py"))["tables"]
 VARIANTS = runpy.run_path(str(RESULTS / "variants.py"))
+NEWTON = RESULTS / "reference-newton/newton.md", RESULTS.parent / "docs/newton.svg"
 # How tables of figures begin.
 FIRST = (
     *(
@@ -117,6 +118,34 @@ def test_a_table_of_a_card_whose_figure_was_changed_is_noticed():
     next(row for row in rows if row["phase"] == "time")["us"] /= 2
     text = path.with_suffix(".md").read_text(encoding="utf-8")
     assert text.splitlines() != list(CARD_TABLES(rows))
+
+
+def test_the_picture_of_newton_is_of_its_table():
+    drawn = runpy.run_path(str(RESULTS / "newton_picture.py"))["drawn"]
+    table, picture = (path.read_text(encoding="utf-8") for path in NEWTON)
+    other = table.replace("| 0.80 (", "| 0.81 (", 1)
+    assert drawn(table) == picture != drawn(other), "run: python results/newton_picture.py"
+    assert other != table
+
+
+def outside(document):
+    """Return what a page links to in the tree that the site made of `docs` does not have."""
+    docs = RESULTS.parent / "docs"
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+    found = [(document.parent / link).resolve() for link in links]
+    return [str(path) for path in found if docs not in path.parents or not path.exists()]
+
+
+@pytest.mark.parametrize(
+    "document", sorted((RESULTS.parent / "docs").glob("*.md")), ids=lambda path: path.name
+)
+def test_a_page_links_to_what_the_site_has(document):
+    assert outside(document) == []
+
+
+def test_a_link_out_of_the_site_is_noticed(tmp_path):
+    (tmp_path / "page.md").write_text("![it](../results/reference-newton/newton.md)", "utf-8")
+    assert len(outside(tmp_path / "page.md")) == 1
 
 
 def private(text):

@@ -1,5 +1,6 @@
 """Importing the package, its help and its list load no framework into the process."""
 
+import json
 import subprocess
 import sys
 
@@ -8,11 +9,14 @@ import pytest
 LOADED = "import sys; print(sorted({'torch', 'jax', 'numpy'} & set(sys.modules)))"
 
 
+def _printed(code, folder=None):
+    command = [sys.executable, "-c", f"{code}\n{LOADED}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    return done.stdout.splitlines()
+
+
 def _loaded_after(code):
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{LOADED}"], capture_output=True, text=True, check=True
-    )
-    return done.stdout.splitlines()[-1]
+    return _printed(code)[-1]
 
 
 def _cli(*arguments):
@@ -29,8 +33,15 @@ def test_nothing_is_loaded(code):
     assert _loaded_after(code) == "[]"
 
 
-def test_list_loads_neither_torch_nor_jax():
-    assert _loaded_after(_cli("list")) == "['numpy']"
+def test_list_names_everything_and_loads_neither_torch_nor_jax(tmp_path):
+    *printed, loaded = _printed(f"{_cli('list', '--json')}print(result.output)", tmp_path)
+    assert loaded == "['numpy']"
+    listed = json.loads("".join(printed))
+    assert {"torch-rnn", "numpy-loop", "jax-scan", "torch-loop"} <= listed["implementations"].keys()
+    assert listed["implementations"]["numpy-loop"]["devices"] == ["cpu"]
+    assert {"quick", "edges", "full"} == listed["presets"].keys()
+    assert {"streaming", "cpu", "gpu"} <= listed["sizes"].keys()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax"])

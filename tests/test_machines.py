@@ -65,9 +65,11 @@ def test_a_setting_that_no_library_hears_does_not_count():
 def test_a_probe_sees_what_is_set():
     pytest.importorskip("torch")
     pytest.importorskip("jax")
-    one, two = (machines.probe(machines._threads(count)) for count in (1, 2))
-    assert (one["threads"], two["threads"]) == ("1", "2")
-    assert machines.probe(machines._aten("default"))["aten"] == "DEFAULT"
+    kernels, threads = (
+        machines.probe(one) for one in (machines._aten("default"), machines._threads(2))
+    )
+    assert (kernels["threads"], threads["threads"]) == ("1", "2")
+    assert kernels["aten"] == "DEFAULT"
 
 
 def test_only_the_settings_variables_are_changed(monkeypatch):

@@ -139,7 +139,8 @@ def layer(x, h0, cell, nonlinearity):
 
 def test_expected_failures_are_strict_and_have_reasons(tmp_path):
     (tmp_path / "tanh_only.py").write_text(BROKEN)
-    arguments = ("--rnn-impl", "tanh_only.py", "-k", "float32-torch-init")
+    some = "float32-torch-init-T12 or float32-torch-init-relu"
+    arguments = ("--rnn-impl", "tanh_only.py", "-k", some)
     assert conformance(*arguments, cwd=tmp_path).returncode == 1
     expected = tmp_path / "expected.txt"
     for text, code, message in (
@@ -320,7 +321,8 @@ def test_a_file_says_of_which_kind_it_is(tmp_path):
     right, wrong = tmp_path / "my_lstm.py", tmp_path / "onnx_order.py"
     right.write_text(LSTM_FILE)
     wrong.write_text(LSTM_FILE.replace("i, f, g, o = np", "i, o, f, g = np"))
-    run = rnnparity.check(right, wrong, dtype="float32", out=tmp_path / "run")
+    cases = [f"float32-torch-init-lstm-{rest}-I8-H16" for rest in ("T12-B4", "2layers-T12-B4")]
+    run = rnnparity.check(right, wrong, case=cases, out=tmp_path / "run")
     assert {record.cell for record in run.records} == {"lstm"}
     verdicts = {r.verdict for r in run.records if r.implementation == "my_lstm"}
     assert verdicts == {"pass"}

@@ -192,18 +192,19 @@ def test_all_of_a_computation_in_bfloat16_is_told_from_its_products(kind, tmp_pa
     rounded = ROUNDINGS["bfloat16"], TO_BFLOAT16, TO_BFLOAT16
     whole = written(tmp_path / "whole.py", kind, *rounded)
     alone = written(tmp_path / "alone.py", kind, kept=TO_BFLOAT16)
-    (case,) = sized(kind, (40, 8, 16, 32))
+    (case,) = sized(kind, (12, 8, 16, 32))
     for declared in MATMUL_PRECISIONS:
         settings, out = Settings(matmul_precision=declared), tmp_path / declared
-        run = rnnparity.check(whole, alone, cases=[case], cell=kind, settings=settings, out=out)
-        of_whole, of_alone = sorted(run.records, key=lambda r: r.implementation, reverse=True)
+        paths = (whole, alone) if declared == "float32" else (whole,)
+        run = rnnparity.check(*paths, cases=[case], cell=kind, settings=settings, out=out)
+        *of_alone, of_whole = sorted(run.records, key=lambda record: record.implementation)
         assert of_whole.matmul_precision == "bfloat16"
         assert "every value is a bfloat16 number" in of_whole.reason or declared == "bfloat16"
         assert ("ran in bfloat16" in of_whole.reason) == (declared != "bfloat16")
         if declared == "float32":
-            assert of_whole.verdict == of_alone.verdict == "fail"
-            assert "every value is a bfloat16 number" in of_alone.reason
-            assert "ran in" not in of_alone.reason
+            assert [of_whole.verdict, *(r.verdict for r in of_alone)] == ["fail", "fail"]
+            assert "every value is a bfloat16 number" in of_alone[0].reason
+            assert "ran in" not in of_alone[0].reason
 
 
 @pytest.mark.parametrize("kind", KINDS)

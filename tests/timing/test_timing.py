@@ -28,6 +28,8 @@ from rnnparity.timing.workers import Workers
 from rnnparity.verdicts import Verdict
 
 SHORT = {"preset": "notebook", "processes": 2, "budget": 0.05}
+# Where it is of no account that processes differ.
+ALONE = SHORT | {"processes": 1}
 
 IMPLEMENTATION = """
 import time
@@ -54,7 +56,7 @@ BODY = "    return right(x, h0, cell, nonlinearity)\n"
 def timed(tmp_path, body, **arguments):
     path = tmp_path / "mine.py"
     path.write_text(IMPLEMENTATION + body)
-    run = rnnparity.bench(str(path), out=tmp_path / "run", **SHORT | arguments)
+    run = rnnparity.bench(str(path), out=tmp_path / "run", **ALONE | arguments)
     (mine,) = [t for t in run.timings if t.implementation == "mine" and t.mode == "forward"]
     return run, mine
 
@@ -146,16 +148,16 @@ def test_resume_makes_nothing_twice(run):
 
 
 def test_resume_times_what_is_new_with_all_others(tmp_path):
-    first = rnnparity.bench("numpy-loop", out=tmp_path, **SHORT)
+    first = rnnparity.bench("numpy-loop", out=tmp_path, **ALONE)
     best = first.environment["best"]
     with pytest.raises(UsageError, match="has timings of numpy-loop that would be lost"):
-        rnnparity.bench("torch-loop", out=tmp_path, resume=True, **SHORT)
+        rnnparity.bench("torch-loop", out=tmp_path, resume=True, **ALONE)
     assert list(files.read_timings(tmp_path)) == first.timings
-    both = rnnparity.bench("numpy-loop", "torch-loop", out=tmp_path, resume=True, **SHORT)
+    both = rnnparity.bench("numpy-loop", "torch-loop", out=tmp_path, resume=True, **ALONE)
     assert list(files.read_timings(tmp_path)) == both.timings
     timed = [(t.implementation, t.mode) for t in both.timings if t.seconds]
     assert len(timed) == len(set(timed)) == 10  # torch-rnn, again and the control with them
-    again = rnnparity.bench("numpy-loop", "torch-loop", out=tmp_path, resume=True, **SHORT)
+    again = rnnparity.bench("numpy-loop", "torch-loop", out=tmp_path, resume=True, **ALONE)
     assert again.timings == both.timings
     assert again.environment["best"] == both.environment["best"] != best
     assert again.environment["timing"] == both.environment["timing"]
@@ -167,7 +169,7 @@ def test_a_resumed_run_tells_timings_by_the_list_that_is_given_now(tmp_path):
     assert (mine.verdict, mine.seconds) == ("fail", ())
     (tmp_path / "list.txt").write_text("mine-*: known")
     (tmp_path / "none.txt").touch()
-    again = {"out": first.directory, "resume": True, **SHORT}
+    again = {"out": first.directory, "resume": True, **ALONE}
     for name, verdict in [("list.txt", "xfail"), (None, "xfail"), ("none.txt", "fail")]:
         xfail = name and tmp_path / name
         run = rnnparity.bench(tmp_path / "mine.py", xfail=xfail, **again)
@@ -189,7 +191,7 @@ def test_resume_tries_errors_again(tmp_path):
     assert mine.verdict == "error"
     (tmp_path / "mended").touch()
     path = str(tmp_path / "mine.py")
-    run = rnnparity.bench(path, out=tmp_path / "run", resume=True, **SHORT)
+    run = rnnparity.bench(path, out=tmp_path / "run", resume=True, **ALONE)
     assert {t.verdict for t in run.timings if t.mode == "forward"} == {"pass"}
 
 
@@ -224,7 +226,7 @@ def test_threads_that_a_library_took(tmp_path):
     """An implementation that asks for more threads when it is imported: nobody has a time."""
     path = tmp_path / "mine.py"
     path.write_text("import torch\ntorch.set_num_threads(3)\n" + IMPLEMENTATION + BODY)
-    run = rnnparity.bench(str(path), out=tmp_path / "run", **SHORT)
+    run = rnnparity.bench(str(path), out=tmp_path / "run", **ALONE)
     (mine,) = [t for t in run.timings if t.implementation == "mine" and t.mode == "forward"]
     assert mine.verdict == "error"
     assert mine.reason.endswith("torch uses 3 threads, 1 were asked for")
@@ -246,7 +248,7 @@ def test_what_is_prepared_may_be_differentiated_in_every_call(tmp_path):
         "        steps.append(h)\n"
         "    return torch.stack(steps), h\n"
     )
-    run = rnnparity.bench(str(path), out=tmp_path / "run", **SHORT)
+    run = rnnparity.bench(str(path), out=tmp_path / "run", **ALONE)
     modes = {t.mode: t.verdict for t in run.timings if t.implementation == "scaled"}
     assert modes == {"forward": "pass", "gradients": "pass"}, [t.reason for t in run.timings]
 

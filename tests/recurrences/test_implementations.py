@@ -1,5 +1,7 @@
 """What our implementations promise beyond the recurrence itself."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -207,3 +209,41 @@ def test_numba_fused_tanh_is_off_by_six_ulp_at_most():
     lost = np.full((1, 3), np.nan, np.float32)
     numba_fused._activate(lost, True)
     assert np.isnan(lost).all()
+
+
+PAGES = {
+    "elman": ("numpy_loop", "numba_fused", "torch_loop", "jax_scan", "jax_newton"),
+    **dict.fromkeys(("gru", "lstm"), ("numpy_loop", "numba_fused", "torch_loop", "jax_scan")),
+}
+
+
+@pytest.mark.parametrize(("T", "B"), [(0, 2), (3, 0), (0, 0)])
+@pytest.mark.parametrize(("room", "page"), [(room, page) for room in PAGES for page in PAGES[room]])
+def test_without_steps_the_states_stay_and_without_sequences_there_are_none(room, page, T, B):
+    """As the recurrence says; the states' gradients go past no steps as they are."""
+    library = {"jax": "jax.numpy", "torch": "torch"}.get(page.partition("_")[0], "numpy")
+    ones = pytest.importorskip(library, reason=f"{library} is not installed").ones
+    if page == "numba_fused":
+        pytest.importorskip("numba", reason="numba is not installed")
+    page = importlib.import_module(f"recurrences.{room}.{page}")
+    gates, more = {"elman": (1, ("tanh",)), "gru": (3, ()), "lstm": (4, ())}[room]
+    cell = tuple(ones(shape) for shape in ((gates * 4, 3), (gates * 4, 4), (gates * 4,)))
+    prepared = page.prepare((*cell, cell[-1]), *more)
+    states = [ones((B, 4)) for _ in range(2 if room == "lstm" else 1)]
+
+    def last(*states):
+        output, *states = page.layer(ones((T, B, 3)), *states, prepared, *more)
+        assert output.shape == (T, B, 4)
+        return states
+
+    found = [np.asarray(state) for state in last(*states)]
+    if page.framework == "torch":
+        states = [state.requires_grad_() for state in states]
+        sum(state.sum() for state in last(*states)).backward()
+        found += [state.grad.numpy() for state in states]
+    elif page.framework == "jax":
+        _, pull = pytest.importorskip("jax").vjp(last, *states)
+        found += map(np.asarray, pull(states))
+    assert {one.shape for one in found} == {(B, 4)}
+    if T == 0:
+        assert all((one == 1).all() for one in found)

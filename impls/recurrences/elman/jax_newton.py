@@ -111,6 +111,8 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
     Returns:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
+    if 0 in x.shape[:2]:  # there is nothing to solve
+        return jnp.zeros((len(x), *h0.shape), x.dtype), h0
     return _layer(nonlinearity, x, h0, cell)
 
 

@@ -67,6 +67,8 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
     Returns:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T.
     """
+    if len(x) == 0:  # the blocks of no steps have no length
+        return jnp.zeros((0, *h0.shape), x.dtype), h0
     return _layer(nonlinearity, x, h0, cell)
 
 

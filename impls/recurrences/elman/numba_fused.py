@@ -89,7 +89,7 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
     if B * H * H < BLAS_FROM:
         x, h0 = np.ascontiguousarray(x), np.ascontiguousarray(h0)
         _recur(output, x, h0, weight_ih, weight_hh, bias, tanh)
-        return output, output[-1].copy()
+        return output, (output[-1] if T else h0).copy()
     np.dot(x.reshape(T * B, I), weight_ih.T, out=output.reshape(T * B, H))
     h, recurrent = h0, np.empty((B, H), x.dtype)
     for h_t in output:

@@ -96,10 +96,11 @@ def layer(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array
         )
         return output, h_n
     h, steps = h0, []
-    for projected_t in torch.nn.functional.linear(x, cell.weight_ih, cell.bias):
+    projected = torch.nn.functional.linear(x, cell.weight_ih, cell.bias)
+    for projected_t in projected:
         h = _ACTIVATE[nonlinearity](torch.addmm(projected_t, h, cell.from_h))
         steps.append(h)
-    return torch.stack(steps), h
+    return (torch.stack(steps) if steps else projected), h
 
 
 def _recur(x: Array, h0: Array, cell: Prepared, nonlinearity: str) -> tuple[Array, Array]:

@@ -79,6 +79,8 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
         The output `[T, B, H]`, which is h_1 to h_T, and h_n `[B, H]`, which is h_T. Types of 16
         bits are float32 in between.
     """
+    if len(x) == 0:  # the blocks of no steps have no length
+        return jnp.zeros((0, *h0.shape), x.dtype), h0
     wide = cell[0].dtype
     output, h_n = _layer(x.astype(wide), h0.astype(wide), cell)
     return output.astype(x.dtype), h_n.astype(x.dtype)

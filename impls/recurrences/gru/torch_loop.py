@@ -85,13 +85,14 @@ def layer(x: Array, h0: Array, cell: Prepared) -> tuple[Array, Array]:
 def _record(x: Array, h: Array, cell: Prepared) -> tuple[Array, Array]:
     """Run the layer so that autograd records every step."""
     linear, steps = torch.nn.functional.linear, []
-    for input_t in linear(x, cell.weight_ih, cell.bias_ih):
+    projected = linear(x, cell.weight_ih, cell.bias_ih)
+    for input_t in projected:
         to_r, to_z, to_n = input_t.chunk(3, 1)
         r, z, q = linear(h, cell.weight_hh, cell.bias_hh).chunk(3, 1)
         n = torch.addcmul(to_n, torch.sigmoid(to_r + r), q).tanh_()
         h = torch.lerp(n, h, torch.sigmoid(to_z + z))
         steps.append(h)
-    return torch.stack(steps), h
+    return (torch.stack(steps) if steps else projected[:, :, : h.shape[1]]), h
 
 
 def _recur(x: Array, h0: Array, cell: Prepared, kept: Array | None = None) -> tuple[Array, Array]:
@@ -125,7 +126,7 @@ def _recur(x: Array, h0: Array, cell: Prepared, kept: Array | None = None) -> tu
                 h = lerp(n, h, z, out=h_t)
                 if keep is not None:
                     next(keep).copy_(a)
-    return output, output[-1].clone()
+    return output, (output[-1] if T else h0).clone()
 
 
 class _Recurrence(torch.autograd.Function):

@@ -95,13 +95,13 @@ def layer(x: Array, h0: Array, c0: Array, cell: Prepared) -> tuple[Array, Array,
 
 def _record(x: Array, h: Array, c: Array, cell: Prepared) -> tuple[Array, Array, Array]:
     """Run the layer so that autograd records every step."""
-    steps = []
-    for input_t in torch.nn.functional.linear(x, cell.weight_ih, cell.bias):
+    steps, projected = [], torch.nn.functional.linear(x, cell.weight_ih, cell.bias)
+    for input_t in projected:
         i, f, g, o = torch.addmm(input_t, h, cell.weight_hh.T).chunk(4, 1)
         c = torch.addcmul(torch.sigmoid(f) * c, torch.sigmoid(i), torch.tanh(g))
         h = torch.sigmoid(o) * torch.tanh(c)
         steps.append(h)
-    return torch.stack(steps), h, c
+    return (torch.stack(steps) if steps else projected[:, :, : h.shape[1]]), h, c
 
 
 def _recur(
@@ -133,7 +133,7 @@ def _recur(
                 h = h_t
                 if keep is not None:
                     next(keep).copy_(state)
-    return output, output[-1].clone(), c.clone()
+    return output, (output[-1] if T else h0).clone(), c.clone()
 
 
 class _Recurrence(torch.autograd.Function):

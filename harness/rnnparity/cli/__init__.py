@@ -14,6 +14,7 @@ selftest  selftest
 import os
 import sys
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -74,6 +75,7 @@ def main() -> None:
     _open_streams()
     words.of_command_line()
     try:
+        _refuse_empty(sys.argv[1:])
         try:
             status = app(standalone_mode=False)
         finally:
@@ -98,6 +100,21 @@ def main() -> None:
         where = f"{one_line(error.filename, 120)}: " if error.filename else ""
         _give_up_output()
         _refuse(f"{where}{error.strerror or one_line(error)}")
+
+
+def _refuse_empty(given: list[str]) -> None:
+    """Refuse an empty word, which would be read as the current folder where a path is expected.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for before, word in pairwise(["rnnparity", *given]):
+        option, equals, value = word.partition("=")
+        if not word or (word.startswith("--") and equals and not value):
+            raise UsageError(
+                f"what stands behind {option or before} is empty: give a value, or leave it out "
+                "(a variable of the shell that is not set?)"
+            )
 
 
 def _refuse(line: str) -> NoReturn:
